@@ -1,0 +1,3 @@
+//! The `trunnion` daemon and command line.
+
+fn main() {}
