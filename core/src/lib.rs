@@ -48,6 +48,14 @@
 extern crate std;
 
 pub mod bytes;
+pub mod check;
+pub mod director;
+pub mod ipvs;
 pub mod model;
+pub mod netlink;
+pub mod reconcile;
 pub mod record;
+pub mod route;
 pub mod time;
+pub mod vrrp;
+pub mod wire;

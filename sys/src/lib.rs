@@ -1,1 +1,18 @@
-//! Sockets, clocks and signals for `trunnion-core`.
+//! The thin half of Trunnion that touches Linux: sockets, clocks, signals and
+//! the only `unsafe` of the project, and two small blocking clients
+//! ([`ipvs`], [`route`]) that marry a socket to `trunnion-core`.
+//!
+//! It knows no config and no policy: what to send and what a reply means is
+//! core's to say.
+
+pub mod alloc;
+pub mod clock;
+pub mod ipvs;
+pub mod netlink;
+pub mod packet;
+pub mod route;
+pub mod signal;
+pub mod slate;
+pub mod tcp;
+pub mod thread;
+pub mod vrrp;

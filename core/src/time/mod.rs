@@ -1,5 +1,7 @@
 //! Time as an argument: an [`Instant`] that nobody here can read off a clock.
 
+mod wheel;
+
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
 pub use core::time::Duration;

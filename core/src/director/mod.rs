@@ -1,0 +1,1 @@
+//! What this node should do next: composes the machines, owns no time and no fd.

@@ -1,0 +1,1 @@
+//! Netlink and generic netlink framing: messages, attributes, acks, batches.

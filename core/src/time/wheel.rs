@@ -1,0 +1,1 @@
+//! The hierarchical timer wheel over the owner's slots.

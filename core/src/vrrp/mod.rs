@@ -1,0 +1,1 @@
+//! VRRPv3 (RFC 9568): adverts, election, the router machine.

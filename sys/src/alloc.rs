@@ -1,0 +1,1 @@
+//! The global allocator that notices a sealed thread.

@@ -1,0 +1,1 @@
+//! A blocking IPVS client: one socket, no allocation for each operation.

@@ -1,0 +1,1 @@
+//! The netlink socket: batches, barriers, deadlines.

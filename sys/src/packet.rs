@@ -1,0 +1,1 @@
+//! AF_PACKET: frames for gratuitous ARP and neighbour advertisements.

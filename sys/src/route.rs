@@ -1,0 +1,1 @@
+//! A blocking rtnetlink client for addresses and links.

@@ -1,0 +1,1 @@
+//! A page of memory shared with the next run of this daemon.

@@ -1,0 +1,1 @@
+//! Pooled non-blocking TCP sockets for health checks.

@@ -1,0 +1,1 @@
+//! Priority and memory locking of a thread.

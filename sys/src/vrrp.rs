@@ -1,0 +1,1 @@
+//! Raw sockets of protocol 112.
