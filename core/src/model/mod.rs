@@ -9,7 +9,7 @@ mod table;
 
 pub use destination::{Destination, DestinationKey, Forward, Tunnel, TunnelFlags, TunnelType};
 pub use service::{EngineName, Protocol, SchedulerName, Service, ServiceFlags, ServiceKey};
-pub use table::{ServiceRow, Table};
+pub use table::{BLANK_DESTINATION, Full, ServiceRow, Table, TableBuf};
 
 use core::net::IpAddr;
 
