@@ -5,6 +5,7 @@ mod wheel;
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
 pub use core::time::Duration;
+pub use wheel::{Full, MOVES_MAX, Slot, Timer, Wheel};
 
 /// Nanoseconds on the node's monotonic clock that counts through suspend
 /// (`CLOCK_BOOTTIME`, clock_gettime(2)). 2^64 ns are 584 years, so arithmetic
