@@ -6,7 +6,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// How a field is encoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// One byte.
     U8,
@@ -24,6 +24,9 @@ pub enum Kind {
     Address,
     /// A length byte, then UTF-8 bytes.
     Text,
+    /// Four bytes that stand for words the reader's side looks up: a reason,
+    /// or what an error number means.
+    Code(fn(u32) -> &'static str),
 }
 
 /// A decoded field.
@@ -77,6 +80,7 @@ impl Kind {
                 let bytes = r.bytes("field", len)?;
                 Value::Text(str::from_utf8(bytes).unwrap_or("?"))
             }
+            Self::Code(words) => Value::Text(words(r.u32::<NativeEndian>("field")?)),
         })
     }
 }
@@ -130,7 +134,7 @@ impl Field for IpAddr {
     }
 }
 
-/// A name such as an interface's or a reason's; cut at 24 bytes.
+/// A name such as an interface's or a reason's; cut at 47 bytes.
 impl Field for &'static str {
     const KIND: Kind = Kind::Text;
     fn encode(&self, fields: &mut Fields) {
@@ -145,7 +149,7 @@ impl<const N: usize> Field for heapless::String<N, u8> {
     }
 }
 
-const TEXT_BYTES_MAX: usize = 24;
+const TEXT_BYTES_MAX: usize = 47;
 
 fn text(text: &str, fields: &mut Fields) {
     let cut = text

@@ -3,10 +3,10 @@
 use super::Record;
 use crate::time::Instant;
 
-/// Bytes of fields a frame holds: two IPv6 addresses and change.
-pub const PAYLOAD_BYTES: usize = 48;
+/// Bytes of fields a frame holds: two names, two IPv6 addresses and change.
+pub const PAYLOAD_BYTES: usize = 117;
 
-/// One record: when, which, and its fields. 64 bytes, one cache line.
+/// One record: when, which, and its fields. 128 bytes, two cache lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// When it was written.
@@ -18,7 +18,7 @@ pub struct Frame {
     payload: [u8; PAYLOAD_BYTES],
 }
 
-const _: () = assert!(size_of::<Frame>() == 64);
+const _: () = assert!(size_of::<Frame>() == 128);
 
 impl Frame {
     /// A frame of no record, to fill a ring with.

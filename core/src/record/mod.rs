@@ -66,7 +66,7 @@ pub trait Record {
 }
 
 /// What the reader's side knows of a record: how to make words of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// Unique in the whole system; the high byte is the room's.
     pub id: u16,
