@@ -1,3 +1,98 @@
-//! The project's own commands.
+//! The project's own commands: `cargo xtask NAME`. One file for each; this is
+//! the table of them.
+//!
+//! They are plain std programs that call others (cargo, git, apt-get,
+//! linux.uml): a newcomer's first command builds this crate, so it stays small.
 
-fn main() {}
+mod failure;
+mod process;
+mod vm;
+
+use failure::{Failure, Result};
+use std::process::ExitCode;
+
+/// A command: what it is called, what it says of itself, what it does.
+struct Command {
+    name: &'static str,
+    about: &'static str,
+    help: &'static str,
+    run: fn(lexopt::Parser) -> Result<ExitCode>,
+}
+
+const COMMANDS: &[Command] = &[Command {
+    name: "vm",
+    about: "run a command on a real ip_vs kernel (user-mode Linux, no privilege needed)",
+    help: vm::HELP,
+    run: vm::main,
+}];
+
+fn main() -> ExitCode {
+    match dispatch() {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch() -> Result<ExitCode> {
+    let mut parser = lexopt::Parser::from_env();
+    let Some(first) = parser.next()? else {
+        print!("{}", usage());
+        return Ok(ExitCode::SUCCESS);
+    };
+    let name = match first {
+        lexopt::Arg::Value(name) => name.to_string_lossy().into_owned(),
+        lexopt::Arg::Short('h') | lexopt::Arg::Long("help") => "help".to_owned(),
+        other @ (lexopt::Arg::Short(_) | lexopt::Arg::Long(_)) => {
+            return Err(other.unexpected().into());
+        }
+    };
+    if name == "help" {
+        let Some(asked) = parser.next()? else {
+            print!("{}", usage());
+            return Ok(ExitCode::SUCCESS);
+        };
+        let lexopt::Arg::Value(asked) = asked else {
+            return Err(asked.unexpected().into());
+        };
+        print!("{}", find(&asked.to_string_lossy())?.help);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let command = find(&name)?;
+    if asks_for_help(&parser) {
+        print!("{}", command.help);
+        return Ok(ExitCode::SUCCESS);
+    }
+    (command.run)(parser)
+}
+
+/// Whether `-h` or `--help` is the word right after the command's name; later
+/// ones may belong to a command that is passed on.
+fn asks_for_help(parser: &lexopt::Parser) -> bool {
+    let mut ahead = parser.clone();
+    matches!(
+        ahead.next(),
+        Ok(Some(lexopt::Arg::Short('h') | lexopt::Arg::Long("help")))
+    )
+}
+
+fn find(name: &str) -> Result<&'static Command> {
+    COMMANDS
+        .iter()
+        .find(|command| command.name == name)
+        .ok_or_else(|| {
+            Failure::new(format!(
+                "no command {name:?}; `cargo xtask` alone lists the commands"
+            ))
+        })
+}
+
+fn usage() -> String {
+    let mut text = String::from("usage: cargo xtask COMMAND [OPTIONS]\n\n");
+    for Command { name, about, .. } in COMMANDS {
+        text += &format!("  {name:<8}{about}\n");
+    }
+    text + "\n`cargo xtask help COMMAND` tells more of one.\n"
+}

@@ -1,0 +1,483 @@
+//! One run of a VM: its directory, its process group, its terminal. The
+//! directory is the whole protocol between host and guest.
+//!
+//! | file | written by | says |
+//! |---|---|---|
+//! | `init.sh`, `command.sh` | host | what the guest runs |
+//! | `started` | guest | the kernel is up, the command begins |
+//! | `stdout`, `stderr` | guest | the command's output |
+//! | `status` | guest | its exit status: the end |
+//! | `fault` | guest | why it could not be prepared |
+//! | `console` | kernel | its messages; an interactive command's screen |
+//! | `gone` | leash | the kernel ended, with this status |
+
+use super::{Kernel, Vm};
+use crate::failure::{Failure, Result};
+use crate::process;
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const INIT: &str = include_str!("init.sh");
+const HOST: &str = include_str!("host.sh");
+const LEASH: &str = include_str!("leash.sh");
+
+/// Variables of ours that the command sees as well: these, and those that begin
+/// with one of [`KEPT_PREFIXES`].
+const KEPT: [&str; 9] = [
+    "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TERM", "NO_COLOR", "PATH",
+];
+const KEPT_PREFIXES: [&str; 6] = [
+    "CARGO",
+    "RUST",
+    "PROPTEST_",
+    "NEXTEST",
+    "CLICOLOR",
+    "TRUNNION_",
+];
+
+/// A running VM. Dropping it ends every process of it and removes its files.
+pub struct Job {
+    dir: PathBuf,
+    leash: Child,
+}
+
+impl Job {
+    /// Writes the directory and starts the VM.
+    pub fn start<S: AsRef<OsStr>>(vm: &Vm, command: &[S]) -> Result<Self> {
+        let line = match vm.kernel {
+            Kernel::Uml => vec![process::which("linux.uml").ok_or_else(|| {
+                Failure::new(
+                    "vm: there is no linux.uml; `cargo xtask setup` installs it \
+                         (apt-get install user-mode-linux)",
+                )
+            })?],
+            Kernel::Host if !super::ip_vs_on_host() => {
+                return Err(Failure::new(
+                    "vm: --host needs root and a kernel with ip_vs (modprobe ip_vs)",
+                ));
+            }
+            Kernel::Host => Vec::new(),
+        };
+        let dir = make_dir()?;
+        // From here on the directory goes when `Files` does, unless the leash
+        // has it.
+        let files = Files(dir);
+        let write = |name: &str, text: String| {
+            let path = files.0.join(name);
+            fs::write(&path, text).map_err(Failure::io("cannot write", &path))
+        };
+        let cwd = std::env::current_dir()
+            .map_err(|error| Failure::new(format!("no working directory: {error}")))?;
+        let inside = canonical(vm.dir.as_deref().unwrap_or(&cwd))?;
+        write("command.sh", command_script(vm, &inside, command)?)?;
+        let shares = shares(&files.0, &inside, vm)?;
+        write("init.sh", init_script(vm, &files.0, &shares)?)?;
+        for name in ["stdout", "stderr", "console"] {
+            write(name, String::new())?;
+        }
+        let init = files.0.join("init.sh");
+        make_executable(&init)?;
+
+        let mut leash = Command::new("/bin/sh");
+        leash.args(["-c", LEASH, "leash"]).arg(&files.0);
+        let keys = files.0.join("keys");
+        match (vm.interactive, vm.kernel) {
+            (true, Kernel::Uml) => {
+                process::stdout(Command::new("mkfifo").arg(&keys))?;
+                leash.arg(&keys)
+            }
+            (true, Kernel::Host) => leash.arg("/dev/tty"),
+            (false, _) => leash.arg("/dev/null"),
+        };
+        match vm.kernel {
+            Kernel::Uml => {
+                leash.args(line);
+                leash.arg(format!("mem={}M", vm.mem_mib));
+                leash.args(["rootfstype=hostfs", "rootflags=/", "rw", "quiet"]);
+                leash.args(["con=null", "con0=fd:0,fd:1", "ssl=null", "umid=vm"]);
+                leash.arg(format!("uml_dir={}/", files.0.display()));
+                leash.arg(format!("init={}", init.display()));
+                leash.env("TMPDIR", memory_dir(vm.mem_mib));
+            }
+            Kernel::Host => {
+                leash.args([
+                    "unshare",
+                    "--net",
+                    "--mount",
+                    "--pid",
+                    "--fork",
+                    "--kill-child",
+                ]);
+                leash.args(["--mount-proc", "/bin/sh"]).arg(&init);
+            }
+        }
+        // Its own group, so that Ctrl-C reaches us and not the kernel, and one
+        // signal ends all of it.
+        let child = leash
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| Failure::new(format!("vm: cannot start /bin/sh: {error}")))?;
+        Ok(Self {
+            dir: files.keep(),
+            leash: child,
+        })
+    }
+
+    /// The path of one of its files.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The exit status, once there is one.
+    ///
+    /// # Errors
+    /// The guest could not be prepared, or the kernel died.
+    pub fn end(&self) -> Result<Option<i32>> {
+        if let Ok(text) = fs::read_to_string(self.file("status")) {
+            return match text.trim().parse() {
+                Ok(code) => Ok(Some(code)),
+                Err(_) => Err(self.failure(&format!("the guest wrote the status {text:?}"))),
+            };
+        }
+        if let Ok(why) = fs::read_to_string(self.file("fault"))
+            && why.ends_with('\n')
+        {
+            return Err(self.failure(why.trim()));
+        }
+        // The leash writes this last, so a status would be there already.
+        if let Ok(code) = fs::read_to_string(self.file("gone"))
+            && code.ends_with('\n')
+            && !self.file("status").exists()
+        {
+            return Err(self.failure(&format!(
+                "the kernel ended by itself (status {})",
+                code.trim()
+            )));
+        }
+        Ok(None)
+    }
+
+    /// A failure of the VM, not of the command: with the kernel's last words.
+    pub fn failure(&self, what: &str) -> Failure {
+        let console = fs::read(self.file("console")).unwrap_or_default();
+        let console = String::from_utf8_lossy(&console).replace('\r', "");
+        let lines: Vec<&str> = console.lines().collect();
+        // From the panic on, if there was one; else the end.
+        let end = lines.len().saturating_sub(20);
+        let from = lines.iter().position(|line| line.contains("Kernel panic"));
+        let tail: Vec<_> = lines.iter().skip(from.unwrap_or(end)).take(20).collect();
+        let mut text = format!("vm: {what}");
+        if !tail.is_empty() {
+            text += "; the kernel said last:";
+            for line in tail {
+                text += "\n    | ";
+                text += line;
+            }
+        }
+        Failure::new(text)
+    }
+
+    /// Joins our terminal to the guest's. It is raw until the answer is dropped:
+    /// Ctrl-C is a key for the guest.
+    pub fn attach_terminal(&self, kernel: Kernel) -> Terminal {
+        if kernel == Kernel::Host {
+            return Terminal { was: None };
+        }
+        let was = stty(&["-g"]).map(|mode| mode.trim().to_owned());
+        if was.is_some() {
+            stty(&["raw", "-echo"]);
+        }
+        // Opened for reading too, so that it neither blocks nor ends.
+        if let Ok(mut keys) = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.file("keys"))
+        {
+            std::thread::spawn(move || {
+                let mut buffer = [0; 256];
+                let mut stdin = std::io::stdin().lock();
+                while let Ok(len @ 1..) = stdin.read(&mut buffer) {
+                    if keys.write_all(&buffer[..len]).is_err() {
+                        return;
+                    }
+                }
+                // A guest's terminal knows no end of file; this key is it.
+                let _ = keys.write_all(&[4]);
+                std::thread::park();
+            });
+        }
+        Terminal { was }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        drop(self.leash.stdin.take());
+        let _ = self.leash.wait();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Our terminal while it is the guest's.
+pub struct Terminal {
+    was: Option<String>,
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(was) = &self.was {
+            stty(&[was]);
+        }
+    }
+}
+
+/// A file that grows, read as it grows.
+pub struct Tail {
+    file: Option<File>,
+}
+
+impl Tail {
+    /// From its beginning.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            file: File::open(path).ok(),
+        }
+    }
+
+    /// From where it ends now.
+    pub fn at_end(path: PathBuf) -> Self {
+        let mut tail = Self::new(path);
+        if let Some(file) = &mut tail.file {
+            let _ = file.seek(SeekFrom::End(0));
+        }
+        tail
+    }
+
+    /// Hands over what came since the last call.
+    pub fn drain(&mut self, mut sink: impl FnMut(&[u8])) {
+        let Some(file) = &mut self.file else { return };
+        let mut buffer = [0; 16 * 1024];
+        while let Ok(len @ 1..) = file.read(&mut buffer) {
+            sink(&buffer[..len]);
+        }
+    }
+}
+
+/// A directory that goes with this value.
+struct Files(PathBuf);
+
+impl Files {
+    fn keep(mut self) -> PathBuf {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty() {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+fn make_dir() -> Result<PathBuf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let base = canonical(&std::env::temp_dir())?;
+    let name = format!(
+        "trunnion-vm-{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    );
+    let dir = base.join(name);
+    // A kernel's command line has no quotes, and its control socket's path is
+    // short.
+    let plain = dir
+        .to_str()
+        .is_some_and(|text| text.len() <= 80 && !text.contains(char::is_whitespace));
+    if !plain {
+        return Err(Failure::new(format!(
+            "vm: {} cannot stand in a kernel's command line; set TMPDIR to a short path without blanks",
+            dir.display()
+        )));
+    }
+    fs::create_dir(&dir).map_err(Failure::io("cannot make", &dir))?;
+    Ok(dir)
+}
+
+fn make_executable(path: &Path) -> Result {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        .map_err(Failure::io("cannot make executable", path))
+}
+
+/// Where the VM's memory lies: /dev/shm if it has room (a container's often has
+/// 64 MiB, and a kernel that meets its end dies without a word).
+fn memory_dir(mem_mib: u32) -> PathBuf {
+    let shm = Path::new("/dev/shm");
+    let room = process::stdout(Command::new("df").args(["-m", "--output=avail"]).arg(shm))
+        .ok()
+        .and_then(|text| text.lines().nth(1)?.trim().parse::<u64>().ok());
+    match room {
+        Some(room) if room > u64::from(mem_mib) => shm.to_owned(),
+        _ => std::env::temp_dir(),
+    }
+}
+
+/// The job's directory first, then what the command needs to see.
+fn shares(job: &Path, dir: &Path, vm: &Vm) -> Result<Vec<PathBuf>> {
+    let mut wanted = vec![dir.to_owned(), process::root()];
+    wanted.extend(
+        [process::target_dir()]
+            .into_iter()
+            .filter(|dir| dir.exists()),
+    );
+    wanted.extend(vm.shares.iter().cloned());
+    let mut kept = vec![job.to_owned()];
+    for path in wanted {
+        let path = canonical(&path)?;
+        if !path.is_dir() {
+            return Err(Failure::new(format!(
+                "vm: {} is no directory and cannot be shared",
+                path.display()
+            )));
+        }
+        let hidden = ["/tmp", "/run"].iter().any(|top| path.starts_with(top));
+        if hidden && !kept.contains(&path) {
+            kept.push(path);
+        }
+    }
+    // Parents first, so that no bind covers an earlier one.
+    kept[1..].sort();
+    Ok(kept)
+}
+
+fn init_script(vm: &Vm, job: &Path, shares: &[PathBuf]) -> Result<String> {
+    let mut script = format!(
+        "#!/bin/sh\nJOB={}\nINTERACTIVE={}\nset --",
+        quoted(job.as_os_str())?,
+        u8::from(vm.interactive)
+    );
+    for share in shares {
+        script += " ";
+        script += &quoted(share.as_os_str())?;
+    }
+    script += "\n";
+    script += match vm.kernel {
+        Kernel::Uml => INIT,
+        Kernel::Host => HOST,
+    };
+    Ok(script)
+}
+
+fn command_script<S: AsRef<OsStr>>(vm: &Vm, dir: &Path, command: &[S]) -> Result<String> {
+    let mut script = String::new();
+    let kept = std::env::vars().filter(|(name, _)| {
+        KEPT.contains(&name.as_str()) || KEPT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    });
+    let ours = [("TRUNNION_VM".to_owned(), "1".to_owned())];
+    for (name, value) in kept.chain(ours).chain(vm.env.iter().cloned()) {
+        let plain = |c: char| c == '_' || c.is_ascii_alphanumeric();
+        if name.is_empty()
+            || name.starts_with(|c: char| c.is_ascii_digit())
+            || !name.chars().all(plain)
+        {
+            return Err(Failure::new(format!("vm: {name:?} is no variable's name")));
+        }
+        script += &format!("export {name}={}\n", quoted(OsStr::new(&value))?);
+    }
+    script += "PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin\n";
+    script += &format!("cd {} || exit 125\n", quoted(dir.as_os_str())?);
+    if vm.interactive
+        && vm.kernel == Kernel::Uml
+        && let Some(size) = stty(&["size"])
+        && let Some((rows, columns)) = size.trim().split_once(' ')
+    {
+        script += &format!("stty rows {rows} cols {columns} 2>/dev/null\n");
+    }
+    script += "exec";
+    for word in command {
+        script += " ";
+        script += &quoted(word.as_ref())?;
+    }
+    Ok(script + "\n")
+}
+
+/// A word as a shell reads it back unchanged.
+fn quoted(word: &OsStr) -> Result<String> {
+    let text = word
+        .to_str()
+        .ok_or_else(|| Failure::new(format!("vm: {} is not UTF-8", word.to_string_lossy())))?;
+    Ok(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).map_err(Failure::io("vm: cannot find", path))
+}
+
+/// Asks or sets our terminal; `None` if there is none.
+fn stty(args: &[&str]) -> Option<String> {
+    let output = Command::new("stty")
+        .args(args)
+        .stdin(Stdio::inherit())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_a_quoted_word_back() {
+        for word in ["", "a b", "it's", "$HOME `x` \\ \"q\"", "new\nline", "'"] {
+            let line = format!("printf %s {}", quoted(OsStr::new(word)).unwrap());
+            let read = process::stdout(Command::new("sh").args(["-c", &line])).unwrap();
+            assert_eq!(read, word);
+        }
+    }
+
+    #[test]
+    fn a_variable_with_an_odd_name_is_refused() {
+        for name in ["", "1A", "A-B", "A=B", "A;reboot"] {
+            let vm = Vm {
+                env: vec![(name.to_owned(), "x".to_owned())],
+                ..Vm::default()
+            };
+            assert!(
+                command_script(&vm, Path::new("/"), &["true"]).is_err(),
+                "{name:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_tail_gives_each_byte_once() {
+        let dir = make_dir().unwrap();
+        let path = dir.join("log");
+        fs::write(&path, "one").unwrap();
+        let (mut tail, mut end) = (Tail::new(path.clone()), Tail::at_end(path.clone()));
+        let (mut read, mut late) = (Vec::new(), Vec::new());
+        tail.drain(|bytes| read.extend_from_slice(bytes));
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(b"two").unwrap();
+        for _ in 0..2 {
+            tail.drain(|bytes| read.extend_from_slice(bytes));
+            end.drain(|bytes| late.extend_from_slice(bytes));
+        }
+        fs::remove_dir_all(&dir).unwrap();
+        assert_eq!((&read[..], &late[..]), (&b"onetwo"[..], &b"two"[..]));
+    }
+}
