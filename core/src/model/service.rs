@@ -139,15 +139,19 @@ pub struct Service {
     pub flags: ServiceFlags,
     /// Persistence timeout, seconds; 0 when not persistent.
     pub timeout_s: u32,
-    /// Persistence granularity as a prefix length: 0..=32 or 1..=128 bits.
-    /// (IPv4 masks that are not a prefix are not modelled: see
-    /// `ipvs::decode`.)
+    /// Persistence granularity as a prefix length: 0..=32 or 1..=128 bits, or
+    /// [`Service::NO_PREFIX`] in what a kernel reported.
     pub prefix: u8,
     /// Persistence engine, empty for none.
     pub engine: EngineName,
 }
 
 impl Service {
+    /// The `prefix` of a service whose IPv4 mask is not a prefix
+    /// (`ipvsadm -M 255.0.255.0`). Equal to no prefix that can be desired, so
+    /// such a service is set right; no encoder accepts it.
+    pub const NO_PREFIX: u8 = u8::MAX;
+
     /// A service with the given key and scheduler and every other field at the
     /// kernel's default.
     #[must_use]

@@ -1,0 +1,486 @@
+//! Requests, written into a [`Batch`]. What the kernel would refuse, or worse,
+//! accept and mean something else by, is refused here by name.
+
+use super::{Command, FAMILY_VERSION, Timeouts, destination as d, service as s, top};
+use crate::model::{
+    Destination, DestinationKey, EngineName, Family, Forward, SchedulerName, Service, ServiceFlags,
+    ServiceKey, Tunnel, TunnelType,
+};
+use crate::netlink::genl::{self, FamilyId};
+use crate::netlink::{Batch, Body, Flags, Full};
+use crate::reconcile::Change;
+use core::fmt;
+use core::net::IpAddr;
+
+/// The rule that a request breaks; nothing of it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// No rule of IPVS: the batch is full. Send it, then try again.
+    Full,
+    /// Firewall mark 0, of which the kernel makes a service on TCP 0.0.0.0:0.
+    Fwmark,
+    /// A scheduler without a name, or with a NUL in it. None is called `none`.
+    Scheduler,
+    /// A persistence engine with a NUL in its name.
+    Engine,
+    /// A persistence timeout above 4,294,967 s, which kernels with a fast clock
+    /// wrap in silence.
+    Timeout {
+        /// The timeout, seconds.
+        timeout_s: u32,
+    },
+    /// A prefix length outside 0..=32 (IPv4) or 1..=128 (IPv6).
+    Prefix {
+        /// The prefix length.
+        prefix: u8,
+    },
+    /// A destination that is no address of a host: unspecified, multicast or
+    /// broadcast.
+    Address,
+    /// A destination of another family than its service's, which only a tunnel
+    /// can reach.
+    MixedFamily,
+    /// A forwarding method above 4, which the kernel stores and cannot forward
+    /// by.
+    Forward {
+        /// The method.
+        forward: Forward,
+    },
+    /// A weight above `i32::MAX`, which the kernel takes for a negative one.
+    Weight {
+        /// The weight.
+        weight: u32,
+    },
+    /// An upper threshold above `i32::MAX`.
+    UpperThreshold {
+        /// The threshold, connections.
+        upper: u32,
+    },
+    /// A lower threshold above the upper one.
+    LowerThreshold {
+        /// The lower threshold, connections.
+        lower: u32,
+        /// The upper threshold, connections.
+        upper: u32,
+    },
+    /// A tunnel type above 2, which the kernel stores unseen.
+    TunnelType {
+        /// The type.
+        kind: TunnelType,
+    },
+    /// GUE without a port.
+    TunnelPort,
+    /// A connection timeout above 2,147,483 s.
+    ConnectionTimeout {
+        /// The timeout, seconds.
+        timeout_s: u32,
+    },
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => fmt::Display::fmt(&Full, f),
+            Self::Fwmark => f.write_str("firewall mark 0 names no service: use 1 or above"),
+            Self::Scheduler => {
+                f.write_str("scheduler needs a name of 1 to 15 bytes without NUL: use rr or wrr")
+            }
+            Self::Engine => f.write_str("persistence engine must not have a NUL in its name"),
+            Self::Timeout { timeout_s } => write!(
+                f,
+                "persistence timeout of {timeout_s} s is above {TIMEOUT_S_MAX} s"
+            ),
+            Self::Prefix { prefix } => write!(
+                f,
+                "persistence prefix of {prefix} bits must be 0..=32 (ipv4) or 1..=128 (ipv6)"
+            ),
+            Self::Address => f.write_str("destination must be the address of one host"),
+            Self::MixedFamily => {
+                f.write_str("destination of the other address family must use a tunnel")
+            }
+            Self::Forward { forward } => write!(
+                f,
+                "forwarding method {} must be 0..=4: use masq, tunnel or route",
+                forward.0
+            ),
+            Self::Weight { weight } => write!(f, "weight {weight} is above {SIGNED_MAX}"),
+            Self::UpperThreshold { upper } => {
+                write!(f, "upper threshold {upper} is above {SIGNED_MAX}")
+            }
+            Self::LowerThreshold { lower, upper } => write!(
+                f,
+                "lower threshold {lower} is above the upper threshold {upper}"
+            ),
+            Self::TunnelType { kind } => write!(
+                f,
+                "tunnel type {} must be 0..=2: use ipip, gue or gre",
+                kind.0
+            ),
+            Self::TunnelPort => f.write_str("gue tunnel needs a port other than 0"),
+            Self::ConnectionTimeout { timeout_s } => write!(
+                f,
+                "connection timeout of {timeout_s} s is above {CONNECTION_TIMEOUT_S_MAX} s"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for Refused {}
+
+impl From<Full> for Refused {
+    fn from(Full: Full) -> Self {
+        Self::Full
+    }
+}
+
+/// The kernel multiplies seconds by HZ, at most 1000, in 32 bits unsigned.
+const TIMEOUT_S_MAX: u32 = u32::MAX / 1000;
+/// The kernel refuses seconds above `INT_MAX / HZ`.
+const CONNECTION_TIMEOUT_S_MAX: u32 = SIGNED_MAX / 1000;
+/// The highest value of what the kernel keeps in an `int`.
+const SIGNED_MAX: u32 = i32::MAX.cast_unsigned();
+
+/// Appends the request that carries out `change` and returns its sequence
+/// number. It asks for no ack: end the batch with a barrier.
+///
+/// # Errors
+/// [`Refused`] names the rule it breaks, or says that the batch is full; the
+/// batch is then as it was.
+pub fn change(
+    batch: &mut Batch<'_>,
+    family: FamilyId,
+    change: &Change<'_>,
+) -> Result<u32, Refused> {
+    match change {
+        Change::AddService(it) => service(batch, family, Command::NEW_SERVICE, it),
+        Change::SetService(it) => service(batch, family, Command::SET_SERVICE, it),
+        Change::DeleteService(key) => {
+            of_service(batch, family, Command::DEL_SERVICE, NO_FLAGS, key)
+        }
+        Change::AddDestination(key, it) => destination(batch, family, Command::NEW_DEST, key, it),
+        Change::SetDestination(key, it) => destination(batch, family, Command::SET_DEST, key, it),
+        Change::DeleteDestination(key, it) => delete_destination(batch, family, key, it),
+    }
+}
+
+/// Appends a request to dump all services; each row is a
+/// [`super::ServiceEntry`]. A dump is not atomic: rows that others add or
+/// delete meanwhile may hide rows that are there.
+///
+/// # Errors
+/// [`Refused::Full`].
+pub fn dump_services(batch: &mut Batch<'_>, family: FamilyId) -> Result<u32, Refused> {
+    plain(batch, family, Command::GET_SERVICE, Flags::DUMP)
+}
+
+/// Appends a request to dump the destinations of a service; each row is a
+/// [`super::DestinationEntry`]. Of a service that is not there the dump is
+/// empty and no error: [`get_service`] tells the two apart.
+///
+/// # Errors
+/// [`Refused`] when the key cannot be or the batch is full.
+pub fn dump_destinations(
+    batch: &mut Batch<'_>,
+    family: FamilyId,
+    key: &ServiceKey,
+) -> Result<u32, Refused> {
+    of_service(batch, family, Command::GET_DEST, Flags::DUMP, key)
+}
+
+/// Appends a request for one service: a [`super::ServiceEntry`] or `ESRCH`.
+///
+/// # Errors
+/// [`Refused`] when the key cannot be or the batch is full.
+pub fn get_service(
+    batch: &mut Batch<'_>,
+    family: FamilyId,
+    key: &ServiceKey,
+) -> Result<u32, Refused> {
+    of_service(batch, family, Command::GET_SERVICE, NO_FLAGS, key)
+}
+
+/// Appends a request for version and table size: an [`super::Info`].
+///
+/// # Errors
+/// [`Refused::Full`].
+pub fn get_info(batch: &mut Batch<'_>, family: FamilyId) -> Result<u32, Refused> {
+    plain(batch, family, Command::GET_INFO, NO_FLAGS)
+}
+
+/// Appends a request to delete every service. For tools and tests: the daemon
+/// never flushes to get to a known state.
+///
+/// # Errors
+/// [`Refused::Full`].
+pub fn flush(batch: &mut Batch<'_>, family: FamilyId) -> Result<u32, Refused> {
+    plain(batch, family, Command::FLUSH, NO_FLAGS)
+}
+
+/// Appends a request to zero the counters of one service and its destinations,
+/// or of everything.
+///
+/// # Errors
+/// [`Refused`] when the key cannot be or the batch is full.
+pub fn zero(
+    batch: &mut Batch<'_>,
+    family: FamilyId,
+    key: Option<&ServiceKey>,
+) -> Result<u32, Refused> {
+    match key {
+        Some(key) => of_service(batch, family, Command::ZERO, NO_FLAGS, key),
+        None => plain(batch, family, Command::ZERO, NO_FLAGS),
+    }
+}
+
+/// Appends a request for the timeouts of connections: a [`Timeouts`].
+///
+/// # Errors
+/// [`Refused::Full`].
+pub fn get_timeouts(batch: &mut Batch<'_>, family: FamilyId) -> Result<u32, Refused> {
+    plain(batch, family, Command::GET_CONFIG, NO_FLAGS)
+}
+
+/// Appends a request to set the timeouts of connections; 0 leaves one as it is.
+///
+/// # Errors
+/// [`Refused`] when one is too long or the batch is full.
+pub fn set_timeouts(
+    batch: &mut Batch<'_>,
+    family: FamilyId,
+    timeouts: &Timeouts,
+) -> Result<u32, Refused> {
+    let Timeouts {
+        tcp_s,
+        tcp_fin_s,
+        udp_s,
+    } = *timeouts;
+    let timeout_s = tcp_s.max(tcp_fin_s).max(udp_s);
+    if timeout_s > CONNECTION_TIMEOUT_S_MAX {
+        return Err(Refused::ConnectionTimeout { timeout_s });
+    }
+    ask(batch, family, Command::SET_CONFIG, NO_FLAGS, |body| {
+        body.u32(top::TIMEOUT_TCP, tcp_s);
+        body.u32(top::TIMEOUT_TCP_FIN, tcp_fin_s);
+        body.u32(top::TIMEOUT_UDP, udp_s);
+    })
+}
+
+const NO_FLAGS: Flags = Flags::empty();
+
+fn ask<'b>(
+    batch: &mut Batch<'b>,
+    family: FamilyId,
+    command: Command,
+    flags: Flags,
+    fill: impl FnOnce(&mut Body<'_, 'b>),
+) -> Result<u32, Refused> {
+    Ok(genl::request(
+        batch,
+        family,
+        command.0,
+        FAMILY_VERSION,
+        flags,
+        fill,
+    )?)
+}
+
+fn plain(
+    batch: &mut Batch<'_>,
+    family: FamilyId,
+    command: Command,
+    flags: Flags,
+) -> Result<u32, Refused> {
+    ask(batch, family, command, flags, |_| {})
+}
+
+fn of_service(
+    batch: &mut Batch<'_>,
+    family: FamilyId,
+    command: Command,
+    flags: Flags,
+    key: &ServiceKey,
+) -> Result<u32, Refused> {
+    check_key(key)?;
+    ask(batch, family, command, flags, |body| {
+        body.nest(top::SERVICE, |nest| service_key(nest, key));
+    })
+}
+
+fn service(
+    batch: &mut Batch<'_>,
+    family: FamilyId,
+    command: Command,
+    service: &Service,
+) -> Result<u32, Refused> {
+    let Service {
+        key,
+        scheduler,
+        flags,
+        timeout_s,
+        prefix,
+        engine,
+    } = service;
+    check_key(key)?;
+    check_names(scheduler, engine)?;
+    if *timeout_s > TIMEOUT_S_MAX {
+        return Err(Refused::Timeout {
+            timeout_s: *timeout_s,
+        });
+    }
+    let netmask = netmask(key.family(), *prefix)?;
+    let [f0, f1, f2, f3] = flags.difference(ServiceFlags::HASHED).bits().to_ne_bytes();
+    ask(batch, family, command, NO_FLAGS, |body| {
+        body.nest(top::SERVICE, |nest| {
+            service_key(nest, key);
+            nest.text(s::SCHEDULER, scheduler);
+            if !engine.is_empty() {
+                nest.text(s::ENGINE, engine);
+            }
+            // The mask says which flags to change: all. Without it the kernel
+            // would keep the old ones in silence.
+            nest.bytes(s::FLAGS, &[f0, f1, f2, f3, 0xff, 0xff, 0xff, 0xff]);
+            nest.u32(s::TIMEOUT, *timeout_s);
+            nest.four(s::NETMASK, netmask);
+        });
+    })
+}
+
+fn destination(
+    batch: &mut Batch<'_>,
+    family: FamilyId,
+    command: Command,
+    key: &ServiceKey,
+    destination: &Destination,
+) -> Result<u32, Refused> {
+    check_key(key)?;
+    check_destination(key.family(), destination)?;
+    let Destination {
+        key: at,
+        forward,
+        weight,
+        upper_threshold,
+        lower_threshold,
+        tunnel: Tunnel { kind, port, flags },
+    } = *destination;
+    ask(batch, family, command, NO_FLAGS, |body| {
+        body.nest(top::SERVICE, |nest| service_key(nest, key));
+        body.nest(top::DESTINATION, |nest| {
+            destination_key(nest, &at);
+            nest.u32(d::FORWARD, forward.0.into());
+            nest.u32(d::WEIGHT, weight);
+            nest.u32(d::UPPER_THRESHOLD, upper_threshold);
+            nest.u32(d::LOWER_THRESHOLD, lower_threshold);
+            // Always, because a SET without them resets them to plain ipip.
+            nest.u8(d::TUNNEL_TYPE, kind.0);
+            nest.u16_be(d::TUNNEL_PORT, port);
+            nest.u16(d::TUNNEL_FLAGS, flags.bits());
+        });
+    })
+}
+
+fn delete_destination(
+    batch: &mut Batch<'_>,
+    family: FamilyId,
+    key: &ServiceKey,
+    at: &DestinationKey,
+) -> Result<u32, Refused> {
+    check_key(key)?;
+    ask(batch, family, Command::DEL_DEST, NO_FLAGS, |body| {
+        body.nest(top::SERVICE, |nest| service_key(nest, key));
+        body.nest(top::DESTINATION, |nest| destination_key(nest, at));
+    })
+}
+
+fn service_key(nest: &mut Body<'_, '_>, key: &ServiceKey) {
+    nest.u16(s::FAMILY, key.family().number().into());
+    match key {
+        ServiceKey::Address {
+            protocol,
+            address: to,
+            port,
+        } => {
+            nest.u16(s::PROTOCOL, protocol.0.into());
+            address(nest, s::ADDRESS, to);
+            nest.u16_be(s::PORT, *port);
+        }
+        ServiceKey::Fwmark { mark, .. } => nest.u32(s::FWMARK, *mark),
+    }
+}
+
+fn destination_key(nest: &mut Body<'_, '_>, key: &DestinationKey) {
+    address(nest, d::ADDRESS, &key.address);
+    nest.u16_be(d::PORT, key.port);
+    // Always: left out, an IPv6 address in an IPv4 service is cut to 4 bytes.
+    nest.u16(d::FAMILY, Family::of(&key.address).number().into());
+}
+
+fn address(nest: &mut Body<'_, '_>, kind: u16, address: &IpAddr) {
+    match address {
+        IpAddr::V4(v4) => nest.four(kind, v4.octets()),
+        IpAddr::V6(v6) => nest.bytes(kind, &v6.octets()),
+    }
+}
+
+/// IPv4: the mask in network order. IPv6: the prefix length in host order.
+const fn netmask(family: Family, prefix: u8) -> Result<[u8; 4], Refused> {
+    match (family, prefix) {
+        (Family::V4, 0) => Ok([0; 4]),
+        (Family::V4, 1..=32) => {
+            let host_bits = 32_u32.saturating_sub(prefix as u32);
+            Ok((u32::MAX << host_bits).to_be_bytes())
+        }
+        (Family::V6, 1..=128) => Ok((prefix as u32).to_ne_bytes()),
+        (Family::V4 | Family::V6, _) => Err(Refused::Prefix { prefix }),
+    }
+}
+
+const fn check_key(key: &ServiceKey) -> Result<(), Refused> {
+    match key {
+        ServiceKey::Fwmark { mark: 0, .. } => Err(Refused::Fwmark),
+        ServiceKey::Fwmark { .. } | ServiceKey::Address { .. } => Ok(()),
+    }
+}
+
+fn check_names(scheduler: &SchedulerName, engine: &EngineName) -> Result<(), Refused> {
+    if scheduler.is_empty() || scheduler.contains('\0') {
+        Err(Refused::Scheduler)
+    } else if engine.contains('\0') {
+        Err(Refused::Engine)
+    } else {
+        Ok(())
+    }
+}
+
+fn check_destination(of: Family, destination: &Destination) -> Result<(), Refused> {
+    let Destination {
+        key: DestinationKey { address, port: _ },
+        forward,
+        weight,
+        upper_threshold: upper,
+        lower_threshold: lower,
+        tunnel: Tunnel { kind, port, .. },
+    } = *destination;
+    let no_host = match address {
+        IpAddr::V4(v4) => v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast(),
+    };
+    if no_host {
+        Err(Refused::Address)
+    } else if Family::of(&address) != of && forward != Forward::TUNNEL {
+        Err(Refused::MixedFamily)
+    } else if forward > Forward::BYPASS {
+        Err(Refused::Forward { forward })
+    } else if weight > SIGNED_MAX {
+        Err(Refused::Weight { weight })
+    } else if upper > SIGNED_MAX {
+        Err(Refused::UpperThreshold { upper })
+    } else if lower > upper {
+        Err(Refused::LowerThreshold { lower, upper })
+    } else if kind > TunnelType::GRE {
+        Err(Refused::TunnelType { kind })
+    } else if kind == TunnelType::GUE && port == 0 {
+        Err(Refused::TunnelPort)
+    } else {
+        Ok(())
+    }
+}
