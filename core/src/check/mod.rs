@@ -1,1 +1,21 @@
-//! Health checks: schedule, probes, verdicts.
+//! Health checks: schedule, probes, verdicts. Not sockets: the owner connects
+//! and tells what came of it, and what a backend's health means for its weight
+//! is for [`crate::director`].
+//!
+//! ```text
+//! CheckConfig (sorted, unique) -> Engine::handle_plan
+//! Engine::poll_action -> Connect / Disconnect -> the owner's pool of sockets
+//! connected, errno, time -> Verdict -> Health (rise and fall) -> Engine::poll_change
+//! ```
+//!
+//! The first rule is that trouble of this node is no verdict about another:
+//! [`Verdict::Indeterminate`].
+
+mod config;
+mod health;
+mod verdict;
+
+pub use crate::netlink::Errno;
+pub use config::{CheckConfig, Kind};
+pub use health::{Change, Health, HealthState, Limits};
+pub use verdict::{Local, Reason, Verdict};

@@ -1,0 +1,137 @@
+//! What a check is: a target, a way to probe it, and its times.
+
+use super::Limits;
+use crate::model::Family;
+use core::hash::{Hash, Hasher};
+use core::mem::discriminant;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+/// How a target is probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A TCP connection is made and reset at once.
+    Tcp {
+        /// The handshake stays half done where the kernel can
+        /// (`TCP_DEFER_ACCEPT`, tcp(7)): a third less work and no accept on the
+        /// target. Some hosts and firewalls log such probes.
+        half_open: bool,
+    },
+}
+
+/// A check. Two that are equal are one: it runs once, whoever asks for it.
+///
+/// The order is by target and kind first, so that what probes one thing lies
+/// together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckConfig {
+    /// Address and port that are probed.
+    pub target: SocketAddr,
+    /// How.
+    pub kind: Kind,
+    /// From one check to the next while the target is up.
+    pub interval: Duration,
+    /// The same in transition: after the first success or failure that counts
+    /// towards a change, or before anything is known.
+    pub fast_interval: Duration,
+    /// The same while the target is down.
+    pub down_interval: Duration,
+    /// How long a target may take to answer.
+    pub timeout: Duration,
+    /// Successes in a row that bring a target up that was down; 0 is 1.
+    pub rise: u8,
+    /// Failures in a row that take a target down that was up; 0 is 1.
+    pub fall: u8,
+}
+
+impl CheckConfig {
+    /// The least interval and timeout; what is less (0 as well) becomes this.
+    pub const INTERVAL_MIN: Duration = Duration::from_millis(1);
+
+    /// A check every 5 s with a timeout of 3 s, 2 to rise and 3 to fall.
+    #[must_use]
+    pub const fn new(kind: Kind, target: SocketAddr) -> Self {
+        Self {
+            target,
+            kind,
+            interval: Duration::from_secs(5),
+            fast_interval: Duration::from_secs(1),
+            down_interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(3),
+            rise: 2,
+            fall: 3,
+        }
+    }
+
+    /// Family of the target.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        match self.target {
+            SocketAddr::V4(_) => Family::V4,
+            SocketAddr::V6(_) => Family::V6,
+        }
+    }
+
+    /// Rise and fall.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        Limits {
+            rise: self.rise,
+            fall: self.fall,
+        }
+    }
+
+    /// Whether both ask the same question: one may take the other's place in a
+    /// reload and keep what is known.
+    #[must_use]
+    pub fn same_question(&self, other: &Self) -> bool {
+        self.target == other.target && discriminant(&self.kind) == discriminant(&other.kind)
+    }
+
+    /// Where in its interval a check lies: the same number for the same
+    /// question on every run with one seed, and far apart for neighbours.
+    #[must_use]
+    pub fn phase(&self, seed: u64) -> u64 {
+        let mut hasher = Fnv(seed ^ 0xcbf2_9ce4_8422_2325);
+        self.target.hash(&mut hasher);
+        discriminant(&self.kind).hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// FNV-1a with the finalizer of splitmix64, for want of a hasher in core.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::Ipv4Addr;
+
+    #[test]
+    fn phases_of_neighbours_are_spread() {
+        let mut buckets = [0_u32; 16];
+        for n in 0..4096_u32 {
+            let address = Ipv4Addr::from(0x0a00_0000 + n);
+            let kind = Kind::Tcp { half_open: false };
+            let config = CheckConfig::new(kind, (address, 80).into());
+            buckets[usize::try_from(config.phase(7) % 16).unwrap()] += 1;
+        }
+        // 256 are expected in each; 5 standard deviations are 77.
+        assert!(buckets.iter().all(|n| n.abs_diff(256) < 77), "{buckets:?}");
+    }
+}

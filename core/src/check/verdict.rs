@@ -1,0 +1,181 @@
+//! What a check found out, and the total map from an errno to it.
+
+use crate::netlink::Errno;
+use core::fmt;
+
+/// What a check found out about its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// It serves.
+    Success,
+    /// It does not, or nothing gets there.
+    Failure(Reason),
+    /// Nothing: this node could not look.
+    Indeterminate(Local),
+}
+
+/// Declares an enum of reasons with their words, their index and all of them.
+macro_rules! reasons {
+    (
+        $(#[$doc:meta])*
+        $name:ident {
+            $($(#[$item:meta])* $variant:ident = $words:literal,)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum $name {
+            $($(#[$item])* $variant,)*
+        }
+
+        impl $name {
+            /// All of them, each at its [`index`](Self::index).
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+            /// How many there are.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// Its place in a table of counters.
+            #[must_use]
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+
+            /// In words.
+            #[must_use]
+            pub const fn words(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $words,)*
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.words())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a check failed.
+    Reason {
+        /// Nobody listens: RST, or ICMP port unreachable.
+        Refused = "refused",
+        /// No answer in time.
+        TimedOut = "timed out",
+        /// The connection was reset before it counted.
+        Reset = "reset",
+        /// No route to the host, or its neighbour does not answer.
+        HostUnreachable = "host unreachable",
+        /// No route to the network, or the interface to it is down.
+        NetUnreachable = "net unreachable",
+        /// The route to it is a blackhole (`ip route add blackhole`).
+        Blackhole = "blackhole route",
+        /// The route to it or a router on the way prohibits it.
+        Prohibited = "prohibited",
+        /// Another ICMP error came back.
+        Icmp = "icmp error",
+    }
+}
+
+reasons! {
+    /// What kept this node from looking.
+    Local {
+        /// Out of file descriptors (`EMFILE`, `ENFILE`).
+        Files = "out of file descriptors",
+        /// Out of memory or socket buffers (`ENOMEM`, `ENOBUFS`).
+        Memory = "out of memory",
+        /// Out of local ports, or no local address of that family
+        /// (`EADDRNOTAVAIL`, `EADDRINUSE`, `EAGAIN`).
+        Ports = "out of local ports or addresses",
+        /// This node's own policy forbids it (`EPERM`: a firewall, a cgroup).
+        Denied = "denied on this node",
+        /// The timer was served late: the answer may lie unread.
+        Late = "timer served late",
+        /// An error that says nothing about the target.
+        Other = "other local error",
+    }
+}
+
+// errno(3), asm-generic numbers.
+const EPERM: i32 = 1;
+const EPIPE: i32 = 32;
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const EACCES: i32 = 13;
+const EINVAL: i32 = 22;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+const ENONET: i32 = 64;
+const EPROTO: i32 = 71;
+const EMSGSIZE: i32 = 90;
+const ENOPROTOOPT: i32 = 92;
+const EOPNOTSUPP: i32 = 95;
+const EADDRINUSE: i32 = 98;
+const EADDRNOTAVAIL: i32 = 99;
+const ENETDOWN: i32 = 100;
+const ENETUNREACH: i32 = 101;
+const ECONNABORTED: i32 = 103;
+const ECONNRESET: i32 = 104;
+const ENOBUFS: i32 = 105;
+const ETIMEDOUT: i32 = 110;
+const ECONNREFUSED: i32 = 111;
+const EHOSTDOWN: i32 = 112;
+const EHOSTUNREACH: i32 = 113;
+
+impl Verdict {
+    /// What the errno of connect(2), or of `SO_ERROR` after it, says. Total:
+    /// what is not known to be the target's is this node's.
+    ///
+    /// Want of a resource is ours; want of a route is the target's.
+    #[must_use]
+    pub const fn of_connect(errno: Errno) -> Self {
+        match errno.0 {
+            ECONNREFUSED => Self::Failure(Reason::Refused),
+            ETIMEDOUT => Self::Failure(Reason::TimedOut),
+            ECONNRESET | ECONNABORTED | EPIPE => Self::Failure(Reason::Reset),
+            EHOSTUNREACH | EHOSTDOWN => Self::Failure(Reason::HostUnreachable),
+            ENETUNREACH | ENETDOWN => Self::Failure(Reason::NetUnreachable),
+            EINVAL => Self::Failure(Reason::Blackhole),
+            EACCES => Self::Failure(Reason::Prohibited),
+            // What net/ipv4/icmp.c and net/ipv6/icmp.c make of the rest.
+            ENONET | EPROTO | EMSGSIZE | ENOPROTOOPT | EOPNOTSUPP => Self::Failure(Reason::Icmp),
+            EMFILE | ENFILE => Self::Indeterminate(Local::Files),
+            ENOMEM | ENOBUFS => Self::Indeterminate(Local::Memory),
+            EADDRNOTAVAIL | EADDRINUSE | EAGAIN => Self::Indeterminate(Local::Ports),
+            EPERM => Self::Indeterminate(Local::Denied),
+            _ => Self::Indeterminate(Local::Other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::String;
+
+    /// The whole map, by the kernel's numbers.
+    #[test]
+    fn every_errno_has_one_meaning() {
+        let mut table = String::new();
+        for errno in i32::from(i8::MIN)..4096 {
+            let verdict = Verdict::of_connect(Errno(errno));
+            if verdict != Verdict::Indeterminate(Local::Other) {
+                table += &std::format!("{errno} {verdict:?}\n");
+            }
+        }
+        assert_eq!(table, include_str!("verdict.snapshot"));
+    }
+
+    #[test]
+    fn every_reason_is_at_its_index() {
+        for (n, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(reason.index(), n);
+        }
+        for (n, local) in Local::ALL.iter().enumerate() {
+            assert_eq!(local.index(), n);
+        }
+    }
+}
