@@ -3,6 +3,8 @@
 //!
 //! Needs python3-scapy and tshark; fails without them.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::{Command, Stdio};
