@@ -6,6 +6,7 @@
 
 mod failure;
 mod process;
+mod tidy;
 mod vm;
 
 use failure::{Failure, Result};
@@ -19,12 +20,20 @@ struct Command {
     run: fn(lexopt::Parser) -> Result<ExitCode>,
 }
 
-const COMMANDS: &[Command] = &[Command {
-    name: "vm",
-    about: "run a command on a real ip_vs kernel (user-mode Linux, no privilege needed)",
-    help: vm::HELP,
-    run: vm::main,
-}];
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "vm",
+        about: "run a command on a real ip_vs kernel (user-mode Linux, no privilege needed)",
+        help: vm::HELP,
+        run: vm::main,
+    },
+    Command {
+        name: "tidy",
+        about: "check the rules of the house: floors, unsafe, lengths, words, records",
+        help: tidy::HELP,
+        run: tidy::main,
+    },
+];
 
 fn main() -> ExitCode {
     match dispatch() {
