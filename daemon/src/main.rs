@@ -1,3 +1,5 @@
-//! The `trunnion` daemon and command line.
+//! The `trunnion` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    trunnion::cli::main()
+}

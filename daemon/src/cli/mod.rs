@@ -1,0 +1,148 @@
+//! The command line: one table of verbs, each a function of its arguments.
+//! Exit status 0 is success, 1 that what was asked failed, 2 that it was not
+//! understood.
+
+mod check;
+
+use crate::config::nearest;
+use lexopt::{Arg, Parser};
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// A verb of the command line.
+struct Verb {
+    name: &'static str,
+    arguments: &'static str,
+    about: &'static str,
+    /// Lines of help on its options.
+    options: &'static str,
+    run: fn(&mut Parser) -> Result<ExitCode, Usage>,
+}
+
+const VERBS: &[Verb] = &[Verb {
+    name: "check",
+    arguments: "[--json] FILE",
+    about: "read a config file and say everything that is wrong with it",
+    options: "  FILE     the file; - is standard input
+  --json   print the mistakes as a JSON object
+",
+    run: check::run,
+}];
+
+/// What the binary calls: runs the verb that the arguments name.
+#[must_use]
+pub fn main() -> ExitCode {
+    match dispatch(Parser::from_env()) {
+        Ok(code) => code,
+        Err(usage) => {
+            complain(&usage);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dispatch(mut args: Parser) -> Result<ExitCode, Usage> {
+    match args.next()? {
+        None => Err(Usage(format!("no verb: {}", verbs()))),
+        Some(Arg::Short('h') | Arg::Long("help")) => help(&mut args),
+        Some(Arg::Short('V') | Arg::Long("version")) => {
+            print(format_args!("trunnion {}\n", env!("CARGO_PKG_VERSION")));
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Arg::Value(word)) => {
+            let word = word.to_string_lossy();
+            match (&*word, find(&word)) {
+                (_, Some(verb)) => (verb.run)(&mut args),
+                ("help", None) => help(&mut args),
+                (_, None) => Err(unknown_verb(&word)),
+            }
+        }
+        Some(arg) => Err(arg.unexpected().into()),
+    }
+}
+
+fn find(word: &str) -> Option<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name == word)
+}
+
+fn unknown_verb(word: &str) -> Usage {
+    let names = VERBS.iter().map(|verb| verb.name).chain(["help"]);
+    Usage(match nearest(word, names) {
+        Some(meant) => format!("unknown verb `{word}`: did you mean `trunnion {meant}`?"),
+        None => format!("unknown verb `{word}`: {}", verbs()),
+    })
+}
+
+fn verbs() -> String {
+    let names: Vec<_> = VERBS.iter().map(|verb| verb.name).collect();
+    format!("write one of {}, or help", names.join(", "))
+}
+
+fn help(args: &mut Parser) -> Result<ExitCode, Usage> {
+    match args.next()? {
+        None => print(Overview),
+        Some(Arg::Value(word)) => {
+            let word = word.to_string_lossy();
+            let verb = find(&word).ok_or_else(|| unknown_verb(&word))?;
+            print(verb);
+        }
+        Some(arg) => return Err(arg.unexpected().into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `trunnion --help`.
+struct Overview;
+
+impl fmt::Display for Overview {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "trunnion: a layer-4 load-balancer node for Linux\n")?;
+        for verb in VERBS {
+            let call = format!("trunnion {} {}", verb.name, verb.arguments);
+            writeln!(f, "  {call:<40} {}", verb.about)?;
+        }
+        writeln!(f, "  {:<40} how a verb is used", "trunnion help VERB")?;
+        writeln!(f, "  {:<40} this version", "trunnion --version")
+    }
+}
+
+/// `trunnion help VERB`.
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            arguments,
+            about,
+            options,
+            run: _,
+        } = self;
+        write!(f, "trunnion {name} {arguments}\n\n{about}\n\n{options}")
+    }
+}
+
+/// Arguments that were not understood, and what to write instead.
+#[derive(Debug)]
+struct Usage(String);
+
+impl From<lexopt::Error> for Usage {
+    fn from(error: lexopt::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "trunnion: {}; `trunnion --help` shows all", self.0)
+    }
+}
+
+/// Prints to standard output. A reader that went away is no error of ours.
+fn print(text: impl fmt::Display) {
+    let _ = write!(std::io::stdout().lock(), "{text}");
+}
+
+/// Prints a line to standard error.
+fn complain(text: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

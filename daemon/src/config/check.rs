@@ -1,0 +1,271 @@
+//! `check`: how a backend is known to be well. A service's check holds for its
+//! backends; a backend's own keys replace the service's one by one.
+
+use super::scalar::{self, Endpoint, Shown};
+use super::section::{At, Notes, Section, Span};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// The check of one backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Where it connects to.
+    pub target: SocketAddr,
+    /// Whether the handshake is left half open, so that the application is
+    /// never woken. Default true.
+    pub half_open: bool,
+    /// From one check to the next in a settled state. Default 1 s.
+    pub interval: Duration,
+    /// The same while the verdict is changing. Default `interval`.
+    pub fast_interval: Duration,
+    /// The same while the backend is down. Default `interval`.
+    pub down_interval: Duration,
+    /// How long an answer may take; at most the shortest interval. Default
+    /// 500 ms, or the shortest interval where that is shorter.
+    pub timeout: Duration,
+    /// Successes in a row that make it up, 1 to 255. Default 2.
+    pub rise: u8,
+    /// Failures in a row that make it down, 1 to 255. Default 3.
+    pub fall: u8,
+}
+
+pub(super) const KEYS: &[&str] = &[
+    "type",
+    "address",
+    "port",
+    "half_open",
+    "interval",
+    "fast_interval",
+    "down_interval",
+    "timeout",
+    "rise",
+    "fall",
+];
+
+/// What is asked of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    None,
+    Tcp,
+}
+
+/// The keys of one `check`, as far as they are there.
+#[derive(Clone, Debug)]
+pub(super) struct CheckRead {
+    span: Span,
+    has_type: bool,
+    kind: Option<At<Kind>>,
+    address: Option<At<Endpoint>>,
+    port: Option<At<u16>>,
+    half_open: Option<At<bool>>,
+    interval: Option<At<Duration>>,
+    fast_interval: Option<At<Duration>>,
+    down_interval: Option<At<Duration>>,
+    timeout: Option<At<Duration>>,
+    rise: Option<At<u8>>,
+    fall: Option<At<u8>>,
+}
+
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+
+impl CheckRead {
+    pub fn read(of: &Section<'_>, notes: &mut Notes) -> Option<Self> {
+        const TYPES: &[(&str, Kind)] = &[("tcp", Kind::Tcp), ("none", Kind::None)];
+        let section = Section::of("check", of.raw("check")?, KEYS, notes)?;
+        let interval = INTERVAL_MIN..=INTERVAL_MAX;
+        let address = section.text("address", scalar::endpoint, notes);
+        let port = section.integer("port", 1..=65_535, notes);
+        if let (Some(address), Some(port)) = (&address, &port)
+            && address.value.port.is_some()
+        {
+            notes.error_also(
+                &port.span,
+                "`port` twice: the address has one as well",
+                "remove one",
+                (&address.span, "the address"),
+            );
+        }
+        Some(Self {
+            has_type: section.has("type"),
+            kind: section.choice("type", TYPES, notes),
+            address,
+            port,
+            half_open: section.boolean("half_open", notes),
+            interval: section.duration("interval", interval.clone(), notes),
+            fast_interval: section.duration("fast_interval", interval.clone(), notes),
+            down_interval: section.duration("down_interval", interval, notes),
+            timeout: section.duration("timeout", TIMEOUT_MIN..=INTERVAL_MAX, notes),
+            rise: section.integer("rise", 1..=255, notes),
+            fall: section.integer("fall", 1..=255, notes),
+            span: section.span,
+        })
+    }
+
+    /// These keys, and where one is missing, the service's.
+    fn over(&self, service: Option<&Self>) -> Self {
+        let Some(service) = service else {
+            return self.clone();
+        };
+        let Self {
+            span,
+            has_type,
+            kind,
+            address,
+            port,
+            half_open,
+            interval,
+            fast_interval,
+            down_interval,
+            timeout,
+            rise,
+            fall,
+        } = self.clone();
+        // An address may bring its port.
+        let own_port = port.is_some() || address.as_ref().is_some_and(|at| at.value.port.is_some());
+        Self {
+            span,
+            has_type: has_type || service.has_type,
+            kind: kind.or_else(|| service.kind.clone()),
+            port: port.or_else(|| service.port.clone().filter(|_| !own_port)),
+            address,
+            half_open: half_open.or_else(|| service.half_open.clone()),
+            interval: interval.or_else(|| service.interval.clone()),
+            fast_interval: fast_interval.or_else(|| service.fast_interval.clone()),
+            down_interval: down_interval.or_else(|| service.down_interval.clone()),
+            timeout: timeout.or_else(|| service.timeout.clone()),
+            rise: rise.or_else(|| service.rise.clone()),
+            fall: fall.or_else(|| service.fall.clone()),
+        }
+    }
+
+    /// The rules between the keys of one check, once for each place they are
+    /// written in.
+    fn relations(&self, notes: &mut Notes) {
+        if !self.has_type {
+            notes.error(&self.span, "`check` has no `type`", "add type = \"tcp\"");
+        }
+        let Some(timeout) = &self.timeout else {
+            return;
+        };
+        let shortest = [&self.interval, &self.fast_interval, &self.down_interval]
+            .into_iter()
+            .flatten()
+            .min_by_key(|at| at.value);
+        let (least, also) = match shortest {
+            Some(at) => (at.value, Some(&at.span)),
+            None => (DEFAULT_INTERVAL, None),
+        };
+        if timeout.value > least {
+            let message = format!(
+                "`timeout` {} is longer than the {}interval {}: the next check would come before the answer",
+                Shown(timeout.value),
+                if also.is_some() { "" } else { "default " },
+                Shown(least),
+            );
+            let help = format!("write \"{}\" or less, or a longer interval", Shown(least));
+            match also {
+                Some(also) => {
+                    notes.error_also(&timeout.span, message, help, (also, "the interval"))
+                }
+                None => notes.error(&timeout.span, message, help),
+            }
+        }
+    }
+
+    /// The check of a backend at `address` with `port`, or `None` for none.
+    fn of_backend(
+        &self,
+        address: IpAddr,
+        port: u16,
+        at: &Span,
+        notes: &mut Notes,
+    ) -> Option<Check> {
+        if self.kind.as_ref()?.value == Kind::None {
+            return None;
+        }
+        let said = self.address.as_ref().map(|at| at.value);
+        let port = said
+            .and_then(|endpoint| endpoint.port)
+            .or_else(|| self.port.as_ref().map(|at| at.value))
+            .unwrap_or(port);
+        if port == 0 {
+            notes.error(
+                at,
+                "no port to check: neither the backend nor its check has one",
+                "add port = 80 to the check",
+            );
+        }
+        let interval = self
+            .interval
+            .as_ref()
+            .map_or(DEFAULT_INTERVAL, |at| at.value);
+        let or_interval = |at: &Option<At<Duration>>| at.as_ref().map_or(interval, |at| at.value);
+        let fast_interval = or_interval(&self.fast_interval);
+        let down_interval = or_interval(&self.down_interval);
+        let shortest = interval.min(fast_interval).min(down_interval);
+        Some(Check {
+            target: SocketAddr::new(said.map_or(address, |endpoint| endpoint.address), port),
+            half_open: self.half_open.as_ref().is_none_or(|at| at.value),
+            interval,
+            fast_interval,
+            down_interval,
+            timeout: match &self.timeout {
+                Some(at) => at.value,
+                None => Duration::from_millis(500).min(shortest),
+            },
+            rise: self.rise.as_ref().map_or(2, |at| at.value),
+            fall: self.fall.as_ref().map_or(3, |at| at.value),
+        })
+    }
+}
+
+const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A service's check, its rules looked at.
+pub(super) fn of_service(section: &Section<'_>, notes: &mut Notes) -> Option<CheckRead> {
+    let mut read = CheckRead::read(section, notes)?;
+    if let Some(at) = read.address.take() {
+        notes.error(
+            &at.span,
+            "one address for the checks of all backends",
+            "write it in the backend's own check, or `port` here",
+        );
+    }
+    read.relations(notes);
+    Some(read)
+}
+
+/// The check of one backend from its own keys and its service's.
+pub(super) fn of_backend(
+    own: Option<&CheckRead>,
+    service: Option<&CheckRead>,
+    (address, port, at): (IpAddr, u16, &Span),
+    notes: &mut Notes,
+) -> Option<Check> {
+    match (own, service) {
+        (Some(own), service) => {
+            let merged = own.over(service);
+            merged.relations_of(own, notes);
+            merged.of_backend(address, port, at, notes)
+        }
+        (None, Some(service)) => service.of_backend(address, port, at, notes),
+        (None, None) => None,
+    }
+}
+
+impl CheckRead {
+    /// The rules between a backend's keys and those it inherits, unless it
+    /// changes none of the ones that matter.
+    fn relations_of(&self, own: &Self, notes: &mut Notes) {
+        let touches = own.timeout.is_some()
+            || own.interval.is_some()
+            || own.fast_interval.is_some()
+            || own.down_interval.is_some()
+            || !self.has_type;
+        if touches {
+            self.relations(notes);
+        }
+    }
+}

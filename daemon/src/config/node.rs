@@ -1,0 +1,259 @@
+//! `[node]`, `[limits]` and `[ipvs]`: what holds for the whole node.
+
+use super::section::{At, Notes, Section, Span};
+use super::value::quote;
+use std::path::{Path, PathBuf};
+use trunnion_core::record::Level;
+
+/// `[node]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What the node calls itself; the host's name by default.
+    pub name: String,
+    /// Directory of the control socket and the slate; absolute. Default
+    /// `/run/trunnion`.
+    pub run_dir: PathBuf,
+    /// The most talkative level written. Default info.
+    pub log: Level,
+}
+
+/// File name of the control socket in [`Node::run_dir`].
+pub const SOCKET_NAME: &str = "control.sock";
+
+impl Node {
+    /// Where the control socket is.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir.join(SOCKET_NAME)
+    }
+}
+
+/// `[limits]`: memory is taken by these at start, then never again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Virtual services. Default 1024.
+    pub services: u32,
+    /// Backends over all services. Default 16,384.
+    pub backends: u32,
+    /// Health checks on their way at once. Default 1024.
+    pub checks_in_flight: u32,
+    /// VRRP instances. Default 64.
+    pub routers: u32,
+    /// Virtual addresses over all instances. Default 1024.
+    pub addresses: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            services: 1_024,
+            backends: 16_384,
+            checks_in_flight: 1_024,
+            routers: 64,
+            addresses: 1_024,
+        }
+    }
+}
+
+/// Which services of the kernel's table are ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Own {
+    /// All: a service that the config does not name is removed.
+    #[default]
+    All,
+    /// Those the config names, and those it named before a reload.
+    Declared,
+}
+
+/// What becomes of the kernel's table when the daemon ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExit {
+    /// It stays: the kernel goes on balancing.
+    #[default]
+    Keep,
+    /// Our services are removed.
+    Clear,
+}
+
+/// `[ipvs]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ipvs {
+    /// Which services are ours. Default all.
+    pub own: Own,
+    /// What becomes of them at the end. Default keep.
+    pub on_exit: OnExit,
+}
+
+pub(super) const NODE_KEYS: &[&str] = &["name", "run_dir", "log"];
+pub(super) const LIMITS_KEYS: &[&str] = &[
+    "services",
+    "backends",
+    "checks_in_flight",
+    "routers",
+    "addresses",
+];
+pub(super) const IPVS_KEYS: &[&str] = &["own", "on_exit"];
+
+const LEVELS: &[(&str, Level)] = &[
+    ("error", Level::Error),
+    ("warn", Level::Warn),
+    ("info", Level::Info),
+    ("debug", Level::Debug),
+];
+
+/// Bytes of a Unix socket's path, without its NUL (`sun_path`, unix(7)).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+impl Node {
+    pub(super) fn read(root: &Section<'_>, notes: &mut Notes) -> Self {
+        let mut node = Self {
+            name: String::new(),
+            run_dir: PathBuf::from("/run/trunnion"),
+            log: Level::Info,
+        };
+        let section = root
+            .raw("node")
+            .and_then(|raw| Section::of("[node]", raw, NODE_KEYS, notes));
+        if let Some(section) = section {
+            if let Some(found) = section.text("name", name, notes) {
+                node.name = found.value;
+            }
+            if let Some(found) = section.text("run_dir", run_dir, notes) {
+                node.run_dir = found.value;
+            }
+            if let Some(found) = section.choice("log", LEVELS, notes) {
+                node.log = found.value;
+            }
+        }
+        if node.name.is_empty() {
+            node.name = host_name();
+        }
+        node
+    }
+}
+
+impl Ipvs {
+    pub(super) fn read(root: &Section<'_>, notes: &mut Notes) -> Self {
+        const OWN: &[(&str, Own)] = &[("all", Own::All), ("declared", Own::Declared)];
+        const ON_EXIT: &[(&str, OnExit)] = &[("keep", OnExit::Keep), ("clear", OnExit::Clear)];
+        let section = root
+            .raw("ipvs")
+            .and_then(|raw| Section::of("[ipvs]", raw, IPVS_KEYS, notes));
+        let Some(section) = section else {
+            return Self::default();
+        };
+        Self {
+            own: section
+                .choice("own", OWN, notes)
+                .map_or_else(Own::default, |at| at.value),
+            on_exit: section
+                .choice("on_exit", ON_EXIT, notes)
+                .map_or_else(OnExit::default, |at| at.value),
+        }
+    }
+}
+
+/// The limits, and where each that the file sets stands.
+#[derive(Debug)]
+pub(super) struct LimitsRead {
+    pub limits: Limits,
+    pub services: Option<Span>,
+    pub backends: Option<Span>,
+    pub routers: Option<Span>,
+    pub addresses: Option<Span>,
+}
+
+impl LimitsRead {
+    pub fn read(root: &Section<'_>, notes: &mut Notes) -> Self {
+        let mut read = Self {
+            limits: Limits::default(),
+            services: None,
+            backends: None,
+            routers: None,
+            addresses: None,
+        };
+        let section = root
+            .raw("limits")
+            .and_then(|raw| Section::of("[limits]", raw, LIMITS_KEYS, notes));
+        let Some(section) = section else {
+            return read;
+        };
+        let limits = &mut read.limits;
+        let mut set = |key, most, place: &mut u32| {
+            let found: Option<At<u32>> = section.integer(key, 1..=most, notes);
+            found.map(|At { value, span }| {
+                *place = value;
+                span
+            })
+        };
+        read.services = set("services", 1 << 20, &mut limits.services);
+        read.backends = set("backends", 1 << 24, &mut limits.backends);
+        // Each is a socket; fs.nr_open is 2^20 by default.
+        set("checks_in_flight", 1 << 18, &mut limits.checks_in_flight);
+        read.routers = set("routers", 4_096, &mut limits.routers);
+        read.addresses = set("addresses", 1 << 20, &mut limits.addresses);
+        read
+    }
+}
+
+/// A name of a node, an instance or a service: it appears in logs, metrics and
+/// tables.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    const BYTES_MAX: usize = 63;
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/@".contains(&b);
+    if text.is_empty() || text.len() > BYTES_MAX || !text.bytes().all(allowed) {
+        return Err("write 1 to 63 letters, digits or any of - _ . : / @".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn run_dir(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if !path.is_absolute() || text.chars().any(char::is_control) {
+        return Err("write the whole path, such as \"/run/trunnion\"".to_owned());
+    }
+    if path.join(SOCKET_NAME).as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        let most = SOCKET_PATH_BYTES_MAX - SOCKET_NAME.len() - 1;
+        return Err(format!(
+            "too long for a Unix socket's path: write at most {most} bytes"
+        ));
+    }
+    Ok(path.to_path_buf())
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .and_then(|text| name(text.trim()).ok())
+        .unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// An interface's name: `IFNAMSIZ` 16 with its NUL, and what
+/// `dev_valid_name` (net/core/dev.c) takes.
+pub(super) fn interface(text: &str) -> Result<String, String> {
+    let bad = |c: char| c == '/' || c == ':' || c.is_whitespace() || c.is_control();
+    if text.is_empty() || text.len() > 15 || text == "." || text == ".." || text.contains(bad) {
+        return Err(format!(
+            "write an interface's name of at most 15 bytes, such as \"eth0\"{}",
+            if text.contains(':') {
+                "; an alias is no interface"
+            } else {
+                ""
+            }
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// A name of the kernel's own registry, such as a scheduler's: 1 to 15 bytes.
+pub(super) fn kernel_name(text: &str) -> Result<heapless::String<15, u8>, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    if text.is_empty() || !text.bytes().all(allowed) {
+        return Err(format!(
+            "{} is no name: write 1 to 15 letters, digits, - or _",
+            quote(text)
+        ));
+    }
+    heapless::String::try_from(text)
+        .map_err(|_| format!("{} is longer than the kernel's 15 bytes", quote(text)))
+}

@@ -1,0 +1,152 @@
+//! What a right file declares, in a few lines.
+
+use super::backend::{protocol_word, word};
+use super::mistake::plural;
+use super::scalar::Shown;
+use super::{Config, Instance, ServiceConfig};
+use std::fmt;
+use trunnion_core::model::{Family, ServiceFlags, ServiceKey};
+
+/// ```text
+/// node lb1: socket /run/trunnion/control.sock, log info
+/// vrrp public: eth0 vrid 51, priority 150, every 100ms, 192.0.2.10/24
+/// service web: tcp 192.0.2.10:80 wrr, 3 backends by route, checked every 1s
+/// limits: 1 of 1024 services, 3 of 16384 backends, 1 of 64 routers, 1 of 1024 addresses
+/// ```
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            node,
+            limits,
+            ipvs: _,
+            vrrp,
+            services,
+            warnings: _,
+        } = self;
+        let log = format!("{:?}", node.log).to_lowercase();
+        writeln!(
+            f,
+            "node {}: socket {}, log {log}",
+            node.name,
+            node.socket().display()
+        )?;
+        for instance in vrrp {
+            writeln!(f, "{instance}")?;
+        }
+        for service in services {
+            writeln!(f, "{service}")?;
+        }
+        let backends: usize = services.iter().map(|service| service.backends.len()).sum();
+        let addresses: usize = vrrp.iter().map(|instance| instance.addresses.len()).sum();
+        writeln!(
+            f,
+            "limits: {} of {} services, {backends} of {} backends, {} of {} routers, {addresses} of {} addresses",
+            services.len(),
+            limits.services,
+            limits.backends,
+            vrrp.len(),
+            limits.routers,
+            limits.addresses,
+        )
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            interface,
+            vrid,
+            priority,
+            interval,
+            addresses,
+            ..
+        } = self;
+        let interval = Shown(*interval);
+        write!(
+            f,
+            "vrrp {name}: {interface} vrid {vrid}, priority {priority}, every {interval},"
+        )?;
+        few(f, addresses)?;
+        if !self.unicast_peers.is_empty() {
+            f.write_str(", to")?;
+            few(f, &self.unicast_peers)?;
+        }
+        if !self.preempt {
+            f.write_str(", does not preempt")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ServiceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            service,
+            min_healthy: _,
+            backends,
+        } = self;
+        write!(f, "service {name}: ")?;
+        match service.key {
+            ServiceKey::Address {
+                protocol,
+                address,
+                port,
+            } => {
+                let socket = std::net::SocketAddr::new(address, port);
+                write!(f, "{} {socket}", protocol_word(protocol))?;
+            }
+            ServiceKey::Fwmark { mark, family } => {
+                let family = match family {
+                    Family::V4 => "ipv4",
+                    Family::V6 => "ipv6",
+                };
+                write!(f, "fwmark {mark} {family}")?;
+            }
+        }
+        write!(f, " {}", service.scheduler)?;
+        if service.flags.contains(ServiceFlags::PERSISTENT) {
+            write!(f, ", persistent {}s", service.timeout_s)?;
+        }
+        write!(f, ", {}", plural(backends.len(), "backend"))?;
+        let mut methods: Vec<_> = backends.iter().map(|b| b.destination.forward).collect();
+        methods.sort_unstable();
+        methods.dedup();
+        let methods: Vec<_> = methods.into_iter().map(word).collect();
+        if !methods.is_empty() {
+            write!(f, " by {}", methods.join(" and "))?;
+        }
+        let mut checks: Vec<_> = backends.iter().filter_map(|b| b.check).collect();
+        let checked = checks.len();
+        checks.sort_by_key(|check| check.interval);
+        checks.dedup_by_key(|check| check.interval);
+        match (checks.as_slice(), backends.len() - checked) {
+            ([], 0) => Ok(()),
+            ([], _) => f.write_str(", not checked"),
+            ([one], 0) => write!(f, ", checked every {}", Shown(one.interval)),
+            ([first, ..], unchecked) => {
+                let last = checks.last().unwrap_or(first);
+                write!(f, ", checked every {}", Shown(first.interval))?;
+                if last.interval != first.interval {
+                    write!(f, " to {}", Shown(last.interval))?;
+                }
+                match unchecked {
+                    0 => Ok(()),
+                    unchecked => write!(f, ", {unchecked} not checked"),
+                }
+            }
+        }
+    }
+}
+
+fn few(f: &mut fmt::Formatter<'_>, items: &[impl fmt::Display]) -> fmt::Result {
+    const SHOWN_MAX: usize = 4;
+    for (index, item) in items.iter().take(SHOWN_MAX).enumerate() {
+        write!(f, "{}{item}", if index == 0 { " " } else { ", " })?;
+    }
+    match items.len().saturating_sub(SHOWN_MAX) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
+    }
+}

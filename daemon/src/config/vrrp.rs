@@ -1,0 +1,389 @@
+//! `[[vrrp]]`: virtual routers, one family each.
+
+use super::node::{interface, name};
+use super::scalar::{self, Prefixed, Shown, is_host};
+use super::section::{At, Notes, Raw, Section, Span};
+use std::net::IpAddr;
+use std::time::Duration;
+use trunnion_core::model::Family;
+
+/// One virtual router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// What logs and tables call it. Default `INTERFACE/VRID`, with `/ipv6`
+    /// after it for IPv6.
+    pub name: String,
+    /// The interface it speaks on and puts its addresses on.
+    pub interface: String,
+    /// Virtual router identifier, 1 to 255.
+    pub vrid: u8,
+    /// Family of its addresses and adverts.
+    pub family: Family,
+    /// 1 to 255; 255 is the addresses' owner. Default 100.
+    pub priority: u8,
+    /// Advertisement interval: 10 ms to 40.95 s in whole centiseconds. Default
+    /// 1 s.
+    pub interval: Duration,
+    /// Virtual addresses of [`Self::family`], at least one, none twice, in the
+    /// order of the file: the order of the advert. The first IPv6 one is
+    /// link-local (RFC 9568, erratum 8300).
+    pub addresses: Vec<Prefixed>,
+    /// Whether it takes over from a living router of lower priority. Default
+    /// true.
+    pub preempt: bool,
+    /// How long it waits before it does. Default 0.
+    pub preempt_delay: Duration,
+    /// Send adverts to these, and accept them from these alone, instead of
+    /// multicast; empty is multicast.
+    pub unicast_peers: Vec<IpAddr>,
+    /// What the checksum of a sent advert covers.
+    pub checksum: ChecksumForm,
+    /// How its addresses are announced.
+    pub announce: Announce,
+}
+
+/// What the checksum of an IPv4 advert covers. Both are accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChecksumForm {
+    /// The message alone (RFC 9568 5.2.8).
+    #[default]
+    Rfc9568,
+    /// The pseudo-header too, as keepalived, FRR and Seesaw read RFC 5798.
+    Rfc5798,
+}
+
+/// When gratuitous ARP or unsolicited neighbour advertisements are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// How often in a burst. Default 5.
+    pub repeat: u8,
+    /// Between those of a burst. Default 100 ms.
+    pub interval: Duration,
+    /// From the transition to a second burst; zero is none. Default 5 s.
+    pub again_after: Duration,
+    /// Between single ones afterwards; zero is none. Default none.
+    pub refresh: Duration,
+}
+
+impl Default for Announce {
+    fn default() -> Self {
+        Self {
+            repeat: 5,
+            interval: Duration::from_millis(100),
+            again_after: Duration::from_secs(5),
+            refresh: Duration::ZERO,
+        }
+    }
+}
+
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "interface",
+    "vrid",
+    "priority",
+    "interval",
+    "addresses",
+    "preempt",
+    "preempt_delay",
+    "unicast_peers",
+    "checksum",
+    "announce",
+];
+pub(super) const ANNOUNCE_KEYS: &[&str] = &["repeat", "interval", "again_after", "refresh"];
+
+const CENTISECOND: Duration = Duration::from_millis(10);
+const INTERVAL_MAX: Duration = Duration::from_millis(40_950);
+const HOUR: Duration = Duration::from_secs(3_600);
+/// The count of addresses in an advert is one byte.
+const ADDRESSES_MAX: usize = 255;
+
+/// An instance and where its parts stand, for the rules between instances.
+#[derive(Debug)]
+pub(super) struct InstanceRead {
+    pub instance: Instance,
+    pub span: Span,
+    pub vrid: Option<Span>,
+    pub named: Option<Span>,
+    pub addresses: Vec<At<Prefixed>>,
+}
+
+impl InstanceRead {
+    pub fn read(raw: Raw<'_>, notes: &mut Notes) -> Option<Self> {
+        let section = Section::of("[[vrrp]]", raw, KEYS, notes)?;
+        let named = section.text("name", name, notes);
+        let interface = section.text("interface", interface, notes);
+        if !section.has("interface") {
+            section.missing("interface", "interface = \"eth0\"", notes);
+        }
+        let vrid: Option<At<u8>> = section.integer("vrid", 1..=255, notes);
+        if !section.has("vrid") {
+            section.missing(
+                "vrid",
+                "vrid = 51, the same on every node of the group",
+                notes,
+            );
+        }
+        let priority: Option<At<u8>> = section.integer("priority", 1..=255, notes);
+        let interval = interval(&section, notes);
+        let (addresses, family) = addresses(&section, vrid.as_ref(), notes);
+        let preempt = section.boolean("preempt", notes);
+        let preempt_delay = section.duration("preempt_delay", Duration::ZERO..=HOUR, notes);
+        let unicast_peers = unicast_peers(&section, family, &addresses, notes);
+        let checksum = checksum(&section, family, notes);
+        let announce = announce(&section, notes);
+        preemption(
+            priority.as_ref(),
+            preempt.as_ref(),
+            preempt_delay.as_ref(),
+            notes,
+        );
+
+        let vrid_span = vrid.as_ref().map(|at| at.span.clone());
+        let interface = interface.map_or_else(String::new, |at| at.value);
+        let vrid = vrid.map_or(1, |at| at.value);
+        let suffix = match family {
+            Family::V4 => "",
+            Family::V6 => "/ipv6",
+        };
+        let instance = Instance {
+            name: match &named {
+                Some(at) => at.value.clone(),
+                None => format!("{interface}/{vrid}{suffix}"),
+            },
+            interface,
+            vrid,
+            family,
+            priority: priority.map_or(100, |at| at.value),
+            interval,
+            addresses: addresses.iter().map(|at| at.value).collect(),
+            preempt: preempt.is_none_or(|at| at.value),
+            preempt_delay: preempt_delay.map_or(Duration::ZERO, |at| at.value),
+            unicast_peers,
+            checksum,
+            announce,
+        };
+        Some(Self {
+            instance,
+            span: section.span,
+            vrid: vrid_span,
+            named: named.map(|at| at.span),
+            addresses,
+        })
+    }
+}
+
+fn interval(section: &Section<'_>, notes: &mut Notes) -> Duration {
+    const DEFAULT: Duration = Duration::from_secs(1);
+    let Some(At { value, span }) = section.duration("interval", CENTISECOND..=INTERVAL_MAX, notes)
+    else {
+        return DEFAULT;
+    };
+    let rest = value.as_nanos() % CENTISECOND.as_nanos();
+    if rest != 0 {
+        let down = value - Duration::from_nanos(u64::try_from(rest).unwrap_or(0));
+        let (down, up) = (Shown(down), Shown(down + CENTISECOND));
+        notes.error(
+            &span,
+            format!(
+                "`interval` cannot be {}: adverts carry it in hundredths of a second",
+                Shown(value)
+            ),
+            format!("write \"{down}\" or \"{up}\""),
+        );
+    }
+    value
+}
+
+/// The addresses that can be read, and the family of the first one.
+fn addresses(
+    section: &Section<'_>,
+    vrid: Option<&At<u8>>,
+    notes: &mut Notes,
+) -> (Vec<At<Prefixed>>, Family) {
+    if !section.has("addresses") {
+        section.missing("addresses", "addresses = [\"192.0.2.10/24\"]", notes);
+        return (Vec::new(), Family::V4);
+    }
+    let before = notes.list.len();
+    let mut found = section.texts("addresses", scalar::prefixed, notes);
+    let Some(first) = found.first() else {
+        if notes.list.len() == before {
+            let span = section.span_of("addresses");
+            notes.error(
+                &span,
+                "`addresses` is empty",
+                "write at least one, such as \"192.0.2.10/24\"",
+            );
+        }
+        return (found, Family::V4);
+    };
+    let (family, first_span) = (Family::of(&first.value.address), first.span.clone());
+    let link_local = |address: &IpAddr| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    if !link_local(&first.value.address) {
+        let vrid = vrid.map_or(1, |at| at.value);
+        notes.error(
+            &first_span,
+            "the first IPv6 address of a virtual router is link-local: others refuse its adverts (RFC 9568, erratum 8300)",
+            format!("put one before it, the same on every node, such as \"fe80::5e00:2{vrid:02x}/64\""),
+        );
+    }
+    if found.len() > ADDRESSES_MAX {
+        notes.error(
+            &found[ADDRESSES_MAX].span,
+            format!(
+                "an advert counts at most {ADDRESSES_MAX} addresses, here are {}",
+                found.len()
+            ),
+            "move the rest to a second [[vrrp]] with its own vrid",
+        );
+    }
+    for at in &found {
+        let address = at.value.address;
+        if Family::of(&address) != family {
+            notes.error_also(
+                &at.span,
+                format!(
+                    "{} here, {} before: a virtual router has one family",
+                    of(Family::of(&address)),
+                    of(family)
+                ),
+                "move it to a second [[vrrp]]; it may have the same vrid",
+                (&first_span, "the first address"),
+            );
+        } else if !is_host(&address) || address.is_loopback() {
+            notes.error(
+                &at.span,
+                format!("{address} cannot be a virtual address"),
+                "write a host's address",
+            );
+        }
+    }
+    found.retain(|at| Family::of(&at.value.address) == family);
+    (found, family)
+}
+
+/// `IPv4`, `IPv6`.
+pub(super) const fn of(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    }
+}
+
+fn unicast_peers(
+    section: &Section<'_>,
+    family: Family,
+    addresses: &[At<Prefixed>],
+    notes: &mut Notes,
+) -> Vec<IpAddr> {
+    let found = section.texts("unicast_peers", scalar::address, notes);
+    for (index, at) in found.iter().enumerate() {
+        let peer = at.value;
+        if Family::of(&peer) != family {
+            notes.error(
+                &at.span,
+                format!(
+                    "an {} peer of an {} instance",
+                    of(Family::of(&peer)),
+                    of(family)
+                ),
+                format!("write the peer's own {} address", of(family)),
+            );
+        } else if !is_host(&peer) {
+            notes.error(
+                &at.span,
+                format!("{peer} cannot be a peer"),
+                "write the peer's own address",
+            );
+        } else if let Some(vip) = addresses.iter().find(|vip| vip.value.address == peer) {
+            notes.error_also(
+                &at.span,
+                format!("{peer} is a virtual address of this instance"),
+                "write the peer's own address",
+                (&vip.span, "the virtual address"),
+            );
+        } else if let Some(twin) = found[..index].iter().find(|twin| twin.value == peer) {
+            notes.error_also(
+                &at.span,
+                format!("the peer {peer} twice"),
+                "remove one",
+                (&twin.span, "the first"),
+            );
+        }
+    }
+    found.into_iter().map(|at| at.value).collect()
+}
+
+fn checksum(section: &Section<'_>, family: Family, notes: &mut Notes) -> ChecksumForm {
+    const WORDS: &[(&str, ChecksumForm)] = &[
+        ("rfc9568", ChecksumForm::Rfc9568),
+        ("rfc5798", ChecksumForm::Rfc5798),
+    ];
+    let Some(found) = section.choice("checksum", WORDS, notes) else {
+        return ChecksumForm::default();
+    };
+    if family == Family::V6 {
+        notes.error(
+            &found.span,
+            "`checksum` is for IPv4: over IPv6 there is one form",
+            "remove it",
+        );
+    }
+    found.value
+}
+
+fn announce(section: &Section<'_>, notes: &mut Notes) -> Announce {
+    let mut announce = Announce::default();
+    let section = section
+        .raw("announce")
+        .and_then(|raw| Section::of("announce", raw, ANNOUNCE_KEYS, notes));
+    let Some(section) = section else {
+        return announce;
+    };
+    if let Some(at) = section.integer("repeat", 1..=100, notes) {
+        announce.repeat = at.value;
+    }
+    let at_once = Duration::from_millis(1);
+    let mut set = |key, least, place: &mut Duration| {
+        if let Some(at) = section.duration(key, least..=HOUR, notes) {
+            *place = at.value;
+        }
+    };
+    set("interval", at_once, &mut announce.interval);
+    set("again_after", Duration::ZERO, &mut announce.again_after);
+    set("refresh", Duration::ZERO, &mut announce.refresh);
+    announce
+}
+
+fn preemption(
+    priority: Option<&At<u8>>,
+    preempt: Option<&At<bool>>,
+    delay: Option<&At<Duration>>,
+    notes: &mut Notes,
+) {
+    let owner = priority.filter(|at| at.value == 255);
+    let refused = preempt.filter(|at| !at.value);
+    if let (Some(owner), Some(refused)) = (owner, refused) {
+        notes.error_also(
+            &refused.span,
+            "the owner of the addresses always preempts (RFC 9568 6.1)",
+            "remove `preempt`, or write a priority below 255",
+            (&owner.span, "priority 255 is the owner's"),
+        );
+    } else if let (Some(_), Some(delay)) = (refused, delay) {
+        notes.warn(
+            &delay.span,
+            "`preempt_delay` has no effect without preemption",
+            "remove it, or `preempt = false`",
+        );
+    } else if let (Some(_), Some(delay)) = (owner, delay) {
+        notes.warn(
+            &delay.span,
+            "`preempt_delay` has no effect on the owner of the addresses (priority 255)",
+            "remove it",
+        );
+    }
+}
