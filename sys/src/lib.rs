@@ -9,6 +9,7 @@ pub mod alloc;
 pub mod clock;
 pub mod ipvs;
 pub mod netlink;
+pub mod netns;
 pub mod notify;
 pub mod packet;
 pub mod route;
