@@ -36,3 +36,11 @@ pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::R
         }
     }
 }
+
+/// The length of a `T` as socket calls take it.
+pub(crate) const fn socklen<T>() -> libc::socklen_t {
+    const { assert!(size_of::<T>() <= 4096, "no socket structure is longer") };
+    #[allow(clippy::cast_possible_truncation, reason = "asserted above")]
+    let len = size_of::<T>() as libc::socklen_t;
+    len
+}
