@@ -90,7 +90,7 @@ macro_rules! records {
     )*) => {
         $(
             $(#[$doc])*
-            #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+            #[derive(Clone, Debug, PartialEq, Eq)]
             pub struct $name {
                 $(#[allow(missing_docs, reason = "the record's words name it")] pub $field: $kind,)*
             }
