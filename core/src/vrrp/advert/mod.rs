@@ -1,0 +1,300 @@
+//! Adverts as bytes: the one message of VRRP (RFC 9568 5).
+//!
+//! ```text
+//!  0                   1                   2                   3
+//! |Version| Type  |     VRID      |   Priority    |IPvX Addr Count|
+//! | Reserve | Max Advertise Interval |          Checksum          |
+//! |               addresses, 4 or 16 bytes each                   |
+//! ```
+
+mod encode;
+
+pub use encode::{Outgoing, Unsendable, encode, encode_ipv4};
+
+use super::{Centis, Malformed, PROTOCOL, TTL};
+use crate::bytes::{ChecksumScope, NetworkEndian, Reader};
+use crate::model::Family;
+use crate::wire::Ipv4Packet;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Bytes before the addresses.
+pub const HEADER_BYTES: usize = 8;
+/// Addresses one advert can list.
+pub const ADDRESSES_MAX: usize = 255;
+/// The longest message: 255 IPv6 addresses.
+pub const MESSAGE_BYTES_MAX: usize = HEADER_BYTES + 16 * ADDRESSES_MAX;
+/// The longest IPv4 packet we send: no options, 255 addresses.
+pub const PACKET_V4_BYTES_MAX: usize = 20 + HEADER_BYTES + 4 * ADDRESSES_MAX;
+
+/// Version 3, type 1 (ADVERTISEMENT).
+const VERSION_TYPE: u8 = 0x31;
+/// Max Advertise Interval without the four reserved bits before it.
+const INTERVAL_MASK: u16 = 0x0fff;
+
+/// What the checksum of an IPv4 advert covers: two readings are in the field.
+/// Over IPv6 both are the same, the RFC 8200 8.1 pseudo-header and the message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChecksumForm {
+    /// The message alone (RFC 9568 5.2.8).
+    #[default]
+    Rfc9568,
+    /// Pseudo-header and message, as RFC 5798 was read by keepalived before its
+    /// `v3_checksum_as_v2`, by FRR and by Seesaw.
+    Rfc5798,
+}
+
+impl ChecksumForm {
+    /// The scope of this form between two addresses, or `None` when they are
+    /// not of one family.
+    #[must_use]
+    pub const fn scope(self, source: IpAddr, destination: IpAddr) -> Option<ChecksumScope> {
+        match (self, ChecksumScope::pseudo(source, destination, PROTOCOL)) {
+            (Self::Rfc9568, Some(ChecksumScope::PseudoV4 { .. })) => Some(ChecksumScope::Message),
+            (Self::Rfc9568 | Self::Rfc5798, scope) => scope,
+        }
+    }
+}
+
+/// A VRRP message as it came, with what its IP header said; nothing of it is
+/// believed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received<'a> {
+    /// Source address: the sender's primary or link-local address.
+    pub source: IpAddr,
+    /// Destination address: the group's, or ours for unicast.
+    pub destination: IpAddr,
+    /// TTL or hop limit.
+    pub ttl: u8,
+    /// The VRRP message.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Received<'a> {
+    /// Takes an IPv4 packet apart, as a raw socket yields it. Options are
+    /// passed over.
+    ///
+    /// # Errors
+    /// [`Malformed::Header`], [`Malformed::Fragment`], [`Malformed::Protocol`].
+    pub fn from_ipv4(packet: &'a [u8]) -> Result<Self, Malformed> {
+        let packet = Ipv4Packet::parse(packet).map_err(Malformed::Header)?;
+        if packet.fragment {
+            return Err(Malformed::Fragment);
+        }
+        if packet.header.protocol.0 != PROTOCOL {
+            return Err(Malformed::Protocol {
+                found: packet.header.protocol.0,
+            });
+        }
+        Ok(Self {
+            source: IpAddr::V4(packet.header.source),
+            destination: IpAddr::V4(packet.header.destination),
+            ttl: packet.header.ttl,
+            payload: packet.payload,
+        })
+    }
+}
+
+/// A valid advert: it exists only if version, type, length, checksum, TTL,
+/// address count, interval and first address held. Whether its VRID and its
+/// source are known here is its owner's to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advert<'a> {
+    vrid: u8,
+    priority: u8,
+    interval: Centis,
+    form: ChecksumForm,
+    addresses: Listed<'a>,
+}
+
+impl<'a> Advert<'a> {
+    /// Makes an advert of a message, or says which check failed first, in the
+    /// order of RFC 9568 7.1.
+    ///
+    /// # Errors
+    /// [`Malformed`] names the field. Such a packet touches no timer.
+    pub fn parse(packet: Received<'a>) -> Result<Self, Malformed> {
+        let Received {
+            source,
+            destination,
+            ttl,
+            payload,
+        } = packet;
+        let family = match (source, destination) {
+            (IpAddr::V4(_), IpAddr::V4(_)) => Family::V4,
+            (IpAddr::V6(_), IpAddr::V6(_)) => Family::V6,
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+                return Err(Malformed::Families {
+                    source,
+                    destination,
+                });
+            }
+        };
+        let mut r = Reader::new(payload);
+        let version_type = r.u8("vrrp version")?;
+        let vrid = r.u8("vrrp vrid")?;
+        let priority = r.u8("vrrp priority")?;
+        let count = r.u8("vrrp address count")?;
+        let interval = r.u16::<NetworkEndian>("vrrp interval")?;
+        let checksum = r.u16::<NetworkEndian>("vrrp checksum")?;
+
+        if version_type >> 4 != VERSION_TYPE >> 4 {
+            return Err(Malformed::Version {
+                found: version_type >> 4,
+            });
+        }
+        if version_type & 0xf != VERSION_TYPE & 0xf {
+            return Err(Malformed::Type {
+                found: version_type & 0xf,
+            });
+        }
+        let addresses = Listed {
+            family,
+            bytes: r.peek(),
+        };
+        let wanted = usize::from(count).saturating_mul(addresses.width());
+        if addresses.bytes.len() != wanted {
+            return Err(Malformed::Length {
+                count,
+                wanted: wanted.saturating_add(HEADER_BYTES),
+                had: payload.len(),
+            });
+        }
+        let holds = |form: ChecksumForm| {
+            form.scope(source, destination)
+                .is_some_and(|scope| scope.of(payload) == 0)
+        };
+        let form = if holds(ChecksumForm::Rfc9568) {
+            ChecksumForm::Rfc9568
+        } else if holds(ChecksumForm::Rfc5798) {
+            ChecksumForm::Rfc5798
+        } else {
+            return Err(Malformed::Checksum { found: checksum });
+        };
+        if ttl != TTL {
+            return Err(Malformed::Ttl { found: ttl });
+        }
+        let Some(first) = addresses.clone().next() else {
+            return Err(Malformed::NoAddress);
+        };
+        // The reserved bits are for the future: sent as zero, not looked at.
+        let Some(interval) = Centis::new(interval & INTERVAL_MASK) else {
+            return Err(Malformed::NoInterval);
+        };
+        match first {
+            IpAddr::V6(found) if !found.is_unicast_link_local() => {
+                return Err(Malformed::NotLinkLocal { found });
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => {}
+        }
+        Ok(Self {
+            vrid,
+            priority,
+            interval,
+            form,
+            addresses,
+        })
+    }
+
+    /// Virtual router identifier.
+    #[must_use]
+    pub const fn vrid(&self) -> u8 {
+        self.vrid
+    }
+
+    /// Family of the packet and its addresses.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        self.addresses.family
+    }
+
+    /// The sender's priority; 0 when it resigns.
+    #[must_use]
+    pub const fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// Max Advertise Interval: how often the sender advertises.
+    #[must_use]
+    pub const fn interval(&self) -> Centis {
+        self.interval
+    }
+
+    /// Which reading of the checksum fit. Where both do, and over IPv6, it is
+    /// [`ChecksumForm::Rfc9568`].
+    #[must_use]
+    pub const fn checksum_form(&self) -> ChecksumForm {
+        self.form
+    }
+
+    /// The addresses, in the order they were listed; at least one.
+    #[must_use]
+    pub fn addresses(&self) -> Listed<'a> {
+        self.addresses.clone()
+    }
+
+    /// Whether the advert lists these addresses and no other, in any order.
+    ///
+    /// One pass when the order is the same, as it is between two routers of one
+    /// config; else each of `ours` is looked for.
+    #[must_use]
+    pub fn lists<I>(&self, ours: I) -> bool
+    where
+        I: IntoIterator<Item = IpAddr>,
+        I::IntoIter: Clone,
+    {
+        let ours = ours.into_iter();
+        if self.addresses.clone().eq(ours.clone()) {
+            return true;
+        }
+        self.addresses.len() == ours.clone().count()
+            && ours
+                .clone()
+                .all(|ours| self.addresses.clone().any(|theirs| theirs == ours))
+            && self
+                .addresses
+                .clone()
+                .clone()
+                .all(|theirs| ours.clone().any(|ours| ours == theirs))
+    }
+}
+
+/// The addresses of an advert, read off its bytes as they are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<'a> {
+    family: Family,
+    bytes: &'a [u8],
+}
+
+impl Listed<'_> {
+    /// Bytes of one address.
+    const fn width(&self) -> usize {
+        match self.family {
+            Family::V4 => 4,
+            Family::V6 => 16,
+        }
+    }
+}
+
+impl Iterator for Listed<'_> {
+    type Item = IpAddr;
+
+    fn next(&mut self) -> Option<IpAddr> {
+        let mut r = Reader::new(self.bytes);
+        let address = match self.family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::from(r.take::<4>("address").ok()?)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::from(r.take::<16>("address").ok()?)),
+        };
+        self.bytes = r.peek();
+        Some(address)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.bytes.len().checked_div(self.width()).unwrap_or(0);
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Listed<'_> {}
+
+#[cfg(test)]
+mod tests;
