@@ -1,1 +1,0 @@
-//! A blocking IPVS client: one socket, no allocation for each operation.

@@ -1,0 +1,258 @@
+//! Question and answer over one socket: what was asked, what came back, and
+//! when the answer is missing.
+
+use super::Error;
+use crate::netlink::{self, Protocol, Socket};
+use std::io;
+use std::time::{Duration, Instant};
+use trunnion_core::bytes::Reader;
+use trunnion_core::ipvs::{BATCH_BYTES, Command, FAMILY_NAME, RECEIVE_BYTES, Refused};
+use trunnion_core::netlink::genl::{self, FamilyId};
+use trunnion_core::netlink::{Batch, Errno, Malformed, Message, Messages, Reply};
+
+/// How long an answer may take before the state is unknown.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A socket with its buffers and the next sequence number.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// How long each answer may take.
+    pub(super) patience: Duration,
+    socket: Socket,
+    seq: u32,
+    /// Answers to an earlier question may still come.
+    behind: bool,
+    send: Box<[u8]>,
+    receive: Box<[u8]>,
+}
+
+/// One answer to a request.
+pub(super) enum Answer<'a> {
+    /// How many requests of the datagram came before its request; outcome.
+    Ack(usize, Result<(), Errno>),
+    /// Body, offset of the body.
+    Data(Reader<'a>, usize),
+}
+
+/// A datagram in the send buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Built {
+    /// Its length, bytes; 0 when it has no request.
+    len: usize,
+    /// Sequence number of its first request.
+    first: u32,
+    /// Sequence number of its barrier.
+    barrier: u32,
+}
+
+impl Exchange {
+    /// Opens the socket.
+    pub(super) fn open() -> io::Result<Self> {
+        Ok(Self {
+            patience: PATIENCE,
+            socket: Socket::open(Protocol::Generic, &[])?,
+            seq: 1,
+            behind: false,
+            send: vec![0; BATCH_BYTES].into_boxed_slice(),
+            receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+        })
+    }
+
+    /// Asks for the family's number.
+    pub(super) fn family(&mut self) -> Result<FamilyId, Error> {
+        let mut found = Err(Error::NoIpvs);
+        let fill = |batch: &mut Batch<'_>| Ok(genl::get_family(batch, FAMILY_NAME)?);
+        // Received with the whole buffer: the kernel remembers the largest
+        // receive of a socket and makes the parts of dumps that long.
+        let built = self.build(fill)?;
+        self.send(built, |answer| {
+            if let Answer::Data(body, offset) = answer {
+                found = genl::Family::parse(body, offset).map_err(Error::Malformed);
+            }
+        })?;
+        found.map(|family| family.id)
+    }
+
+    /// Makes one request and reads its answer, if it has one, by `each`.
+    pub(super) fn ask(
+        &mut self,
+        command: Command,
+        fill: impl FnOnce(&mut Batch<'_>) -> Result<u32, Refused>,
+        mut each: impl FnMut(Reader<'_>, usize) -> Result<(), Malformed>,
+    ) -> Result<(), Error> {
+        let mut result = Ok(());
+        let built = self.build(fill)?;
+        self.send(built, |answer| {
+            let answer = match answer {
+                Answer::Data(body, offset) => each(body, offset).map_err(Error::Malformed),
+                Answer::Ack(_, Err(errno)) => Err(Error::Kernel { command, errno }),
+                Answer::Ack(_, Ok(())) => Ok(()),
+            };
+            if result.is_ok() {
+                result = answer;
+            }
+        })?;
+        result
+    }
+
+    /// Writes requests and a barrier into the send buffer.
+    pub(super) fn build<T>(
+        &mut self,
+        fill: impl FnOnce(&mut Batch<'_>) -> Result<T, Refused>,
+    ) -> Result<Built, Error> {
+        let first = self.seq;
+        let mut batch = Batch::new(&mut self.send, first);
+        fill(&mut batch).map_err(Error::Refused)?;
+        if batch.is_empty() {
+            return Ok(Built {
+                len: 0,
+                first,
+                barrier: first,
+            });
+        }
+        let barrier = batch
+            .barrier()
+            .map_err(|full| Error::Refused(full.into()))?;
+        self.seq = batch.next_seq();
+        let len = batch.finish().len();
+        Ok(Built {
+            len,
+            first,
+            barrier,
+        })
+    }
+
+    /// Sends what was built and gives `each` the answers that come before the
+    /// barrier's ack. An answer to anything else, however it came here, is passed
+    /// over.
+    pub(super) fn send(
+        &mut self,
+        built: Built,
+        mut each: impl FnMut(Answer<'_>),
+    ) -> Result<(), Error> {
+        let Built {
+            len,
+            first,
+            barrier,
+        } = built;
+        if len == 0 {
+            return Ok(());
+        }
+        self.catch_up()?;
+        self.socket.send(&self.send[..len]).map_err(Error::Io)?;
+        self.behind = true;
+        let deadline = Instant::now() + self.patience;
+        loop {
+            let datagram = hear(&self.socket, &mut self.receive, deadline)?;
+            for message in Messages::new(datagram) {
+                match read(message)? {
+                    Reply::Ack { seq, .. } if seq == barrier => {
+                        self.behind = false;
+                        return Ok(());
+                    }
+                    Reply::Ack { seq, result, .. } => {
+                        if let Some(at) = place(seq, first, barrier) {
+                            each(Answer::Ack(at, result));
+                        }
+                    }
+                    Reply::Data {
+                        seq, body, offset, ..
+                    } => {
+                        if place(seq, first, barrier).is_some() {
+                            each(Answer::Data(body, offset));
+                        }
+                    }
+                    Reply::Done { .. } | Reply::Noop => {}
+                    Reply::Overrun => return Err(Error::Unknown),
+                }
+            }
+        }
+    }
+
+    /// Makes the requests of `fill`, the last of which is a dump with the seq it
+    /// returns, and reads its rows by `each`. An error of any of them is one of
+    /// the dump. There is no barrier: its ack would overtake the rows.
+    pub(super) fn dump(
+        &mut self,
+        command: Command,
+        fill: impl FnOnce(&mut Batch<'_>) -> Result<u32, Refused>,
+        mut each: impl FnMut(Reader<'_>, usize) -> Result<(), Malformed>,
+    ) -> Result<(), Error> {
+        self.catch_up()?;
+        let first = self.seq;
+        let mut batch = Batch::new(&mut self.send, first);
+        let dump = fill(&mut batch).map_err(Error::Refused)?;
+        self.seq = batch.next_seq();
+        self.socket.send(batch.finish()).map_err(Error::Io)?;
+        self.behind = true;
+        let mut result = Ok(());
+        loop {
+            // A dump has no limit, so its deadline is one for each part.
+            let deadline = Instant::now() + self.patience;
+            let datagram = hear(&self.socket, &mut self.receive, deadline)?;
+            for message in Messages::new(datagram) {
+                let (end, answer) = match read(message)? {
+                    Reply::Data {
+                        seq, body, offset, ..
+                    } if seq == dump => (false, each(body, offset).map_err(Error::Malformed)),
+                    Reply::Done { seq, result } | Reply::Ack { seq, result, .. }
+                        if seq == dump || place(seq, first, dump).is_some() =>
+                    {
+                        let result = result.map_err(|errno| Error::Kernel { command, errno });
+                        (seq == dump, result)
+                    }
+                    Reply::Data { .. } | Reply::Done { .. } | Reply::Ack { .. } | Reply::Noop => {
+                        continue;
+                    }
+                    Reply::Overrun => return Err(Error::Unknown),
+                };
+                if result.is_ok() {
+                    result = answer;
+                }
+                // Not before: a dump left half read makes the next one EBUSY.
+                if end {
+                    self.behind = false;
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// Throws away answers to a question that was given up, so that what comes
+    /// after this is of the next one. A half-read dump is read to its end.
+    fn catch_up(&mut self) -> Result<(), Error> {
+        while self.behind {
+            match self.socket.receive(&mut self.receive) {
+                Ok(Some(_)) | Err(netlink::Error::Overrun | netlink::Error::Truncated { .. }) => {}
+                Ok(None) => self.behind = false,
+                Err(netlink::Error::Io(error)) => return Err(Error::Io(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which of the requests from `first` up to `end` has `seq`, if one has.
+fn place(seq: u32, first: u32, end: u32) -> Option<usize> {
+    let at = seq.wrapping_sub(first);
+    (at < end.wrapping_sub(first)).then_some(at as usize)
+}
+
+/// The next datagram, before `deadline`; empty when there was nothing to read
+/// after all.
+fn hear<'b>(socket: &Socket, buf: &'b mut [u8], deadline: Instant) -> Result<&'b [u8], Error> {
+    if !socket.wait(deadline).map_err(Error::Io)? {
+        return Err(Error::Unknown);
+    }
+    match socket.receive(buf) {
+        Ok(datagram) => Ok(datagram.unwrap_or(&[])),
+        Err(netlink::Error::Overrun | netlink::Error::Truncated { .. }) => Err(Error::Unknown),
+        Err(netlink::Error::Io(error)) => Err(Error::Io(error)),
+    }
+}
+
+fn read(message: Result<Message<'_>, Malformed>) -> Result<Reply<'_>, Error> {
+    message
+        .and_then(|message| Reply::parse(&message))
+        .map_err(Error::Malformed)
+}

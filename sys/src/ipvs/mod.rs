@@ -1,0 +1,366 @@
+//! The blocking IPVS client: a socket, `trunnion_core::ipvs`, and a deadline on
+//! every wait. For tools and tests; the daemon's loop drives the same core from
+//! its own poll.
+//!
+//! ```no_run
+//! use trunnion_core::model::{Protocol, Service, ServiceKey};
+//! use trunnion_sys::ipvs::Ipvs;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut ipvs = Ipvs::open()?;
+//! let key = ServiceKey::Address { protocol: Protocol::TCP, address: "192.0.2.1".parse()?, port: 80 };
+//! ipvs.add_service(&Service::new(key, "wrr".parse().unwrap()))?;
+//! ipvs.services(|entry| println!("{} {}", entry.service.key, entry.stats.connections))?;
+//! # Ok(()) }
+//! ```
+
+mod error;
+mod exchange;
+
+pub use error::{Error, Outcome};
+
+use exchange::{Answer, Exchange};
+use std::time::Duration;
+use trunnion_core::bytes::Reader;
+use trunnion_core::ipvs::{
+    BATCH_REQUESTS_MAX, Command, DestinationEntry, Info, Refused, ServiceEntry, Timeouts, decode,
+    request,
+};
+use trunnion_core::model::{Destination, DestinationKey, Service, ServiceKey};
+use trunnion_core::netlink::genl::FamilyId;
+use trunnion_core::netlink::{Batch, Errno, Malformed};
+use trunnion_core::reconcile::Change;
+
+/// A connection to the IPVS of one network namespace: that of the thread that
+/// opened it, at that time. Needs `CAP_NET_ADMIN` in the initial user namespace.
+#[derive(Debug)]
+pub struct Ipvs {
+    exchange: Exchange,
+    family: FamilyId,
+}
+
+impl Ipvs {
+    /// Opens a socket and finds the family; the kernel loads `ip_vs` for it when
+    /// it can.
+    ///
+    /// # Errors
+    /// [`Error::NoIpvs`] when the kernel has none, [`Error::Io`] when the socket
+    /// cannot be had.
+    pub fn open() -> Result<Self, Error> {
+        let mut exchange = Exchange::open().map_err(Error::Io)?;
+        let family = exchange.family()?;
+        Ok(Self { exchange, family })
+    }
+
+    /// Sets how long each answer may take; 5 s at first.
+    pub const fn set_patience(&mut self, patience: Duration) {
+        self.exchange.patience = patience;
+    }
+
+    /// Version of IPVS and size of its connection table.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn info(&mut self) -> Result<Info, Error> {
+        self.one(Command::GET_INFO, request::get_info, decode::info)
+    }
+
+    /// Timeouts of connections.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
+        self.one(Command::GET_CONFIG, request::get_timeouts, decode::timeouts)
+    }
+
+    /// Sets the timeouts of connections; 0 leaves one as it is.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), Error> {
+        self.order(Command::SET_CONFIG, |batch, family| {
+            request::set_timeouts(batch, family, timeouts)
+        })
+    }
+
+    /// Deletes every service.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.order(Command::FLUSH, request::flush)
+    }
+
+    /// Zeroes the counters of one service, or of all.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn zero(&mut self, key: Option<&ServiceKey>) -> Result<(), Error> {
+        self.order(Command::ZERO, |batch, family| {
+            request::zero(batch, family, key)
+        })
+    }
+
+    /// Adds a service.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn add_service(&mut self, service: &Service) -> Result<(), Error> {
+        self.change(Change::AddService(service))
+    }
+
+    /// Changes a service in place.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn set_service(&mut self, service: &Service) -> Result<(), Error> {
+        self.change(Change::SetService(service))
+    }
+
+    /// Deletes a service with its destinations.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Error> {
+        self.change(Change::DeleteService(key))
+    }
+
+    /// Adds a destination to a service.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn add_destination(&mut self, key: &ServiceKey, it: &Destination) -> Result<(), Error> {
+        self.change(Change::AddDestination(key, it))
+    }
+
+    /// Changes a destination in place: a new weight keeps its connections.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn set_destination(&mut self, key: &ServiceKey, it: &Destination) -> Result<(), Error> {
+        self.change(Change::SetDestination(key, it))
+    }
+
+    /// Deletes a destination from a service.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn delete_destination(
+        &mut self,
+        key: &ServiceKey,
+        it: &DestinationKey,
+    ) -> Result<(), Error> {
+        self.change(Change::DeleteDestination(key, it))
+    }
+
+    /// One service, or `None` when it is not there.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn get_service(&mut self, key: &ServiceKey) -> Result<Option<ServiceEntry>, Error> {
+        let asked = self.one(
+            Command::GET_SERVICE,
+            |batch, family| request::get_service(batch, family, key),
+            decode::service,
+        );
+        match asked {
+            Ok(entry) => Ok(Some(entry)),
+            Err(Error::Kernel {
+                errno: Errno::ESRCH,
+                ..
+            }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Calls `each` with every service, in the kernel's order.
+    ///
+    /// A dump is not atomic: what others change meanwhile may be seen twice or
+    /// hide what is there. Before acting on an absence ask
+    /// [`Ipvs::get_service`].
+    ///
+    /// # Errors
+    /// See [`Error`]. A row that cannot be read does not hide the others: all
+    /// are visited, then the first error is returned.
+    pub fn services(&mut self, mut each: impl FnMut(ServiceEntry)) -> Result<(), Error> {
+        self.dump(
+            Command::GET_SERVICE,
+            request::dump_services,
+            |body, offset| decode::service(body, offset).map(&mut each),
+        )
+    }
+
+    /// Calls `each` with every destination of a service, newest first. As with
+    /// [`Ipvs::services`], this is not atomic.
+    ///
+    /// # Errors
+    /// See [`Error`]; `ESRCH` when the service is not there, which the kernel's
+    /// own dump does not tell from a service without destinations.
+    pub fn destinations(
+        &mut self,
+        key: &ServiceKey,
+        mut each: impl FnMut(DestinationEntry),
+    ) -> Result<(), Error> {
+        let ask = |batch: &mut Batch<'_>, family| {
+            // Answered before the dump, in the same datagram.
+            request::get_service(batch, family, key)?;
+            request::dump_destinations(batch, family, key)
+        };
+        self.dump(Command::GET_DEST, ask, |body, offset| {
+            decode::destination(body, offset, key.family()).map(&mut each)
+        })
+    }
+
+    /// Carries out changes in their order, up to 128 in one datagram, and says
+    /// in `outcomes` what became of each. A refused or failed change does not
+    /// stop those after it.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`] when answers are missing: those changes are
+    /// [`Outcome::Unknown`], later ones [`Outcome::NotSent`]. See [`Error`] for
+    /// the rest. `Ok` says that every outcome is known, not that each is good.
+    ///
+    /// # Panics
+    /// When `outcomes` is not as long as `changes`.
+    pub fn apply(&mut self, changes: &[Change<'_>], outcomes: &mut [Outcome]) -> Result<(), Error> {
+        assert_eq!(changes.len(), outcomes.len(), "one outcome for each change");
+        outcomes.fill(Outcome::NotSent);
+        let mut at = 0;
+        while at < changes.len() {
+            at += self.apply_batch(&changes[at..], &mut outcomes[at..])?;
+        }
+        let gone = Outcome::Failed(Errno::ENOENT);
+        if outcomes.contains(&gone) && self.family_moved()? {
+            let failed = changes.iter().zip(outcomes);
+            for (change, outcome) in failed.filter(|(_, outcome)| **outcome == gone) {
+                *outcome = Outcome::NotSent;
+                self.apply_batch(&[*change], std::slice::from_mut(outcome))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one datagram with the first of `changes`; returns how many of them
+    /// are dealt with.
+    fn apply_batch(
+        &mut self,
+        changes: &[Change<'_>],
+        outcomes: &mut [Outcome],
+    ) -> Result<usize, Error> {
+        // Which change each request of the batch is; refused ones are in none.
+        let mut requests = [0; BATCH_REQUESTS_MAX as usize];
+        let mut sent = 0;
+        let mut dealt = 0;
+        let fill = |batch: &mut Batch<'_>| {
+            for (change, outcome) in changes.iter().zip(outcomes.iter_mut()) {
+                let Some(request) = requests.get_mut(sent) else {
+                    break;
+                };
+                match request::change(batch, self.family, change) {
+                    Ok(_) => {
+                        *request = dealt;
+                        *outcome = Outcome::Unknown;
+                        sent += 1;
+                    }
+                    Err(Refused::Full) => break,
+                    Err(refused) => *outcome = Outcome::Refused(refused),
+                }
+                dealt += 1;
+            }
+            Ok(())
+        };
+        let built = self.exchange.build(fill)?;
+        self.exchange.send(built, |answer| {
+            if let Answer::Ack(request, Err(errno)) = answer {
+                outcomes[requests[request]] = Outcome::Failed(errno);
+            }
+        })?;
+        // Errors come back always, and the barrier after them: the rest
+        // succeeded.
+        for at in &requests[..sent] {
+            if outcomes[*at] == Outcome::Unknown {
+                outcomes[*at] = Outcome::Done;
+            }
+        }
+        Ok(dealt)
+    }
+
+    fn change(&mut self, change: Change<'_>) -> Result<(), Error> {
+        let command = match change {
+            Change::AddService(_) => Command::NEW_SERVICE,
+            Change::AddDestination(..) => Command::NEW_DEST,
+            Change::SetService(_) => Command::SET_SERVICE,
+            Change::SetDestination(..) => Command::SET_DEST,
+            Change::DeleteDestination(..) => Command::DEL_DEST,
+            Change::DeleteService(_) => Command::DEL_SERVICE,
+        };
+        self.order(command, |batch, family| {
+            request::change(batch, family, &change)
+        })
+    }
+
+    /// One request that is answered by success or an error alone.
+    fn order(
+        &mut self,
+        command: Command,
+        ask: impl Fn(&mut Batch<'_>, FamilyId) -> Result<u32, Refused>,
+    ) -> Result<(), Error> {
+        self.again(|exchange, family| {
+            exchange.ask(command, |batch| ask(batch, family), |_, _| Ok(()))
+        })
+    }
+
+    /// One request that is answered by one message.
+    fn one<T>(
+        &mut self,
+        command: Command,
+        ask: impl Fn(&mut Batch<'_>, FamilyId) -> Result<u32, Refused>,
+        read: impl Fn(Reader<'_>, usize) -> Result<T, Malformed>,
+    ) -> Result<T, Error> {
+        let mut found = None;
+        self.again(|exchange, family| {
+            exchange.ask(
+                command,
+                |batch| ask(batch, family),
+                |body, offset| {
+                    found = Some(read(body, offset)?);
+                    Ok(())
+                },
+            )
+        })?;
+        found.ok_or(Error::Unknown)
+    }
+
+    /// One dump; `ask` returns the seq of the request that DONE ends.
+    fn dump(
+        &mut self,
+        command: Command,
+        ask: impl Fn(&mut Batch<'_>, FamilyId) -> Result<u32, Refused>,
+        mut each: impl FnMut(Reader<'_>, usize) -> Result<(), Malformed>,
+    ) -> Result<(), Error> {
+        self.again(|exchange, family| exchange.dump(command, |batch| ask(batch, family), &mut each))
+    }
+
+    /// Makes an exchange, and once more when the family had moved.
+    fn again(
+        &mut self,
+        mut exchange: impl FnMut(&mut Exchange, FamilyId) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        match exchange(&mut self.exchange, self.family) {
+            Err(Error::Kernel {
+                errno: Errno::ENOENT,
+                ..
+            }) if self.family_moved()? => exchange(&mut self.exchange, self.family),
+            other => other,
+        }
+    }
+
+    /// Asks for the family again and says whether its number is another one: a
+    /// module that was loaded anew gets a new number, and the old one says
+    /// `ENOENT` to everything.
+    fn family_moved(&mut self) -> Result<bool, Error> {
+        let before = self.family;
+        self.family = self.exchange.family()?;
+        Ok(self.family != before)
+    }
+}
