@@ -1,10 +1,10 @@
 //! A netlink socket: datagrams out, datagrams in, and nothing about what they
 //! say. Source: netlink(7).
 
+use crate::syscall::{check, check_len, owned, socklen, uninterrupted};
 use std::fmt;
 use std::io;
-use std::mem::{size_of, size_of_val};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Instant;
 
 /// Which part of the kernel a socket talks to.
@@ -85,10 +85,8 @@ impl Socket {
             Protocol::Generic => libc::NETLINK_GENERIC,
         };
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: socket(2) takes no pointer.
-        let fd = check(unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) })?;
-        // SAFETY: the kernel just gave us this descriptor; nobody else owns it.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // SAFETY: socket(2) takes no pointer, and what it returns is ours alone.
+        let fd = unsafe { owned(libc::socket(libc::AF_NETLINK, kind, protocol)) }?;
         let socket = Self { fd };
 
         socket.size(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, SEND_BYTES)?;
@@ -126,17 +124,17 @@ impl Socket {
     /// Those of send(2); `EMSGSIZE` when it is longer than the send buffer, and
     /// then nothing was executed.
     pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
-        let sent = retry(|| {
+        let sent = uninterrupted(|| {
             // SAFETY: the pointer and length are those of a live slice, which the
             // kernel only reads.
-            unsafe {
+            check_len(unsafe {
                 libc::send(
                     self.fd.as_raw_fd(),
                     datagram.as_ptr().cast(),
                     datagram.len(),
                     0,
                 )
-            }
+            })
         })?;
         debug_assert_eq!(sent, datagram.len(), "a datagram is sent whole");
         Ok(())
@@ -162,12 +160,14 @@ impl Socket {
             message.msg_namelen = ADDRESS_BYTES;
             message.msg_iov = &raw mut part;
             message.msg_iovlen = 1;
-            let received = retry(|| {
+            let received = uninterrupted(|| {
                 // SAFETY: name and iovec point to a live sockaddr_nl and a live
                 // slice that we own alone, with their true lengths; the kernel
                 // writes no more than these. With MSG_TRUNC it returns the true
                 // length of the datagram.
-                unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, libc::MSG_TRUNC) }
+                check_len(unsafe {
+                    libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, libc::MSG_TRUNC)
+                })
             });
             let len = match received {
                 Ok(len) => len,
@@ -227,7 +227,6 @@ impl Socket {
     }
 
     fn option(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-        let len = socklen(size_of_val(&value));
         // SAFETY: `value` is a live int of the length given; the kernel reads it.
         check(unsafe {
             libc::setsockopt(
@@ -235,7 +234,7 @@ impl Socket {
                 level,
                 name,
                 (&raw const value).cast(),
-                len,
+                socklen::<libc::c_int>(),
             )
         })?;
         Ok(())
@@ -254,14 +253,7 @@ impl AsFd for Socket {
     }
 }
 
-const ADDRESS_BYTES: libc::socklen_t = socklen(size_of::<libc::sockaddr_nl>());
-
-/// Lengths here are of small fixed structs.
-#[allow(clippy::cast_possible_truncation, reason = "asserted")]
-const fn socklen(len: usize) -> libc::socklen_t {
-    assert!(len < 4096);
-    len as libc::socklen_t
-}
+const ADDRESS_BYTES: libc::socklen_t = socklen::<libc::sockaddr_nl>();
 
 /// Port 0 and no groups: the kernel's address, or "choose one for me".
 fn address() -> libc::sockaddr_nl {
@@ -277,30 +269,6 @@ fn address() -> libc::sockaddr_nl {
     reason = "it is 16"
 )]
 const AF_NETLINK: libc::sa_family_t = libc::AF_NETLINK as libc::sa_family_t;
-
-/// The answer of a system call that says -1 for an error.
-fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
-    if answer < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(answer)
-    }
-}
-
-/// A call that says a length or -1, made again when a signal interrupted it.
-fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
-    loop {
-        match usize::try_from(call()) {
-            Ok(len) => return Ok(len),
-            Err(_) => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -394,7 +362,7 @@ mod tests {
         assert_ne!(own.nl_pid, 0);
         let other = Socket::open(Protocol::Generic, &[]).unwrap();
         // SAFETY: the slice and the address are live and their lengths true.
-        let sent = retry(|| unsafe {
+        let sent = check_len(unsafe {
             libc::sendto(
                 other.as_raw_fd(),
                 [0_u8; 16].as_ptr().cast(),

@@ -44,8 +44,9 @@ pub const fn meaning(command: Command, errno: Errno) -> &'static str {
         },
         Errno::EINVAL => match command {
             Command::NEW_DEST | Command::SET_DEST => {
-                "invalid destination: its address must be unicast or local; gue needs a port; the \
-                 other address family needs a tunnel and no synchronization daemon"
+                "invalid destination: its address must be unicast or local (in a namespace without any \
+                 address none is: bring lo up); gue needs a port; the other address family needs a \
+                 tunnel and no synchronization daemon"
             }
             Command::NEW_SERVICE | Command::SET_SERVICE => {
                 "invalid service: check the prefix length (ipv6: 1 to 128) and that the scheduler \
