@@ -12,10 +12,19 @@
 //! [`Verdict::Indeterminate`].
 
 mod config;
+pub mod engine;
 mod health;
+mod report;
 mod verdict;
 
 pub use crate::netlink::Errno;
 pub use config::{CheckConfig, Kind};
+pub use engine::{
+    Action, CheckId, Engine, PlanError, Settings, Slot, Socket, SocketId, Status, Storage,
+};
 pub use health::{Change, Health, HealthState, Limits};
+pub use report::{
+    ChecksIndeterminate, Counters, Merged, PlanTaken, RECORDS, Report, TargetDown, TargetUp,
+    Trouble,
+};
 pub use verdict::{Local, Reason, Verdict};

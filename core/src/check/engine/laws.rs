@@ -1,0 +1,293 @@
+//! The laws of the engine, for tests and fuzzing: what holds after every call,
+//! and a life made of any bytes that must not break it.
+
+use super::list::NIL;
+use super::schedule::nanos;
+use super::storage::{State, Use};
+use super::{Action, CheckId, Engine, Settings, Slot, Socket, SocketId, Storage, index_of};
+use crate::bytes::{Reader, Short};
+use crate::check::{CheckConfig, HealthState, Kind, Verdict};
+use crate::model::Family;
+use crate::netlink::Errno;
+use crate::time::{self, Duration, Instant};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// What holds after every call: each check is in one place, each socket belongs
+/// to one check or none, nothing is lost, everything is counted.
+///
+/// # Errors
+/// The law that is broken.
+pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
+    let law = |holds: bool, law: &'static str| if holds { Ok(()) } else { Err(law) };
+    let (mut idle, mut waiting, mut probing, mut news) = (0_u32, 0_u32, 0_u32, 0_u32);
+    for (index, slot) in (0_u32..).zip(engine.slots.iter()) {
+        let running = !matches!(slot.state, State::Free);
+        if running {
+            let entry = engine.order(engine.side, slot.plan);
+            law(
+                slot.plan < engine.planned,
+                "a check has no entry in the plan",
+            )?;
+            law(entry == Some(index), "the plan's entry names another check")?;
+            let untold = slot.told != slot.health.state();
+            law(slot.news.is_linked() == untold, "a change is told, or lost")?;
+            news = news.saturating_add(u32::from(untold));
+        }
+        match slot.state {
+            State::Free => law(!slot.news.is_linked(), "news of no check")?,
+            State::Idle { due, timer } => {
+                idle = idle.saturating_add(1);
+                law(
+                    engine.wheel.deadline(timer) == Some(due),
+                    "an idle check sleeps for ever",
+                )?;
+                law(!slot.link.is_linked(), "an idle check is in a queue")?;
+            }
+            State::Waiting { .. } => {
+                waiting = waiting.saturating_add(1);
+                law(slot.link.is_linked(), "a waiting check is in no queue")?;
+            }
+            State::Probing {
+                socket,
+                deadline,
+                timer,
+                ..
+            } => {
+                probing = probing.saturating_add(1);
+                let armed = engine.wheel.deadline(timer) == Some(deadline);
+                law(armed, "a probe has no timeout")?;
+                let held = engine.sockets.get(socket.index()).map(|s| s.use_);
+                law(
+                    held == Some(Use::Probe(CheckId(index))),
+                    "a probe has no socket",
+                )?;
+                let v4 = socket.0 < engine.settings.sockets_v4;
+                let fits = v4 == (slot.config.family() == Family::V4);
+                law(fits, "a probe has a socket of the other family")?;
+            }
+        }
+    }
+    let mut held = 0_u32;
+    for (index, socket) in (0_u32..).zip(engine.sockets.iter()) {
+        match socket.use_ {
+            Use::Free | Use::Closing => law(socket.link.is_linked(), "a socket is lost")?,
+            Use::Probe(id) => {
+                held = held.saturating_add(1);
+                let slot = engine.running(id).ok_or("a socket is leaked")?;
+                let State::Probing { socket, .. } = slot.state else {
+                    return Err("a socket is held by a check that does not probe");
+                };
+                law(socket == SocketId(index), "a check has two sockets")?;
+            }
+        }
+    }
+    let sum = |lists: &[super::List]| lists.iter().fold(0_u32, |n, l| n.saturating_add(l.len()));
+    let free = sum(&engine.idle).saturating_add(engine.closing.len());
+    let sockets = u32::try_from(engine.sockets.len()).unwrap_or(NIL);
+    law(
+        free.saturating_add(held) == sockets,
+        "sockets do not add up",
+    )?;
+    law(
+        held == probing && probing == engine.in_flight,
+        "probes do not add up",
+    )?;
+    law(
+        sum(&engine.waiting) == waiting,
+        "waiting checks do not add up",
+    )?;
+    law(engine.news.len() == news, "changes do not add up")?;
+    let running = idle.saturating_add(waiting).saturating_add(probing);
+    law(running == engine.planned, "checks do not add up")?;
+    law(
+        engine.wheel.len() == idle.saturating_add(probing),
+        "timers do not add up",
+    )?;
+    let unused = engine.capacity().saturating_sub(running);
+    law(engine.free.len() == unused, "slots do not add up")?;
+    let ended = engine.counters.ended().saturating_add(probing.into());
+    law(engine.counters.started == ended, "counters do not add up")
+}
+
+const CHECKS: usize = 8;
+const SOCKETS: usize = 5;
+const SOCKETS_V4: u32 = 3;
+const TIMEOUT_MAX: Duration = Duration::from_secs(3);
+const LATE_MARGIN: Duration = Duration::from_millis(100);
+
+/// A life of an engine whose plans, events and times are what `data` says.
+///
+/// # Panics
+/// When a law is broken.
+pub fn any_life(data: &[u8]) {
+    let mut checks = [Slot::EMPTY; CHECKS];
+    let mut timers = [time::Slot::EMPTY; CHECKS];
+    let mut sockets = [Socket::EMPTY; SOCKETS];
+    let storage = Storage {
+        checks: &mut checks,
+        timers: &mut timers,
+        sockets: &mut sockets,
+    };
+    let settings = Settings {
+        tick_ns: 1 << 20,
+        sockets_v4: SOCKETS_V4,
+        late_margin: LATE_MARGIN,
+        seed: 0,
+    };
+    let mut life = Life {
+        engine: Engine::new(storage, settings),
+        now: Instant::ZERO,
+        connected: [false; SOCKETS],
+    };
+    let mut script = Reader::new(data);
+    while life.step(&mut script).is_ok() {
+        assert_eq!(audit(&life.engine), Ok(()));
+    }
+}
+
+struct Life<'s> {
+    engine: Engine<'s>,
+    now: Instant,
+    /// What the owner did to its sockets.
+    connected: [bool; SOCKETS],
+}
+
+impl Life<'_> {
+    fn step(&mut self, script: &mut Reader<'_>) -> Result<(), Short> {
+        let [what, arg] = script.take("step")?;
+        let socket = SocketId(u32::from(arg >> 4));
+        match what % 8 {
+            0 => self.plan(arg, script)?,
+            1 => self.engine.handle_connected(self.now, socket),
+            2 => {
+                let errno = Errno(i32::from(script.u8("errno")?));
+                let before = self.healths();
+                self.engine.handle_failed(self.now, socket, errno);
+                if let Verdict::Indeterminate(_) = Verdict::of_connect(errno) {
+                    assert_eq!(before, self.healths(), "local trouble is a verdict");
+                }
+            }
+            // Up to 8 s, so that some steps are stalls.
+            3 | 4 => self.advance(Duration::from_millis(u64::from(arg) << (what % 32 / 6))),
+            5 => {
+                let state = match arg % 3 {
+                    0 => HealthState::Unknown,
+                    1 => HealthState::Up,
+                    _ => HealthState::Down,
+                };
+                let id = CheckId(u32::from(arg >> 4));
+                self.engine.adopt(self.now, id, state);
+            }
+            6 => self.act(usize::from(arg)),
+            _ => {
+                while let Some(report) = self.engine.poll_change() {
+                    assert_ne!(report.state, report.previous);
+                    assert_eq!(report.state, self.engine.health(report.id));
+                    assert_eq!(report.reason.is_some(), report.state == HealthState::Down);
+                }
+                while self.engine.poll_trouble(self.now).is_some() {}
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, by: Duration) {
+        self.now += by;
+        let before = self.healths();
+        self.engine.handle_timeout(self.now);
+        if nanos(by) > nanos(TIMEOUT_MAX.saturating_add(LATE_MARGIN)) {
+            assert_eq!(before, self.healths(), "a late timer is a verdict");
+        }
+    }
+
+    fn act(&mut self, budget: usize) {
+        for _ in 0..budget {
+            let Some(action) = self.engine.poll_action(self.now) else {
+                return;
+            };
+            match action {
+                Action::Connect { socket, target, .. } => {
+                    let v4 = socket.0 < SOCKETS_V4;
+                    assert_eq!(v4, index_of(Family::of(&target.ip())) == 0);
+                    assert!(!self.set_connected(socket, true), "connected twice");
+                }
+                Action::Disconnect { socket } => {
+                    assert!(self.set_connected(socket, false), "disconnected twice");
+                }
+            }
+        }
+    }
+
+    fn set_connected(&mut self, socket: SocketId, to: bool) -> bool {
+        let place = self.connected.get_mut(socket.index());
+        core::mem::replace(place.expect("a socket of the pool"), to)
+    }
+
+    /// A plan of up to nine entries, now and then unsorted.
+    fn plan(&mut self, len: u8, script: &mut Reader<'_>) -> Result<(), Short> {
+        let mut plan: heapless::Vec<CheckConfig, 9> = heapless::Vec::new();
+        for _ in 0..len % 10 {
+            let [who, times] = script.take("check")?;
+            plan.push(config(who, times)).ok();
+        }
+        if len < 250 {
+            plan.sort_unstable();
+            let mut unique: heapless::Vec<CheckConfig, 9> = heapless::Vec::new();
+            for config in plan {
+                if unique.last() != Some(&config) {
+                    unique.push(config).ok();
+                }
+            }
+            plan = unique;
+        }
+        let before = self.engine.planned();
+        match self.engine.handle_plan(self.now, &plan) {
+            Ok(merged) => {
+                let stay = merged.kept.saturating_add(merged.edited);
+                assert_eq!(stay.saturating_add(merged.removed), before);
+                let planned = u32::try_from(plan.len()).unwrap_or(NIL);
+                assert_eq!(stay.saturating_add(merged.added), planned);
+                for (p, config) in (0..).zip(&plan) {
+                    let id = self.engine.check_id(p).expect("an entry has a check");
+                    let status = self.engine.status(id).expect("a check has a status");
+                    assert_eq!((status.config, status.plan), (*config, p));
+                }
+            }
+            Err(_) => assert_eq!(self.engine.planned(), before),
+        }
+        Ok(())
+    }
+
+    fn healths(&self) -> [HealthState; CHECKS] {
+        core::array::from_fn(|n| {
+            let id = CheckId(u32::try_from(n).unwrap_or(NIL));
+            self.engine.health(id)
+        })
+    }
+}
+
+/// One of a few targets with one of a few times, zero and absurd ones included.
+fn config(who: u8, times: u8) -> CheckConfig {
+    let address: IpAddr = if who.is_multiple_of(3) {
+        Ipv6Addr::LOCALHOST.into()
+    } else {
+        Ipv4Addr::LOCALHOST.into()
+    };
+    let kind = Kind::Tcp {
+        half_open: who & 0x80 != 0,
+    };
+    let target = SocketAddr::new(address, u16::from(who % 7));
+    let interval = Duration::from_millis(match times % 4 {
+        0 => 0,
+        1 => 1000,
+        2 => 5000,
+        _ => 60_000,
+    });
+    CheckConfig {
+        interval,
+        timeout: Duration::from_secs(u64::from((times >> 2) % 4)),
+        rise: times >> 6,
+        fall: times >> 5,
+        ..CheckConfig::new(kind, target)
+    }
+}

@@ -1,0 +1,104 @@
+//! A first-in-first-out list threaded through the owner's slots, so that it can
+//! hold all of them and never overflows.
+
+/// The end of a list.
+pub const NIL: u32 = u32::MAX;
+
+/// The part of a slot that a list uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    next: u32,
+    prev: u32,
+    linked: bool,
+}
+
+impl Link {
+    /// In no list.
+    pub const LOOSE: Self = Self {
+        next: NIL,
+        prev: NIL,
+        linked: false,
+    };
+
+    /// Whether the slot is in the list of this link.
+    pub const fn is_linked(&self) -> bool {
+        self.linked
+    }
+}
+
+/// A list. Every call names the slots it runs through and which of their links
+/// is its own.
+#[derive(Clone, Copy, Debug)]
+pub struct List {
+    head: u32,
+    tail: u32,
+    len: u32,
+}
+
+impl List {
+    pub const EMPTY: Self = Self {
+        head: NIL,
+        tail: NIL,
+        len: 0,
+    };
+
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub const fn first(&self) -> Option<u32> {
+        match self.head {
+            NIL => None,
+            head => Some(head),
+        }
+    }
+
+    /// Appends a slot; nothing if it is in the list.
+    pub fn push<T>(&mut self, slots: &mut [T], index: u32, link: fn(&mut T) -> &mut Link) {
+        let Some(own) = slots.get_mut(index as usize).map(link) else {
+            return;
+        };
+        if own.linked {
+            return;
+        }
+        *own = Link {
+            next: NIL,
+            prev: self.tail,
+            linked: true,
+        };
+        match slots.get_mut(self.tail as usize).map(link) {
+            Some(tail) => tail.next = index,
+            None => self.head = index,
+        }
+        self.tail = index;
+        self.len = self.len.saturating_add(1);
+    }
+
+    /// Takes a slot out; nothing if it is not in the list.
+    pub fn remove<T>(&mut self, slots: &mut [T], index: u32, link: fn(&mut T) -> &mut Link) {
+        let Some(own) = slots.get_mut(index as usize).map(link) else {
+            return;
+        };
+        if !own.linked {
+            return;
+        }
+        let Link { next, prev, .. } = *own;
+        *own = Link::LOOSE;
+        match slots.get_mut(prev as usize).map(link) {
+            Some(before) => before.next = next,
+            None => self.head = next,
+        }
+        match slots.get_mut(next as usize).map(link) {
+            Some(after) => after.prev = prev,
+            None => self.tail = prev,
+        }
+        self.len = self.len.saturating_sub(1);
+    }
+
+    /// Takes the oldest slot out.
+    pub fn pop<T>(&mut self, slots: &mut [T], link: fn(&mut T) -> &mut Link) -> Option<u32> {
+        let index = self.first()?;
+        self.remove(slots, index, link);
+        Some(index)
+    }
+}
