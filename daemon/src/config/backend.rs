@@ -1,11 +1,12 @@
 //! `[[service.backend]]`: where a service's connections go.
 
-use super::check::{self, Check, CheckRead};
+use super::check::{self, CheckRead};
 use super::forward;
 use super::scalar::{self, Endpoint, is_host};
 use super::section::{At, Notes, Raw, Section, Span};
 use super::value::text;
 use super::vrrp::of;
+use trunnion_core::check::CheckConfig;
 use trunnion_core::model::{
     Destination, DestinationKey, Family, Forward, Protocol, ServiceKey, Tunnel,
 };
@@ -16,7 +17,7 @@ pub struct Backend {
     /// What the kernel is told while the backend is up.
     pub destination: Destination,
     /// How it is known to be up; without one it always is.
-    pub check: Option<Check>,
+    pub check: Option<CheckConfig>,
 }
 
 pub(super) const KEYS: &[&str] = &[

@@ -1,33 +1,15 @@
 //! `check`: how a backend is known to be well. A service's check holds for its
 //! backends; a backend's own keys replace the service's one by one.
+//!
+//! Defaults: half open, each second, 500 ms for the answer or the shortest
+//! interval where that is shorter, 2 to rise, 3 to fall; the fast and the down
+//! interval are the interval.
 
 use super::scalar::{self, Endpoint, Shown};
 use super::section::{At, Notes, Section, Span};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-
-/// The check of one backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// Where it connects to.
-    pub target: SocketAddr,
-    /// Whether the handshake is left half open, so that the application is
-    /// never woken. Default true.
-    pub half_open: bool,
-    /// From one check to the next in a settled state. Default 1 s.
-    pub interval: Duration,
-    /// The same while the verdict is changing. Default `interval`.
-    pub fast_interval: Duration,
-    /// The same while the backend is down. Default `interval`.
-    pub down_interval: Duration,
-    /// How long an answer may take; at most the shortest interval. Default
-    /// 500 ms, or the shortest interval where that is shorter.
-    pub timeout: Duration,
-    /// Successes in a row that make it up, 1 to 255. Default 2.
-    pub rise: u8,
-    /// Failures in a row that make it down, 1 to 255. Default 3.
-    pub fall: u8,
-}
+use trunnion_core::check::{CheckConfig, Kind};
 
 pub(super) const KEYS: &[&str] = &[
     "type",
@@ -44,7 +26,7 @@ pub(super) const KEYS: &[&str] = &[
 
 /// What is asked of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum Type {
     None,
     Tcp,
 }
@@ -54,7 +36,7 @@ enum Kind {
 pub(super) struct CheckRead {
     span: Span,
     has_type: bool,
-    kind: Option<At<Kind>>,
+    kind: Option<At<Type>>,
     address: Option<At<Endpoint>>,
     port: Option<At<u16>>,
     half_open: Option<At<bool>>,
@@ -72,7 +54,7 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
 impl CheckRead {
     pub fn read(of: &Section<'_>, notes: &mut Notes) -> Option<Self> {
-        const TYPES: &[(&str, Kind)] = &[("tcp", Kind::Tcp), ("none", Kind::None)];
+        const TYPES: &[(&str, Type)] = &[("tcp", Type::Tcp), ("none", Type::None)];
         let section = Section::of("check", of.raw("check")?, KEYS, notes)?;
         let interval = INTERVAL_MIN..=INTERVAL_MAX;
         let address = section.text("address", scalar::endpoint, notes);
@@ -181,8 +163,8 @@ impl CheckRead {
         port: u16,
         at: &Span,
         notes: &mut Notes,
-    ) -> Option<Check> {
-        if self.kind.as_ref()?.value == Kind::None {
+    ) -> Option<CheckConfig> {
+        if self.kind.as_ref()?.value == Type::None {
             return None;
         }
         let said = self.address.as_ref().map(|at| at.value);
@@ -205,9 +187,11 @@ impl CheckRead {
         let fast_interval = or_interval(&self.fast_interval);
         let down_interval = or_interval(&self.down_interval);
         let shortest = interval.min(fast_interval).min(down_interval);
-        Some(Check {
+        Some(CheckConfig {
             target: SocketAddr::new(said.map_or(address, |endpoint| endpoint.address), port),
-            half_open: self.half_open.as_ref().is_none_or(|at| at.value),
+            kind: Kind::Tcp {
+                half_open: self.half_open.as_ref().is_none_or(|at| at.value),
+            },
             interval,
             fast_interval,
             down_interval,
@@ -243,7 +227,7 @@ pub(super) fn of_backend(
     service: Option<&CheckRead>,
     (address, port, at): (IpAddr, u16, &Span),
     notes: &mut Notes,
-) -> Option<Check> {
+) -> Option<CheckConfig> {
     match (own, service) {
         (Some(own), service) => {
             let merged = own.over(service);

@@ -22,7 +22,6 @@ mod value;
 mod vrrp;
 
 pub use backend::Backend;
-pub use check::Check;
 pub use mistake::{Also, Errors, Mistake, Severity};
 pub use node::{Ipvs, Limits, Node, OnExit, Own, SOCKET_NAME};
 pub use scalar::{Prefixed, Shown};
