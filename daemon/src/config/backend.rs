@@ -96,12 +96,7 @@ impl BackendRead {
         }
         let port = keys.port(&address, inherited, notes);
         keys.family(&address, inherited, notes);
-        let check = check::of_backend(
-            keys.check.as_ref(),
-            inherited.check,
-            (host, port, &address.span),
-            notes,
-        );
+        let check = check::of_backend(keys.check.as_ref(), inherited.check, (host, port), notes);
         let key = DestinationKey {
             address: host,
             port,

@@ -157,13 +157,7 @@ impl CheckRead {
     }
 
     /// The check of a backend at `address` with `port`, or `None` for none.
-    fn of_backend(
-        &self,
-        address: IpAddr,
-        port: u16,
-        at: &Span,
-        notes: &mut Notes,
-    ) -> Option<CheckConfig> {
+    fn of_backend(&self, address: IpAddr, port: u16, notes: &mut Notes) -> Option<CheckConfig> {
         if self.kind.as_ref()?.value == Type::None {
             return None;
         }
@@ -174,8 +168,8 @@ impl CheckRead {
             .unwrap_or(port);
         if port == 0 {
             notes.error(
-                at,
-                "no port to check: neither the backend nor its check has one",
+                &self.span,
+                "no port to check: neither the check nor every backend has one",
                 "add port = 80 to the check",
             );
         }
@@ -225,16 +219,16 @@ pub(super) fn of_service(section: &Section<'_>, notes: &mut Notes) -> Option<Che
 pub(super) fn of_backend(
     own: Option<&CheckRead>,
     service: Option<&CheckRead>,
-    (address, port, at): (IpAddr, u16, &Span),
+    (address, port): (IpAddr, u16),
     notes: &mut Notes,
 ) -> Option<CheckConfig> {
     match (own, service) {
         (Some(own), service) => {
             let merged = own.over(service);
             merged.relations_of(own, notes);
-            merged.of_backend(address, port, at, notes)
+            merged.of_backend(address, port, notes)
         }
-        (None, Some(service)) => service.of_backend(address, port, at, notes),
+        (None, Some(service)) => service.of_backend(address, port, notes),
         (None, None) => None,
     }
 }

@@ -138,12 +138,12 @@ fn read(document: &DeTable<'_>, notes: &mut Notes) -> Config {
     let limits = LimitsRead::read(&root, notes);
     let ipvs = Ipvs::read(&root, notes);
     let instances: Vec<InstanceRead> = root
-        .tables("vrrp", notes)
+        .items("vrrp", "[[vrrp]]", notes)
         .into_iter()
         .filter_map(|raw| InstanceRead::read(raw, notes))
         .collect();
     let mut services: Vec<ServiceRead> = root
-        .tables("service", notes)
+        .items("service", "[[service]]", notes)
         .into_iter()
         .filter_map(|raw| ServiceRead::read(raw, notes))
         .collect();

@@ -3,7 +3,7 @@
 
 use super::mistake::{Note, Severity};
 use super::suggest::nearest;
-use super::value::{choice, duration, integer, list, quote, string, text, wrong_type};
+use super::value::{choice, duration, integer, list, one_of, quote, string, text, wrong_type};
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
@@ -101,15 +101,15 @@ impl<'d> Section<'d> {
             if known.contains(&word) {
                 continue;
             }
-            let elsewhere = || {
-                super::SECTIONS
-                    .iter()
-                    .find(|(_, keys)| keys.contains(&word))
-            };
-            let help = match (nearest(word, known.iter().copied()), elsewhere()) {
+            let elsewhere: Vec<&str> = super::SECTIONS
+                .iter()
+                .filter(|(_, keys)| keys.contains(&word))
+                .map(|(section, _)| *section)
+                .collect();
+            let help = match (nearest(word, known.iter().copied()), elsewhere.as_slice()) {
                 (Some(meant), _) => format!("write `{meant}`"),
-                (None, Some((section, _))) => format!("it belongs into {section}"),
-                (None, None) => format!("the keys of {name} are {}", list(known)),
+                (None, []) => format!("the keys of {name} are {}", list(known)),
+                (None, _) => format!("it belongs into {}", elsewhere.join(" or ")),
             };
             let word = quote(word);
             notes.error(&key.span(), format!("unknown key {word} in {name}"), help);
@@ -131,7 +131,9 @@ impl<'d> Section<'d> {
             format!("write {name} once, in single brackets")
         } else {
             let first = known.first().unwrap_or(&"key");
-            format!("write {key} = {{ {first} = … }}")
+            let value = value.get_ref().as_str();
+            let value = value.map_or_else(|| "…".to_owned(), |text| format!("\"{text}\""));
+            format!("write {key} = {{ {first} = {value} }}")
         };
         wrong_type(key, value, "a table", help, notes);
         None
@@ -209,7 +211,14 @@ impl<'d> Section<'d> {
         words: &[(&str, T)],
         notes: &mut Notes,
     ) -> Option<At<T>> {
-        choice(key, &self.string(key, notes)?, words, notes)
+        let (key, value) = self.raw(key)?;
+        if !value.get_ref().is_str() {
+            let known: Vec<&str> = words.iter().map(|(known, _)| *known).collect();
+            let help = format!("write {}", one_of(&known));
+            wrong_type(key, value, "a text", help, notes);
+            return None;
+        }
+        choice(key, &string((key, value), notes)?, words, notes)
     }
 
     /// A text read by `read`.
@@ -246,17 +255,20 @@ impl<'d> Section<'d> {
         Vec::new()
     }
 
-    /// The tables of `[[key]]` or `key = [{…}]`, unread; empty where the key is
-    /// missing.
-    pub fn tables(&self, key: &'d str, notes: &mut Notes) -> Vec<Raw<'d>> {
+    /// The items of `key = […]` or `[[key]]`, unread; empty where the key is
+    /// missing. `header` is how the double brackets are written.
+    pub fn items(&self, key: &'d str, header: &str, notes: &mut Notes) -> Vec<Raw<'d>> {
         let Some((key, value)) = self.raw(key) else {
             return Vec::new();
         };
         if let Some(items) = value.get_ref().as_array() {
             return items.iter().map(|item| (key, item)).collect();
         }
-        let help = format!("write [[{key}]], in double brackets, once for each");
-        wrong_type(key, value, "a list of tables", help, notes);
+        let help = match value.get_ref().as_str() {
+            Some(text) => format!("write {key} = [\"{text}\"]"),
+            None => format!("write {header}, in double brackets, once for each"),
+        };
+        wrong_type(key, value, "a list", help, notes);
         Vec::new()
     }
 }

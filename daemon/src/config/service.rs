@@ -410,8 +410,8 @@ fn backends(
     inherited: &Inherited<'_>,
     notes: &mut Notes,
 ) -> (Vec<BackendRead>, Vec<Span>) {
-    let mut raws = section.tables("backend", notes);
-    raws.extend(section.tables("backends", notes));
+    let mut raws = section.items("backend", "[[service.backend]]", notes);
+    raws.extend(section.items("backends", "[[service.backend]]", notes));
     if raws.is_empty() && !section.has("backend") && !section.has("backends") {
         notes.warn(
             &section.span,
@@ -476,7 +476,7 @@ fn min_healthy(section: &Section<'_>, backends: usize, checked: bool, notes: &mu
     let Some(at) = section.integer::<u32>("min_healthy", 0..=1 << 24, notes) else {
         return 1;
     };
-    if at.value as usize > backends {
+    if backends > 0 && at.value as usize > backends {
         notes.error(
             &at.span,
             format!(

@@ -30,6 +30,10 @@ pub(super) fn note(text: &str, root: &DeTable<'_>, errors: &[Error], notes: &mut
                 "" => String::new(),
                 expected => format!("expected {expected}"),
             };
+            let what = match what {
+                "invalid basic string" | "invalid literal string" => "a text is not closed",
+                what => what,
+            };
             notes.error(&span, what, help);
         }
     }

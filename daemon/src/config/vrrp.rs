@@ -96,6 +96,8 @@ const INTERVAL_MAX: Duration = Duration::from_millis(40_950);
 const HOUR: Duration = Duration::from_secs(3_600);
 /// The count of addresses in an advert is one byte.
 const ADDRESSES_MAX: usize = 255;
+/// Those that fit into 1500 bytes with an IPv6 and a VRRP header.
+const ADDRESSES_V6_UNFRAGMENTED: usize = (1500 - 40 - 8) / 16;
 
 /// An instance and where its parts stand, for the rules between instances.
 #[derive(Debug)]
@@ -238,6 +240,15 @@ fn addresses(
                 found.len()
             ),
             "move the rest to a second [[vrrp]] with its own vrid",
+        );
+    }
+    if family == Family::V6
+        && (ADDRESSES_V6_UNFRAGMENTED + 1..=ADDRESSES_MAX).contains(&found.len())
+    {
+        notes.warn(
+            &found[ADDRESSES_V6_UNFRAGMENTED].span,
+            format!("an advert of {} IPv6 addresses is larger than a usual MTU of 1500 and travels in fragments", found.len()),
+            "move some to a second [[vrrp]] with its own vrid",
         );
     }
     for at in &found {
