@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use proptest::prelude::*;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use trunnion::config::{Config, Errors, Mistake, OnExit, Own, SECTIONS, Severity};
@@ -11,6 +11,7 @@ use trunnion_core::check::Kind;
 use trunnion_core::model::{
     Family, Forward, ServiceFlags, ServiceKey, Tunnel, TunnelFlags, TunnelType,
 };
+use trunnion_core::vrrp::{AnnounceConfig, Centis, ChecksumForm, RouterConfig};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -198,6 +199,21 @@ fn everything_in_the_full_example_arrives() {
     let [public] = config.vrrp.as_slice() else {
         panic!()
     };
+    let announce = AnnounceConfig::DEFAULT;
+    assert_eq!(
+        public.router,
+        RouterConfig {
+            vrid: 51,
+            family: Family::V4,
+            priority: 150,
+            interval: Centis::new(10).unwrap(),
+            preempt: true,
+            preempt_delay: Duration::from_secs(30),
+            announce,
+        }
+    );
+    assert_eq!(public.checksum, ChecksumForm::Rfc5798);
+    assert_eq!(public.unicast_peers, [IpAddr::from([192, 0, 2, 3])]);
     assert_eq!(public.addresses[1].to_string(), "192.0.2.11/24");
 
     let named = |name: &str| config.services.iter().find(|s| s.name == name).unwrap();

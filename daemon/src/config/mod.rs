@@ -27,7 +27,7 @@ pub use node::{Ipvs, Limits, Node, OnExit, Own, SOCKET_NAME};
 pub use scalar::{Prefixed, Shown};
 pub use service::ServiceConfig;
 pub use suggest::nearest;
-pub use vrrp::{Announce, ChecksumForm, Instance};
+pub use vrrp::Instance;
 
 use mistake::Note;
 use node::LimitsRead;

@@ -32,7 +32,11 @@ fn distinct<K: Hash + Eq>(
 pub(super) fn instances(instances: &[InstanceRead], notes: &mut Notes) {
     let keyed = instances.iter().filter_map(|read| {
         let instance = &read.instance;
-        let key = (instance.interface.clone(), instance.vrid, instance.family);
+        let key = (
+            instance.interface.clone(),
+            instance.router.vrid,
+            instance.router.family,
+        );
         (!instance.interface.is_empty()).then_some((key, read.vrid.clone()?))
     });
     distinct(keyed, notes, |(interface, vrid, family)| {

@@ -55,7 +55,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Prints a duration as [`duration`] reads it, in the unit that needs the
+/// Prints a duration as the config writes it, in the unit that needs the
 /// fewest digits.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown(

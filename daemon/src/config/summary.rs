@@ -56,23 +56,23 @@ impl fmt::Display for Instance {
         let Self {
             name,
             interface,
-            vrid,
-            priority,
-            interval,
+            router,
             addresses,
-            ..
+            unicast_peers,
+            checksum: _,
         } = self;
-        let interval = Shown(*interval);
+        let (vrid, priority) = (router.vrid, router.priority);
+        let interval = Shown(router.interval.duration());
         write!(
             f,
             "vrrp {name}: {interface} vrid {vrid}, priority {priority}, every {interval},"
         )?;
         few(f, addresses)?;
-        if !self.unicast_peers.is_empty() {
+        if !unicast_peers.is_empty() {
             f.write_str(", to")?;
-            few(f, &self.unicast_peers)?;
+            few(f, unicast_peers)?;
         }
-        if !self.preempt {
+        if !router.preempt {
             f.write_str(", does not preempt")?;
         }
         Ok(())

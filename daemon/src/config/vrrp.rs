@@ -6,6 +6,8 @@ use super::section::{At, Notes, Raw, Section, Span};
 use std::net::IpAddr;
 use std::time::Duration;
 use trunnion_core::model::Family;
+use trunnion_core::vrrp::advert::ADDRESSES_MAX;
+use trunnion_core::vrrp::{AnnounceConfig, Centis, ChecksumForm, PRIORITY_OWNER, RouterConfig};
 
 /// One virtual router.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,65 +17,18 @@ pub struct Instance {
     pub name: String,
     /// The interface it speaks on and puts its addresses on.
     pub interface: String,
-    /// Virtual router identifier, 1 to 255.
-    pub vrid: u8,
-    /// Family of its addresses and adverts.
-    pub family: Family,
-    /// 1 to 255; 255 is the addresses' owner. Default 100.
-    pub priority: u8,
-    /// Advertisement interval: 10 ms to 40.95 s in whole centiseconds. Default
-    /// 1 s.
-    pub interval: Duration,
-    /// Virtual addresses of [`Self::family`], at least one, none twice, in the
-    /// order of the file: the order of the advert. The first IPv6 one is
+    /// The machine's own part: vrid, family, priority, interval, preemption,
+    /// announcements. Defaults are [`RouterConfig::new`]'s.
+    pub router: RouterConfig,
+    /// Virtual addresses of the router's family, at least one, none twice, in
+    /// the order of the file: the order of the advert. The first IPv6 one is
     /// link-local (RFC 9568, erratum 8300).
     pub addresses: Vec<Prefixed>,
-    /// Whether it takes over from a living router of lower priority. Default
-    /// true.
-    pub preempt: bool,
-    /// How long it waits before it does. Default 0.
-    pub preempt_delay: Duration,
     /// Send adverts to these, and accept them from these alone, instead of
     /// multicast; empty is multicast.
     pub unicast_peers: Vec<IpAddr>,
-    /// What the checksum of a sent advert covers.
+    /// What the checksum of a sent advert covers; over IPv6 there is one form.
     pub checksum: ChecksumForm,
-    /// How its addresses are announced.
-    pub announce: Announce,
-}
-
-/// What the checksum of an IPv4 advert covers. Both are accepted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ChecksumForm {
-    /// The message alone (RFC 9568 5.2.8).
-    #[default]
-    Rfc9568,
-    /// The pseudo-header too, as keepalived, FRR and Seesaw read RFC 5798.
-    Rfc5798,
-}
-
-/// When gratuitous ARP or unsolicited neighbour advertisements are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Announce {
-    /// How often in a burst. Default 5.
-    pub repeat: u8,
-    /// Between those of a burst. Default 100 ms.
-    pub interval: Duration,
-    /// From the transition to a second burst; zero is none. Default 5 s.
-    pub again_after: Duration,
-    /// Between single ones afterwards; zero is none. Default none.
-    pub refresh: Duration,
-}
-
-impl Default for Announce {
-    fn default() -> Self {
-        Self {
-            repeat: 5,
-            interval: Duration::from_millis(100),
-            again_after: Duration::from_secs(5),
-            refresh: Duration::ZERO,
-        }
-    }
 }
 
 pub(super) const KEYS: &[&str] = &[
@@ -91,11 +46,7 @@ pub(super) const KEYS: &[&str] = &[
 ];
 pub(super) const ANNOUNCE_KEYS: &[&str] = &["repeat", "interval", "again_after", "refresh"];
 
-const CENTISECOND: Duration = Duration::from_millis(10);
-const INTERVAL_MAX: Duration = Duration::from_millis(40_950);
 const HOUR: Duration = Duration::from_secs(3_600);
-/// The count of addresses in an advert is one byte.
-const ADDRESSES_MAX: usize = 255;
 /// Those that fit into 1500 bytes with an IPv6 and a VRRP header.
 const ADDRESSES_V6_UNFRAGMENTED: usize = (1500 - 40 - 8) / 16;
 
@@ -147,22 +98,26 @@ impl InstanceRead {
             Family::V4 => "",
             Family::V6 => "/ipv6",
         };
+        let default = RouterConfig::new(vrid, family);
+        let router = RouterConfig {
+            vrid,
+            family,
+            priority: priority.map_or(default.priority, |at| at.value),
+            interval: interval.unwrap_or(default.interval),
+            preempt: preempt.map_or(default.preempt, |at| at.value),
+            preempt_delay: preempt_delay.map_or(default.preempt_delay, |at| at.value),
+            announce,
+        };
         let instance = Instance {
             name: match &named {
                 Some(at) => at.value.clone(),
                 None => format!("{interface}/{vrid}{suffix}"),
             },
             interface,
-            vrid,
-            family,
-            priority: priority.map_or(100, |at| at.value),
-            interval,
+            router,
             addresses: addresses.iter().map(|at| at.value).collect(),
-            preempt: preempt.is_none_or(|at| at.value),
-            preempt_delay: preempt_delay.map_or(Duration::ZERO, |at| at.value),
             unicast_peers,
             checksum,
-            announce,
         };
         Some(Self {
             instance,
@@ -174,16 +129,15 @@ impl InstanceRead {
     }
 }
 
-fn interval(section: &Section<'_>, notes: &mut Notes) -> Duration {
-    const DEFAULT: Duration = Duration::from_secs(1);
-    let Some(At { value, span }) = section.duration("interval", CENTISECOND..=INTERVAL_MAX, notes)
-    else {
-        return DEFAULT;
-    };
-    let rest = value.as_nanos() % CENTISECOND.as_nanos();
-    if rest != 0 {
-        let down = value - Duration::from_nanos(u64::try_from(rest).unwrap_or(0));
-        let (down, up) = (Shown(down), Shown(down + CENTISECOND));
+fn interval(section: &Section<'_>, notes: &mut Notes) -> Option<Centis> {
+    let (least, most) = (Centis::MIN.duration(), Centis::MAX.duration());
+    let At { value, span } = section.duration("interval", least..=most, notes)?;
+    let found = Centis::try_from(value);
+    if found.is_err() {
+        // In range, so what is wrong is a fraction; the neighbours are whole.
+        let hundredths = value.as_nanos() / least.as_nanos();
+        let down = least * u32::try_from(hundredths).unwrap_or(1);
+        let (down, up) = (Shown(down), Shown(down + least));
         notes.error(
             &span,
             format!(
@@ -193,7 +147,7 @@ fn interval(section: &Section<'_>, notes: &mut Notes) -> Duration {
             format!("write \"{down}\" or \"{up}\""),
         );
     }
-    value
+    found.ok()
 }
 
 /// The addresses that can be read, and the family of the first one.
@@ -346,8 +300,8 @@ fn checksum(section: &Section<'_>, family: Family, notes: &mut Notes) -> Checksu
     found.value
 }
 
-fn announce(section: &Section<'_>, notes: &mut Notes) -> Announce {
-    let mut announce = Announce::default();
+fn announce(section: &Section<'_>, notes: &mut Notes) -> AnnounceConfig {
+    let mut announce = AnnounceConfig::DEFAULT;
     let section = section
         .raw("announce")
         .and_then(|raw| Section::of("announce", raw, ANNOUNCE_KEYS, notes));
@@ -375,7 +329,7 @@ fn preemption(
     delay: Option<&At<Duration>>,
     notes: &mut Notes,
 ) {
-    let owner = priority.filter(|at| at.value == 255);
+    let owner = priority.filter(|at| at.value == PRIORITY_OWNER);
     let refused = preempt.filter(|at| !at.value);
     if let (Some(owner), Some(refused)) = (owner, refused) {
         notes.error_also(
