@@ -138,18 +138,24 @@ pub fn frees_after_seal() -> u64 {
 // answer goes back unchanged; counting touches only atomics and a const
 // thread-local, so it neither allocates nor unwinds.
 unsafe impl GlobalAlloc for SealedAlloc {
+    /// # Safety
+    /// As [`GlobalAlloc::alloc`].
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         allocated(layout.size());
         // SAFETY: the caller's promises are System's conditions.
         unsafe { System.alloc(layout) }
     }
 
+    /// # Safety
+    /// As [`GlobalAlloc::alloc_zeroed`].
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         allocated(layout.size());
         // SAFETY: the caller's promises are System's conditions.
         unsafe { System.alloc_zeroed(layout) }
     }
 
+    /// # Safety
+    /// As [`GlobalAlloc::realloc`].
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         allocated(new_size);
         // SAFETY: the caller's promises are System's conditions, and `ptr` came
@@ -157,6 +163,8 @@ unsafe impl GlobalAlloc for SealedAlloc {
         unsafe { System.realloc(ptr, layout, new_size) }
     }
 
+    /// # Safety
+    /// As [`GlobalAlloc::dealloc`].
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         if let Some(counts) = OWN.get() {
             counts.frees.fetch_add(1, Relaxed);

@@ -17,6 +17,8 @@ numbers! {
         EINTR = 4;
         /// Input/output error.
         EIO = 5;
+        /// No such device or address.
+        ENXIO = 6;
         /// Try again.
         EAGAIN = 11;
         /// Out of memory.
