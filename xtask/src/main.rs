@@ -4,6 +4,7 @@
 //! They are plain std programs that call others (cargo, git, apt-get,
 //! linux.uml): a newcomer's first command builds this crate, so it stays small.
 
+mod capture;
 mod failure;
 mod process;
 mod tidy;
@@ -21,6 +22,12 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
+    Command {
+        name: "capture",
+        about: "record ipvsadm's requests and the kernel's replies as golden files",
+        help: capture::HELP,
+        run: capture::main,
+    },
     Command {
         name: "vm",
         about: "run a command on a real ip_vs kernel (user-mode Linux, no privilege needed)",
