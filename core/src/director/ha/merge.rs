@@ -1,0 +1,221 @@
+//! Taking a plan: what stays the same is not touched.
+
+use super::state::{InstanceSlot, Memory, memory_key};
+use super::{Ha, Presence};
+use crate::director::plan::{HaPlan, Instance, InterfaceName};
+use crate::time::Instant;
+use crate::vrrp;
+use core::cmp::Ordering;
+
+/// What of a plan has no room in the memory taken at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HaTooLarge {
+    /// `limits.routers`.
+    Instances,
+    /// `limits.addresses`.
+    Addresses,
+    /// Interfaces, of which a run remembers all it ever had.
+    Interfaces,
+}
+
+impl Ha<'_> {
+    /// Takes the first plan, or a reload's. An instance that is in both goes on
+    /// without missing a beat, as do its addresses; one that is gone says
+    /// goodbye. `memory` is what an earlier run of this daemon left behind, and
+    /// is looked at for new instances only.
+    ///
+    /// # Errors
+    /// [`HaTooLarge`]; then nothing has changed.
+    pub fn handle_plan(
+        &mut self,
+        now: Instant,
+        plan: &HaPlan<'_>,
+        memory: &[Memory],
+    ) -> Result<(), HaTooLarge> {
+        self.fits(plan)?;
+        for instance in plan.instances {
+            let _ = self.interface(&instance.interface);
+        }
+        self.addresses.begin_merge();
+        let (mut old, mut new, mut merged) = (0_usize, 0_usize, 0_usize);
+        loop {
+            let planned = plan.instances.get(new);
+            let running = self
+                .instances
+                .get(..self.instances_len)
+                .and_then(|i| i.get(old));
+            let order = match (running, planned) {
+                (Some(a), Some(b)) => a.config.key().cmp(&b.key()),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
+            };
+            match (order, planned) {
+                (Ordering::Greater, Some(planned)) => {
+                    self.merge_new(merged, plan, planned, memory);
+                    new = new.saturating_add(1);
+                }
+                (Ordering::Equal, Some(planned)) => {
+                    self.merge_kept(now, old, merged, plan, planned);
+                    new = new.saturating_add(1);
+                    old = old.saturating_add(1);
+                }
+                (Ordering::Less, _) | (_, None) => {
+                    let gone = self.merge_gone(now, old, merged);
+                    old = old.saturating_add(1);
+                    if gone {
+                        continue;
+                    }
+                }
+            }
+            merged = merged.saturating_add(1);
+        }
+        core::mem::swap(&mut self.instances, &mut self.spare);
+        self.instances_len = merged;
+        self.addresses.end_merge();
+        self.index_routers();
+        // New interfaces and addresses are not known yet: a dump tells.
+        self.netdev.handle_merge();
+        Ok(())
+    }
+
+    fn fits(&self, plan: &HaPlan<'_>) -> Result<(), HaTooLarge> {
+        let kept = self.instances_len.saturating_add(plan.instances.len());
+        if kept > self.instances.len().min(self.spare.len()) {
+            return Err(HaTooLarge::Instances);
+        }
+        let kept = self.addresses.len().saturating_add(plan.addresses.len());
+        if kept > self.addresses.capacity() {
+            return Err(HaTooLarge::Addresses);
+        }
+        let mut names = self.interfaces_len;
+        for (at, instance) in plan.instances.iter().enumerate() {
+            let known = self
+                .interfaces()
+                .iter()
+                .any(|i| i.name == instance.interface);
+            let before = plan.instances.get(..at).unwrap_or(&[]);
+            let seen = before.iter().any(|i| i.interface == instance.interface);
+            if !known && !seen {
+                names = names.saturating_add(1);
+            }
+        }
+        if names > self.interfaces.len() {
+            Err(HaTooLarge::Interfaces)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The place of an interface, which is given one if it has none.
+    fn interface(&mut self, name: &InterfaceName) -> u16 {
+        let known = self.interfaces().iter().position(|i| i.name == *name);
+        let at = known.unwrap_or_else(|| {
+            let at = self.interfaces_len;
+            if let Some(slot) = self.interfaces.get_mut(at) {
+                slot.name = name.clone();
+                self.interfaces_len = at.saturating_add(1);
+            }
+            at
+        });
+        u16::try_from(at).unwrap_or(u16::MAX)
+    }
+
+    fn merge_new(
+        &mut self,
+        merged: usize,
+        plan: &HaPlan<'_>,
+        planned: &Instance,
+        memory: &[Memory],
+    ) {
+        let interface = self.interface(&planned.interface);
+        let at = u16::try_from(merged).unwrap_or(u16::MAX);
+        let addresses = self.addresses.merge(at, plan.addresses_of(planned), 0..0);
+        let key = memory_key(planned);
+        let resume = memory
+            .iter()
+            .find(|m| m.key == key)
+            .and_then(Memory::resume);
+        if let Some(slot) = self.spare.get_mut(merged) {
+            *slot = InstanceSlot {
+                interface,
+                addresses,
+                resume,
+                ..InstanceSlot::new(planned.clone())
+            };
+        }
+    }
+
+    fn merge_kept(
+        &mut self,
+        now: Instant,
+        old: usize,
+        merged: usize,
+        plan: &HaPlan<'_>,
+        planned: &Instance,
+    ) {
+        let at = u16::try_from(merged).unwrap_or(u16::MAX);
+        let (Some(from), Some(to)) = (self.instances.get_mut(old), self.spare.get_mut(merged))
+        else {
+            return;
+        };
+        core::mem::swap(from, to);
+        let range = to.addresses.clone();
+        to.addresses = self.addresses.merge(at, plan.addresses_of(planned), range);
+        if to.retire {
+            // It came back before its goodbye was over: begin anew.
+            to.retire = false;
+            to.started = false;
+            to.wanted = None;
+        }
+        to.config = planned.clone();
+        to.memory_dirty = true;
+        if usize::from(to.peer) >= to.config.peers.len() {
+            to.peer = 0;
+        }
+        let actions = to.router.handle_config(now, planned.router);
+        to.apply(actions, &mut self.log, now);
+    }
+
+    /// Keeps a retiring instance until it is done. Returns whether it is.
+    fn merge_gone(&mut self, now: Instant, old: usize, merged: usize) -> bool {
+        let at = u16::try_from(merged).unwrap_or(u16::MAX);
+        let (Some(from), Some(to)) = (self.instances.get_mut(old), self.spare.get_mut(merged))
+        else {
+            return true;
+        };
+        let addresses = self.addresses.of(from.addresses.clone());
+        let off = addresses.iter().all(|a| a.presence == Presence::Absent);
+        if from.retire && off && from.router.poll_transmit(now).is_none() {
+            return true;
+        }
+        core::mem::swap(from, to);
+        let range = to.addresses.clone();
+        to.addresses = self.addresses.merge(at, &[], range);
+        if !to.retire {
+            to.retire = true;
+            to.wanted = Some(false);
+            let actions = to.router.handle_shutdown(now);
+            let _ = to.apply(actions, &mut self.log, now);
+        }
+        false
+    }
+
+    fn index_routers(&mut self) {
+        let interfaces = self
+            .interfaces
+            .get_mut(..self.interfaces_len)
+            .unwrap_or(&mut []);
+        for interface in interfaces.iter_mut() {
+            interface.clear_routers();
+        }
+        let instances = self.instances.get(..self.instances_len).unwrap_or(&[]);
+        for (at, slot) in instances.iter().enumerate() {
+            let vrrp::RouterConfig { family, vrid, .. } = slot.config.router;
+            if let Some(interface) = interfaces.get_mut(usize::from(slot.interface)) {
+                interface.set_router(family, vrid, at);
+            }
+        }
+        self.interfaces_version = self.interfaces_version.saturating_add(1);
+    }
+}

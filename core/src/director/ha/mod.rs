@@ -1,0 +1,559 @@
+//! The HA half: virtual routers, the addresses they hold, and the
+//! announcements that tell the link.
+//!
+//! The owner's loop, after each wake-up, in this order: `handle_*` for what
+//! came in, then [`Ha::handle_timeout`], then each `poll_*` until it yields
+//! nothing, adverts first. [`Ha::poll_timeout`] says when to wake at the latest.
+
+mod addresses;
+mod interfaces;
+mod merge;
+mod netdev;
+mod state;
+
+pub use addresses::{AddressSlot, Presence};
+pub use interfaces::{Found, Interface, NotReady};
+pub use merge::HaTooLarge;
+pub use netdev::RouteCounters;
+pub use state::{HaCounters, InstanceSlot, Memory};
+
+use super::records;
+use crate::model::Family;
+use crate::netlink::Errno;
+use crate::record::{Frame, Ring};
+use crate::time::{Duration, Instant, earliest};
+use crate::vrrp::{self, Advert, Received, Transmit};
+use crate::wire::{arp, icmpv6};
+use addresses::Addresses;
+use core::net::{IpAddr, Ipv4Addr};
+use netdev::Netdev;
+
+/// How long a shutdown waits for the kernel to take the addresses off.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+/// How long after a refused send the next attempt is made, and how many.
+const RESEND_AFTER: Duration = Duration::from_millis(1);
+const RESENDS_MAX: u8 = 3;
+
+/// The memory of the half; each pair is as long as the other, twice what the
+/// config's limits say, since a reload keeps what it retires until it is gone.
+#[derive(Debug)]
+pub struct HaStorage<'s> {
+    /// Instances, and room to merge a plan into.
+    pub instances: [&'s mut [InstanceSlot]; 2],
+    /// Virtual addresses, and room to merge a plan into.
+    pub addresses: [&'s mut [AddressSlot]; 2],
+    /// Interfaces the plans name.
+    pub interfaces: &'s mut [Interface],
+    /// Log records waiting for the owner.
+    pub records: &'s mut [Frame],
+}
+
+/// An advert to send: a whole IPv4 packet, or the VRRP message for an IPv6 one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvertOut {
+    /// Which instance; to be handed back with the outcome.
+    pub instance: usize,
+    /// The interface's place in [`Ha::interfaces`].
+    pub interface: usize,
+    /// Where it is from.
+    pub source: IpAddr,
+    /// Where it goes: the group, or a peer.
+    pub destination: IpAddr,
+    /// Bytes of the buffer to send.
+    pub len: usize,
+}
+
+/// An Ethernet frame to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameOut {
+    /// The interface's place in [`Ha::interfaces`].
+    pub interface: usize,
+    /// Bytes of the buffer to send.
+    pub len: usize,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub struct Ha<'s> {
+    instances: &'s mut [InstanceSlot],
+    instances_len: usize,
+    spare: &'s mut [InstanceSlot],
+    addresses: Addresses<'s>,
+    interfaces: &'s mut [Interface],
+    interfaces_len: usize,
+    /// Counts up whenever an interface changed in a way a socket cares about.
+    interfaces_version: u64,
+    netdev: Netdev,
+    log: Ring<'s>,
+    counters: HaCounters,
+    /// Set by a shutdown: when to stop waiting.
+    give_up: Option<Instant>,
+}
+
+impl<'s> Ha<'s> {
+    /// A half without instances.
+    #[must_use]
+    pub fn new(storage: HaStorage<'s>) -> Self {
+        let HaStorage {
+            instances: [instances, spare],
+            addresses,
+            interfaces,
+            records,
+        } = storage;
+        Self {
+            instances,
+            instances_len: 0,
+            spare,
+            addresses: Addresses::new(addresses),
+            interfaces,
+            interfaces_len: 0,
+            interfaces_version: 0,
+            netdev: Netdev::new(),
+            log: Ring::new(records),
+            counters: HaCounters::default(),
+            give_up: None,
+        }
+    }
+
+    /// The instances, those being retired included.
+    #[must_use]
+    pub fn instances(&self) -> &[InstanceSlot] {
+        self.instances.get(..self.instances_len).unwrap_or(&[])
+    }
+
+    /// The virtual addresses of an instance.
+    #[must_use]
+    pub fn addresses(&self, instance: &InstanceSlot) -> &[AddressSlot] {
+        self.addresses.of(instance.addresses.clone())
+    }
+
+    /// The interfaces the plans named. An interface keeps its place for ever.
+    #[must_use]
+    pub fn interfaces(&self) -> &[Interface] {
+        self.interfaces.get(..self.interfaces_len).unwrap_or(&[])
+    }
+
+    /// Changes whenever the owner should look at [`Self::interfaces`] again: an
+    /// index changed, or a family is carried that was not.
+    #[must_use]
+    pub const fn interfaces_version(&self) -> u64 {
+        self.interfaces_version
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counters(&self) -> &HaCounters {
+        &self.counters
+    }
+
+    /// What was counted about rtnetlink.
+    #[must_use]
+    pub const fn route_counters(&self) -> &RouteCounters {
+        self.netdev.counters()
+    }
+
+    /// Log records dropped because nobody took them.
+    #[must_use]
+    pub const fn records_dropped(&self) -> u64 {
+        self.log.dropped()
+    }
+
+    /// The next log record.
+    pub fn poll_record(&mut self) -> Option<Frame> {
+        self.log.pop()
+    }
+
+    /// A packet of protocol 112 came in on an interface, or something that its
+    /// header says cannot be one.
+    pub fn handle_packet(
+        &mut self,
+        now: Instant,
+        interface: usize,
+        packet: Result<Received<'_>, vrrp::Malformed>,
+    ) {
+        let advert = packet.and_then(|packet| Advert::parse(packet).map(|a| (packet, a)));
+        let (packet, advert) = match advert {
+            Ok(both) => both,
+            Err(why) => {
+                let source = packet.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |p| p.source);
+                self.reject(now, interface, source, &why);
+                return;
+            }
+        };
+        let Some(at) = self.interfaces.get(interface) else {
+            return;
+        };
+        let family = Family::of(&packet.source);
+        let (Some(primary), Some(router)) = (at.primary(family), at.router(family, advert.vrid()))
+        else {
+            self.counters.strange(false);
+            return;
+        };
+        let Some(slot) = self.instances.get_mut(router) else {
+            return;
+        };
+        let expected = slot.config.peers.is_empty() || slot.config.peers.contains(&packet.source);
+        if packet.source == primary || !expected {
+            self.counters.strange(true);
+            return;
+        }
+        let actions = slot
+            .router
+            .handle_advert(now, &advert, packet.source, primary);
+        self.apply(now, router, actions);
+    }
+
+    /// Counts what was no advert, and says so at a bounded rate.
+    fn reject(&mut self, now: Instant, interface: usize, source: IpAddr, why: &vrrp::Malformed) {
+        self.counters.reject(why);
+        if self.counters.is_worth_a_line() {
+            let named = self.interfaces.get(interface);
+            let interface = named.map_or_else(records::Name::new, |i| records::name(&i.name));
+            let why = why.text();
+            self.log.log(
+                now,
+                records::AdvertRejected {
+                    source,
+                    interface,
+                    why,
+                },
+            );
+        }
+    }
+
+    /// A datagram of the rtnetlink socket: a reply, or an event.
+    pub fn handle_route(&mut self, now: Instant, datagram: &[u8]) {
+        let changed = self.netdev.handle_datagram(
+            now,
+            datagram,
+            &mut self.addresses,
+            self.instances.get(..self.instances_len).unwrap_or(&[]),
+            self.interfaces
+                .get_mut(..self.interfaces_len)
+                .unwrap_or(&mut []),
+            &mut self.log,
+        );
+        if changed {
+            self.interfaces_version = self.interfaces_version.saturating_add(1);
+        }
+        self.settle_interfaces(now);
+    }
+
+    /// Replies or events of the rtnetlink socket were lost.
+    pub fn handle_route_lost(&mut self, now: Instant, why: &'static str) {
+        self.netdev.handle_lost(now, why, &mut self.log);
+    }
+
+    /// A socket of an interface could not be opened: its adverts are lost until
+    /// it can.
+    pub fn handle_port_failed(&mut self, now: Instant, interface: usize, errno: Errno) {
+        let named = self.interfaces.get(interface);
+        let interface = named.map_or_else(records::Name::new, |i| records::name(&i.name));
+        let errno = errno.0;
+        self.log.log(now, records::PortFailed { interface, errno });
+    }
+
+    /// Whether links and addresses are known.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.netdev.is_known()
+    }
+
+    /// Serves the deadlines that have come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.netdev.handle_timeout(now, &mut self.log);
+        for at in 0..self.instances_len {
+            let Some(slot) = self.instances.get_mut(at) else {
+                return;
+            };
+            let actions = slot.router.handle_timeout(now);
+            self.apply(now, at, actions);
+        }
+    }
+
+    /// Says goodbye: priority 0 first, then the addresses go. Over when
+    /// [`Self::is_finished`].
+    pub fn handle_shutdown(&mut self, now: Instant) {
+        if self.give_up.is_some() {
+            return;
+        }
+        self.give_up = Some(now + SHUTDOWN_PATIENCE);
+        for at in 0..self.instances_len {
+            self.retire(now, at);
+        }
+    }
+
+    /// Whether a shutdown has nothing more to wait for.
+    #[must_use]
+    pub fn is_finished(&self, now: Instant) -> bool {
+        let Some(give_up) = self.give_up else {
+            return false;
+        };
+        let quiet = !self.owes_goodbye(now);
+        let off = self
+            .addresses
+            .all()
+            .iter()
+            .all(|slot| slot.presence == Presence::Absent);
+        give_up <= now || (quiet && (off || !self.netdev.has_dumped()))
+    }
+
+    /// Writes the next advert that is due into `buf`. The owner sends it and
+    /// says how that went with [`Self::handle_advert_sent`]; until then this
+    /// yields the same again.
+    pub fn poll_advert(&mut self, now: Instant, buf: &mut [u8]) -> Option<AdvertOut> {
+        for at in 0..self.instances_len {
+            let slot = self.instances.get(at)?;
+            if slot.retry_at.is_some_and(|retry_at| now < retry_at) {
+                continue;
+            }
+            let Some(transmit) = slot.router.poll_transmit(now) else {
+                continue;
+            };
+            match self.encode(slot, transmit, buf) {
+                Some(out) => {
+                    return Some(AdvertOut {
+                        instance: at,
+                        ..out
+                    });
+                }
+                // No address to send from: the advert is lost, not owed.
+                None => self.sent(now, at),
+            }
+        }
+        None
+    }
+
+    /// How sending the advert went. A refused one is tried again a few times
+    /// within the interval; then the next deadline stands.
+    pub fn handle_advert_sent(&mut self, now: Instant, instance: usize, result: Result<(), Errno>) {
+        let Some(slot) = self.instances.get_mut(instance) else {
+            return;
+        };
+        if let Err(errno) = result {
+            self.counters.send_errors = self.counters.send_errors.saturating_add(1);
+            if slot.resends == 0 {
+                let name = slot.config.name.clone();
+                self.log.log(
+                    now,
+                    records::AdvertNotSent {
+                        name,
+                        errno: errno.0,
+                    },
+                );
+            }
+            if slot.resends < RESENDS_MAX {
+                slot.resends = slot.resends.saturating_add(1);
+                slot.retry_at = Some(now + RESEND_AFTER);
+                return;
+            }
+        } else {
+            slot.last_sent = now;
+            self.counters.adverts_sent = self.counters.adverts_sent.saturating_add(1);
+        }
+        slot.resends = 0;
+        slot.retry_at = None;
+        slot.peer = slot.peer.saturating_add(1);
+        if usize::from(slot.peer) >= slot.config.peers.len() {
+            slot.peer = 0;
+            self.sent(now, instance);
+        }
+    }
+
+    /// Writes the next announcement that is due into `buf`: a gratuitous ARP
+    /// request or an unsolicited neighbour advertisement. Once yielded it counts
+    /// as sent.
+    pub fn poll_announcement(&mut self, now: Instant, buf: &mut [u8]) -> Option<FrameOut> {
+        for at in 0..self.instances_len {
+            let slot = self.instances.get_mut(at)?;
+            if !slot.may_announce(self.addresses.of(slot.addresses.clone()))
+                || !slot.router.poll_announce(now)
+            {
+                continue;
+            }
+            let interface = usize::from(slot.interface);
+            let mac = self.interfaces.get(interface).and_then(|i| i.found.mac);
+            let addresses = self.addresses.of(slot.addresses.clone());
+            let rest = addresses.get(slot.announced..).unwrap_or(&[]);
+            let next = rest
+                .iter()
+                .position(|a| a.presence == Presence::Present && !a.retire);
+            if let (Some(skipped), Some(mac)) = (next, mac) {
+                let at = slot.announced.saturating_add(skipped);
+                slot.announced = at.saturating_add(1);
+                if let Some(address) = addresses.get(at) {
+                    let len = announcement(mac, address.virtual_address.address, buf);
+                    self.counters.announcements = self.counters.announcements.saturating_add(1);
+                    return Some(FrameOut { interface, len });
+                }
+            }
+            slot.announced = 0;
+            slot.router.handle_announced(now);
+        }
+        None
+    }
+
+    /// Writes the next rtnetlink datagram into `buf`; how many bytes to send.
+    /// Once yielded it counts as sent: when sending fails, say
+    /// [`Self::handle_route_lost`].
+    pub fn poll_route(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        // A peer should take over before the address is gone, not after.
+        if self.give_up.is_some() && self.owes_goodbye(now) {
+            return None;
+        }
+        self.netdev.poll_request(
+            now,
+            buf,
+            &mut self.addresses,
+            self.instances.get(..self.instances_len).unwrap_or(&[]),
+            self.interfaces
+                .get_mut(..self.interfaces_len)
+                .unwrap_or(&mut []),
+        )
+    }
+
+    /// What the next run of this daemon should find: the cell's place and
+    /// content. Yields each instance whose memory changed.
+    pub fn poll_memory(&mut self) -> Option<(usize, Memory)> {
+        let slots = self
+            .instances
+            .get_mut(..self.instances_len)
+            .unwrap_or(&mut []);
+        let (at, slot) = slots
+            .iter_mut()
+            .enumerate()
+            .find(|(_, slot)| slot.memory_dirty)?;
+        slot.memory_dirty = false;
+        Some((at, slot.memory()))
+    }
+
+    /// When to call [`Self::handle_timeout`] and the polls at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let mut next = earliest(self.netdev.poll_timeout(), self.give_up);
+        for slot in self.instances() {
+            let announces = slot.may_announce(self.addresses(slot));
+            next = earliest(next, slot.poll_timeout(announces));
+        }
+        next
+    }
+
+    /// The kernel took the advert, or there is none to send: the router's state
+    /// may move.
+    fn sent(&mut self, now: Instant, at: usize) {
+        if let Some(slot) = self.instances.get_mut(at) {
+            slot.router.handle_sent(now);
+            slot.memory_dirty = true;
+        }
+    }
+
+    fn owes_goodbye(&self, now: Instant) -> bool {
+        self.instances()
+            .iter()
+            .any(|slot| slot.router.poll_transmit(now).is_some())
+    }
+
+    fn encode(&self, slot: &InstanceSlot, transmit: Transmit, buf: &mut [u8]) -> Option<AdvertOut> {
+        let family = slot.config.router.family;
+        let interface = usize::from(slot.interface);
+        let source = self.interfaces.get(interface)?.primary(family)?;
+        let peer = slot.config.peers.get(usize::from(slot.peer));
+        let destination = peer.copied().unwrap_or(vrrp::group(family));
+        let addresses = self
+            .addresses
+            .of(slot.addresses.clone())
+            .iter()
+            .filter(|a| !a.retire)
+            .map(|a| a.virtual_address.address);
+        let len = slot.encode(transmit, source, destination, addresses, buf)?;
+        Some(AdvertOut {
+            instance: 0,
+            interface,
+            source,
+            destination,
+            len,
+        })
+    }
+
+    /// A router's actions become what is wanted of its addresses.
+    fn apply(&mut self, now: Instant, at: usize, actions: vrrp::Actions) {
+        let Some(slot) = self.instances.get_mut(at) else {
+            return;
+        };
+        if slot.apply(actions, &mut self.log, now) {
+            self.netdev.mark_dirty();
+        }
+    }
+
+    /// Starts and stops routers as their interfaces come and go.
+    fn settle_interfaces(&mut self, now: Instant) {
+        if !self.netdev.is_known() || self.give_up.is_some() {
+            return;
+        }
+        for at in 0..self.instances_len {
+            let Some(slot) = self.instances.get_mut(at) else {
+                return;
+            };
+            let Some(interface) = self.interfaces.get(usize::from(slot.interface)) else {
+                return;
+            };
+            let ready = interface.ready(slot.config.router.family);
+            let actions = match (ready, slot.started) {
+                (Ok(index), false) if !slot.retire => {
+                    let interface = records::name(&interface.name);
+                    self.log.log(
+                        now,
+                        records::InterfaceReady {
+                            interface,
+                            index: index.get(),
+                        },
+                    );
+                    slot.start(now, &mut self.log)
+                }
+                (Err(why), started) => {
+                    if slot.complaint != Some(why) {
+                        slot.complaint = Some(why);
+                        let interface = records::name(&interface.name);
+                        let why = why.words();
+                        self.log
+                            .log(now, records::InterfaceNotReady { interface, why });
+                    }
+                    if started {
+                        slot.stop(now)
+                    } else {
+                        vrrp::Actions::NOOP
+                    }
+                }
+                (Ok(_), _) => vrrp::Actions::NOOP,
+            };
+            self.apply(now, at, actions);
+        }
+    }
+
+    /// An instance says goodbye and gives its addresses back.
+    fn retire(&mut self, now: Instant, at: usize) {
+        let Some(slot) = self.instances.get_mut(at) else {
+            return;
+        };
+        slot.retire = true;
+        let actions = slot.router.handle_shutdown(now);
+        // What an earlier run left behind goes as well.
+        slot.wanted = Some(false);
+        self.netdev.mark_dirty();
+        self.apply(now, at, actions);
+    }
+}
+
+/// Writes the frame that tells the link who has `address` now.
+fn announcement(mac: crate::wire::MacAddress, address: IpAddr, buf: &mut [u8]) -> usize {
+    let mut put = |frame: &[u8]| {
+        buf.get_mut(..frame.len()).map_or(0, |place| {
+            place.copy_from_slice(frame);
+            frame.len()
+        })
+    };
+    match address {
+        IpAddr::V4(address) => put(&arp::gratuitous(arp::Gratuitous::Request, mac, address)),
+        IpAddr::V6(address) => put(&icmpv6::unsolicited(mac, address)),
+    }
+}

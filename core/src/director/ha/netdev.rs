@@ -1,0 +1,635 @@
+//! The conversation with the kernel's links and addresses: ask what there is,
+//! keep up by events, and make the virtual addresses what the routers want.
+//!
+//! ```text
+//!            +----------------- lost reply, refusal, overrun -----------------+
+//!            v                                                                |
+//! Backoff -> Links -> Addresses -> Settled -> Changes (batches of addresses) -+
+//!                                     ^           |
+//!                                     +--- done --+
+//! ```
+
+use super::addresses::{AddressSlot, Addresses, Presence};
+use super::interfaces::{Found, Interface};
+use super::state::InstanceSlot;
+use crate::director::exchange::{Answers, Backoff, Exchange};
+use crate::director::records;
+use crate::model::Family;
+use crate::netlink::{Batch, Errno, Malformed, Messages, Reply};
+use crate::record::Ring;
+use crate::route::{
+    AddressFlags, AddressProtocol, Event, InterfaceAddress, InterfaceIndex, Scope, decode, request,
+};
+use crate::time::Instant;
+use core::net::IpAddr;
+
+/// Requests in one datagram, the barrier not counted.
+const BATCH_MAX: usize = 128;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    Links,
+    Addresses,
+    Changes { failed: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Due(Ask),
+    Waiting(Ask, Exchange),
+    Settled,
+    Backoff { until: Instant },
+}
+
+/// What was counted about rtnetlink.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RouteCounters {
+    /// Addresses asked to be added.
+    pub adds: u64,
+    /// Addresses asked to be removed.
+    pub deletes: u64,
+    /// Requests the kernel refused.
+    pub refused: u64,
+    /// Times what the kernel has became unknown.
+    pub resyncs: u64,
+    /// Addresses someone else took away.
+    pub lost: u64,
+    /// Datagrams from the kernel that were not well formed.
+    pub malformed: u64,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub(super) struct Netdev {
+    state: State,
+    next_seq: u32,
+    backoff: Backoff,
+    /// What is wanted of the addresses may have changed.
+    dirty: bool,
+    /// Ask everything again once the exchange at hand is over.
+    unknown: bool,
+    ever_dumped: bool,
+    /// Which address each request of the batch at hand is about.
+    batch: heapless::Vec<u32, BATCH_MAX, u8>,
+    counters: RouteCounters,
+}
+
+/// What a datagram is seen against.
+struct View<'v, 's> {
+    now: Instant,
+    addresses: &'v mut Addresses<'s>,
+    instances: &'v [InstanceSlot],
+    interfaces: &'v mut [Interface],
+}
+
+impl Netdev {
+    pub(super) const fn new() -> Self {
+        Self {
+            state: State::Due(Ask::Links),
+            next_seq: 1,
+            backoff: Backoff::new(),
+            dirty: false,
+            unknown: false,
+            ever_dumped: false,
+            batch: heapless::Vec::new(),
+            counters: RouteCounters {
+                adds: 0,
+                deletes: 0,
+                refused: 0,
+                resyncs: 0,
+                lost: 0,
+                malformed: 0,
+            },
+        }
+    }
+
+    pub(super) const fn counters(&self) -> &RouteCounters {
+        &self.counters
+    }
+
+    /// Whether links and primary addresses can be believed.
+    pub(super) const fn is_known(&self) -> bool {
+        self.ever_dumped
+            && !matches!(
+                self.state,
+                State::Due(Ask::Links | Ask::Addresses)
+                    | State::Waiting(Ask::Links | Ask::Addresses, _)
+                    | State::Backoff { .. }
+            )
+    }
+
+    pub(super) const fn has_dumped(&self) -> bool {
+        self.ever_dumped
+    }
+
+    pub(super) const fn mark_dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    /// The addresses changed their places: what the batch at hand was about is
+    /// lost, and a dump tells what became of it.
+    pub(super) fn handle_merge(&mut self) {
+        self.batch.clear();
+        self.dirty = true;
+        self.mark_unknown();
+    }
+
+    /// What is known is not enough any more: ask again when there is time.
+    pub(super) const fn mark_unknown(&mut self) {
+        match self.state {
+            State::Settled => self.state = State::Due(Ask::Links),
+            State::Waiting(..) => self.unknown = true,
+            State::Due(_) | State::Backoff { .. } => {}
+        }
+    }
+
+    /// A reply or an event was lost.
+    pub(super) fn handle_lost(&mut self, now: Instant, why: &'static str, log: &mut Ring<'_>) {
+        self.counters.resyncs = self.counters.resyncs.saturating_add(1);
+        log.log(now, records::AddressesUnknown { why });
+        let wait = self.backoff.fail();
+        self.unknown = false;
+        self.dirty = true;
+        self.state = if wait.is_zero() {
+            State::Due(Ask::Links)
+        } else {
+            State::Backoff { until: now + wait }
+        };
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, log: &mut Ring<'_>) {
+        match self.state {
+            State::Waiting(_, exchange) if exchange.deadline <= now => {
+                self.handle_lost(now, "no reply in time", log);
+            }
+            State::Backoff { until } if until <= now => self.state = State::Due(Ask::Links),
+            State::Waiting(..) | State::Backoff { .. } | State::Due(_) | State::Settled => {}
+        }
+    }
+
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting(_, exchange) => Some(exchange.deadline),
+            State::Backoff { until } => Some(until),
+            State::Due(_) | State::Settled => None,
+        }
+    }
+
+    /// Writes the request that is due.
+    pub(super) fn poll_request(
+        &mut self,
+        now: Instant,
+        buf: &mut [u8],
+        addresses: &mut Addresses<'_>,
+        instances: &[InstanceSlot],
+        interfaces: &mut [Interface],
+    ) -> Option<usize> {
+        let mut batch = Batch::new(buf, self.next_seq);
+        let ask = match self.state {
+            State::Waiting(..) | State::Backoff { .. } => return None,
+            State::Due(Ask::Links) => {
+                interfaces.iter_mut().for_each(Interface::begin_dump);
+                let _ = request::dump_links(&mut batch);
+                Ask::Links
+            }
+            State::Due(Ask::Addresses) => {
+                for slot in addresses.all_mut() {
+                    slot.seen = false;
+                }
+                let _ = request::dump_addresses(&mut batch, None);
+                Ask::Addresses
+            }
+            State::Due(Ask::Changes { .. }) | State::Settled => {
+                if !self.dirty {
+                    return None;
+                }
+                self.fill(&mut batch, addresses, instances, interfaces);
+                if batch.is_empty() {
+                    self.dirty = false;
+                    return None;
+                }
+                let _ = batch.barrier();
+                Ask::Changes { failed: false }
+            }
+        };
+        let (first, next) = (batch.first_seq(), batch.next_seq());
+        let len = batch.finish().len();
+        let exchange = Exchange::new(now, first, next.wrapping_sub(1));
+        self.next_seq = exchange.next_seq();
+        self.state = State::Waiting(ask, exchange);
+        Some(len)
+    }
+
+    /// Takes a datagram of replies or events. Returns whether a link changed.
+    pub(super) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+        addresses: &mut Addresses<'_>,
+        instances: &[InstanceSlot],
+        interfaces: &mut [Interface],
+        log: &mut Ring<'_>,
+    ) -> bool {
+        let mut view = View {
+            now,
+            addresses,
+            instances,
+            interfaces,
+        };
+        let mut changed = false;
+        for message in Messages::new(datagram) {
+            let reply = message.and_then(|message| Reply::parse(&message));
+            match reply.and_then(|reply| self.handle_reply(&reply, &mut view, log)) {
+                Ok(link) => changed |= link,
+                Err(malformed) => {
+                    self.counters.malformed = self.counters.malformed.saturating_add(1);
+                    log.log(now, records::RouteMalformed::from(malformed));
+                    self.handle_lost(now, "malformed message", log);
+                }
+            }
+        }
+        changed
+    }
+
+    fn handle_reply(
+        &mut self,
+        reply: &Reply<'_>,
+        view: &mut View<'_, '_>,
+        log: &mut Ring<'_>,
+    ) -> Result<bool, Malformed> {
+        let (ask, exchange) = match self.state {
+            State::Waiting(ask, exchange) => (Some(ask), Some(exchange)),
+            State::Due(_) | State::Settled | State::Backoff { .. } => (None, None),
+        };
+        let answers = |seq| exchange.map_or(Answers::Stranger, |e| e.answers(seq));
+        match *reply {
+            Reply::Data {
+                seq,
+                kind,
+                body,
+                offset,
+                ..
+            } => {
+                let dumping = matches!(ask, Some(Ask::Links | Ask::Addresses));
+                let row = dumping && answers(seq) != Answers::Stranger;
+                match decode(kind, body, offset)? {
+                    Some(event) => Ok(self.handle_event(&event, row, view, log)),
+                    None => Ok(false),
+                }
+            }
+            Reply::Done { seq, result } => {
+                match (answers(seq), ask, result) {
+                    (Answers::Stranger, _, _) | (_, None, _) => {}
+                    (_, Some(Ask::Links), Ok(())) => self.state = State::Due(Ask::Addresses),
+                    (_, Some(Ask::Addresses), Ok(())) => self.dumped(view),
+                    (_, Some(_), _) => self.handle_lost(view.now, "dump refused", log),
+                }
+                Ok(true)
+            }
+            Reply::Ack { seq, result, .. } => {
+                match (answers(seq), ask, result) {
+                    (Answers::Stranger, _, _) | (_, None, _) => {}
+                    (Answers::Request(at), Some(Ask::Changes { failed }), Err(errno)) => {
+                        let refused = self.refused(at, errno, view, log);
+                        if let State::Waiting(_, exchange) = self.state {
+                            let failed = failed || refused;
+                            self.state = State::Waiting(Ask::Changes { failed }, exchange);
+                        }
+                    }
+                    (Answers::Request(_), Some(Ask::Changes { .. }), Ok(())) => {}
+                    (Answers::Last, Some(Ask::Changes { failed }), _) => {
+                        self.applied(failed, view, log);
+                    }
+                    (_, Some(Ask::Links | Ask::Addresses), Err(_)) => {
+                        self.handle_lost(view.now, "dump refused", log);
+                    }
+                    (_, Some(Ask::Links | Ask::Addresses), Ok(())) => {}
+                }
+                Ok(false)
+            }
+            Reply::Noop => Ok(false),
+            Reply::Overrun => {
+                self.handle_lost(view.now, "netlink overrun", log);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Both dumps are over: what was not seen is not there.
+    fn dumped(&mut self, view: &mut View<'_, '_>) {
+        for slot in view.addresses.all_mut() {
+            slot.presence = if slot.seen {
+                Presence::Present
+            } else {
+                Presence::Absent
+            };
+        }
+        view.interfaces.iter_mut().for_each(Interface::end_dump);
+        self.ever_dumped = true;
+        self.dirty = true;
+        self.state = State::Settled;
+        if core::mem::take(&mut self.unknown) {
+            self.state = State::Due(Ask::Links);
+        }
+    }
+
+    /// A row of a dump, or something that happened. Returns whether a link
+    /// changed.
+    fn handle_event(
+        &mut self,
+        event: &Event,
+        row: bool,
+        view: &mut View<'_, '_>,
+        log: &mut Ring<'_>,
+    ) -> bool {
+        match event {
+            Event::Link(link) => {
+                let (mac, running) = (link.mac, link.is_running());
+                for interface in view.interfaces.iter_mut() {
+                    if link.name.as_str() == Some(interface.name.as_str()) {
+                        interface.noting(row, |found| found.handle_link(link.index, mac, running));
+                    } else if interface.has_index(link.index, row) {
+                        // Renamed away from a name of ours.
+                        interface.noting(row, Found::handle_gone);
+                    }
+                }
+                !row
+            }
+            Event::LinkGone(link) => {
+                let Some(at) = view
+                    .interfaces
+                    .iter()
+                    .position(|i| i.has_index(link.index, row))
+                else {
+                    return false;
+                };
+                if let Some(interface) = view.interfaces.get_mut(at) {
+                    interface.noting(row, Found::handle_gone);
+                }
+                for slot in view.addresses.all_mut() {
+                    let instance = view.instances.get(usize::from(slot.instance));
+                    if instance.is_some_and(|i| usize::from(i.interface) == at) {
+                        slot.presence = Presence::Absent;
+                        slot.seen = false;
+                    }
+                }
+                true
+            }
+            Event::Address(address) => {
+                self.handle_address(address, true, row, view, log);
+                false
+            }
+            Event::AddressGone(address) => {
+                self.handle_address(address, false, row, view, log);
+                false
+            }
+        }
+    }
+
+    fn handle_address(
+        &mut self,
+        found: &InterfaceAddress,
+        there: bool,
+        row: bool,
+        view: &mut View<'_, '_>,
+        log: &mut Ring<'_>,
+    ) {
+        let Some(at) = view
+            .interfaces
+            .iter()
+            .position(|i| i.has_index(found.interface, row))
+        else {
+            return;
+        };
+        let mut ours = false;
+        for slot in view.addresses.all_mut() {
+            let Some(instance) = view.instances.get(usize::from(slot.instance)) else {
+                continue;
+            };
+            if usize::from(instance.interface) != at
+                || slot.virtual_address.address != found.address
+            {
+                continue;
+            }
+            ours = true;
+            slot.seen = there;
+            slot.held_prefix = found.prefix;
+            if row {
+                continue;
+            }
+            let lost = !there && slot.presence == Presence::Present;
+            slot.presence = if there {
+                Presence::Present
+            } else {
+                Presence::Absent
+            };
+            let wanted = instance.wanted;
+            if lost && wanted == Some(true) && !slot.retire {
+                self.counters.lost = self.counters.lost.saturating_add(1);
+                let interface = records::name(&instance.config.interface);
+                let address = found.address;
+                log.log(view.now, records::AddressLost { address, interface });
+            }
+            self.dirty |= wanted == Some(!there);
+        }
+        if ours {
+            return;
+        }
+        if let Some(interface) = view.interfaces.get_mut(at) {
+            if there {
+                interface.handle_own_address(found.address, is_usable(found), row);
+            } else if interface.handle_address_gone(found.address) {
+                // Another address may take its place: only a dump tells which.
+                self.mark_unknown();
+            }
+        }
+    }
+
+    /// Fills a batch with what differs between wanted and known.
+    fn fill(
+        &mut self,
+        batch: &mut Batch<'_>,
+        addresses: &mut Addresses<'_>,
+        instances: &[InstanceSlot],
+        interfaces: &[Interface],
+    ) {
+        self.batch.clear();
+        for (at, slot) in addresses.all_mut().iter_mut().enumerate() {
+            let Some(instance) = instances.get(usize::from(slot.instance)) else {
+                continue;
+            };
+            let Some(interface) = interfaces.get(usize::from(instance.interface)) else {
+                continue;
+            };
+            let (Some(index), Ok(at)) = (interface.found.index, u32::try_from(at)) else {
+                continue;
+            };
+            let wanted = if slot.retire {
+                Some(false)
+            } else {
+                instance.wanted
+            };
+            let (address, prefix) = (slot.virtual_address.address, slot.virtual_address.prefix);
+            let (asked, becomes) = match (slot.presence, wanted) {
+                (Presence::Absent, Some(true)) => {
+                    let new = virtual_address(index, address, prefix);
+                    self.counters.adds = self.counters.adds.saturating_add(1);
+                    (request::add_address(batch, &new), Presence::Adding)
+                }
+                (Presence::Present, Some(false)) => {
+                    self.counters.deletes = self.counters.deletes.saturating_add(1);
+                    (
+                        request::delete_address(batch, index, address, slot.held_prefix),
+                        Presence::Removing,
+                    )
+                }
+                (
+                    Presence::Unknown
+                    | Presence::Adding
+                    | Presence::Removing
+                    | Presence::Absent
+                    | Presence::Present,
+                    _,
+                ) => continue,
+            };
+            // A full batch leaves the rest for the next one.
+            if asked.is_err() || self.batch.push(at).is_err() {
+                return;
+            }
+            if becomes == Presence::Adding {
+                slot.held_prefix = prefix;
+            }
+            slot.presence = becomes;
+            if self.batch.is_full() {
+                return;
+            }
+        }
+    }
+
+    /// The kernel refused a request of the batch. Returns whether that matters.
+    fn refused(
+        &mut self,
+        at: usize,
+        errno: Errno,
+        view: &mut View<'_, '_>,
+        log: &mut Ring<'_>,
+    ) -> bool {
+        let Some(at) = self.batch.get(at).map(|at| *at as usize) else {
+            return false;
+        };
+        let Some(slot) = view.addresses.all_mut().get_mut(at) else {
+            return false;
+        };
+        let adding = slot.presence == Presence::Adding;
+        let done = match errno {
+            Errno::EEXIST => adding,
+            Errno::EADDRNOTAVAIL | Errno::ENODEV => !adding,
+            _ => false,
+        };
+        if done {
+            return false;
+        }
+        self.counters.refused = self.counters.refused.saturating_add(1);
+        slot.refused = true;
+        let address = slot.virtual_address.address;
+        // Neither there nor on its way; the dump that follows tells.
+        slot.presence = if adding {
+            Presence::Absent
+        } else {
+            Presence::Present
+        };
+        log_refused(view.now, address, slot, view.instances, errno, log);
+        true
+    }
+
+    /// The batch is through.
+    fn applied(&mut self, failed: bool, view: &mut View<'_, '_>, log: &mut Ring<'_>) {
+        for at in &self.batch {
+            let Some(slot) = view.addresses.all_mut().get_mut(*at as usize) else {
+                continue;
+            };
+            let instance = view.instances.get(usize::from(slot.instance));
+            let Some(interface) = instance.map(|i| records::name(&i.config.interface)) else {
+                continue;
+            };
+            let address = slot.virtual_address.address;
+            match slot.presence {
+                Presence::Adding | Presence::Present if !slot.refused || !failed => {
+                    slot.presence = Presence::Present;
+                    slot.refused = false;
+                    log.log(view.now, records::AddressAdded { address, interface });
+                }
+                Presence::Removing | Presence::Absent if !slot.refused || !failed => {
+                    slot.presence = Presence::Absent;
+                    slot.refused = false;
+                    log.log(view.now, records::AddressRemoved { address, interface });
+                }
+                Presence::Adding
+                | Presence::Present
+                | Presence::Removing
+                | Presence::Absent
+                | Presence::Unknown => {}
+            }
+        }
+        self.batch.clear();
+        self.state = State::Settled;
+        if failed {
+            // The first failure asks again at once, the next ones wait.
+            let _ = self.backoff.fail();
+            self.handle_lost(view.now, "the kernel refused an address", log);
+        } else {
+            self.backoff.reset();
+            if core::mem::take(&mut self.unknown) {
+                self.state = State::Due(Ask::Links);
+            }
+        }
+    }
+}
+
+/// A virtual address as the kernel is to have it: marked as ours, and without
+/// duplicate detection, which would keep it silent for a second.
+fn virtual_address(interface: InterfaceIndex, address: IpAddr, prefix: u8) -> InterfaceAddress {
+    let (flags, scope) = match address {
+        IpAddr::V4(_) => (AddressFlags::empty(), Scope::UNIVERSE),
+        IpAddr::V6(a) if a.is_unicast_link_local() => (AddressFlags::NODAD, Scope::LINK),
+        IpAddr::V6(_) => (AddressFlags::NODAD, Scope::UNIVERSE),
+    };
+    InterfaceAddress {
+        interface,
+        address,
+        prefix,
+        flags,
+        scope,
+        protocol: AddressProtocol::TRUNNION,
+    }
+}
+
+/// Whether adverts can come from the address.
+fn is_usable(address: &InterfaceAddress) -> bool {
+    let waits = AddressFlags::TENTATIVE.union(AddressFlags::DADFAILED);
+    match Family::of(&address.address) {
+        Family::V4 => true,
+        Family::V6 => !address.flags.intersects(waits),
+    }
+}
+
+fn log_refused(
+    now: Instant,
+    address: IpAddr,
+    slot: &AddressSlot,
+    instances: &[InstanceSlot],
+    errno: Errno,
+    log: &mut Ring<'_>,
+) {
+    let instance = instances.get(usize::from(slot.instance));
+    let interface =
+        instance.map_or_else(records::Name::new, |i| records::name(&i.config.interface));
+    log.log(
+        now,
+        records::AddressRefused {
+            address,
+            interface,
+            errno: errno.0,
+        },
+    );
+}

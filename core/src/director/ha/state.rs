@@ -1,0 +1,304 @@
+//! One instance of the HA half: a router, and what the owner must know to
+//! speak for it.
+
+use super::addresses::AddressSlot;
+use crate::bytes::Writer;
+use crate::director::ha::NotReady;
+use crate::director::plan::{Instance, InstanceName, InterfaceName, Peers};
+use crate::director::records;
+use crate::model::Family;
+use crate::record::Ring;
+use crate::time::{Instant, earliest};
+use crate::vrrp::advert::{Outgoing, encode, encode_ipv4};
+use crate::vrrp::{
+    self, Actions, Centis, ChecksumForm, Rejects, Resume, Role, Router, RouterConfig, State,
+    Transmit,
+};
+use core::net::IpAddr;
+use core::ops::Range;
+
+/// Addresses an advert lists at most: what its count can say, and over IPv6
+/// what fits 1,500 bytes. The rest are held and announced all the same.
+const LISTED_MAX_V4: usize = 255;
+const LISTED_MAX_V6: usize = 90;
+
+/// What was counted over all instances.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HaCounters {
+    /// Packets that were no valid adverts, or for nobody here, by reason.
+    pub rejects: Rejects,
+    /// Adverts the kernel took.
+    pub adverts_sent: u64,
+    /// Adverts the kernel refused.
+    pub send_errors: u64,
+    /// Announcement frames yielded.
+    pub announcements: u64,
+    rejected: u64,
+}
+
+impl HaCounters {
+    pub(super) fn reject(&mut self, why: &vrrp::Malformed) {
+        self.rejects.count(why);
+        self.rejected = self.rejected.saturating_add(1);
+    }
+
+    /// An advert of a VRID or a peer we do not have.
+    pub(super) const fn strange(&mut self, known_vrid: bool) {
+        let counter = if known_vrid {
+            &mut self.rejects.unknown_peer
+        } else {
+            &mut self.rejects.unknown_vrid
+        };
+        *counter = counter.saturating_add(1);
+    }
+
+    /// A line for the first few and then for every 1,024th: a broken neighbour
+    /// must not fill the log.
+    pub(super) const fn is_worth_a_line(&self) -> bool {
+        self.rejected <= 8 || self.rejected.is_multiple_of(1024)
+    }
+}
+
+/// What the next run of this daemon should know of an instance, as it is kept
+/// in a page of memory that outlives a crash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Which instance: a hash of interface, family and VRID.
+    pub key: u64,
+    /// Whether it was Active, and did not resign.
+    pub active: bool,
+    /// When its last advert was sent.
+    pub last_sent: Instant,
+    /// The interval that advert carried, centiseconds.
+    pub interval: u16,
+}
+
+impl Memory {
+    /// As words of the page.
+    #[must_use]
+    pub const fn words(&self) -> [u64; 4] {
+        let Self {
+            key,
+            active,
+            last_sent,
+            interval,
+        } = *self;
+        [key, active as u64, last_sent.as_nanos(), interval as u64]
+    }
+
+    /// From words of the page.
+    #[must_use]
+    pub fn from_words([key, active, last_sent, interval]: [u64; 4]) -> Self {
+        Self {
+            key,
+            active: active == 1,
+            last_sent: Instant::from_nanos(last_sent),
+            interval: u16::try_from(interval).unwrap_or(0),
+        }
+    }
+
+    /// What a router may go on from.
+    pub(super) fn resume(&self) -> Option<Resume> {
+        let interval = Centis::new(self.interval)?;
+        let last_sent = self.last_sent;
+        self.active.then_some(Resume {
+            last_sent,
+            interval,
+        })
+    }
+}
+
+/// FNV-1a, 64 bits: stable over runs, which a hasher of the library is not.
+pub(super) fn memory_key(instance: &Instance) -> u64 {
+    let tail = [0, instance.router.family.number(), instance.router.vrid];
+    let bytes = instance.interface.bytes().chain(tail);
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// An instance and its router.
+#[derive(Clone, Debug)]
+pub struct InstanceSlot {
+    /// What the config says.
+    pub config: Instance,
+    /// The machine.
+    pub router: Router,
+    /// The interface's place.
+    pub(super) interface: u16,
+    /// Its addresses' places.
+    pub(super) addresses: Range<usize>,
+    /// Whether the interface was ready and the router takes part.
+    pub(super) started: bool,
+    /// The last thing said about an interface that is not ready.
+    pub(super) complaint: Option<NotReady>,
+    /// What an earlier run left; taken by the first start.
+    pub(super) resume: Option<Resume>,
+    /// Whether the addresses should be on the interface; unknown before the
+    /// router decided for the first time.
+    pub(super) wanted: Option<bool>,
+    /// No plan names it any more; it is forgotten once it said goodbye.
+    pub(super) retire: bool,
+    /// Which unicast peer is sent to next.
+    pub(super) peer: u8,
+    pub(super) resends: u8,
+    pub(super) retry_at: Option<Instant>,
+    /// Addresses announced so far in the announcement at hand.
+    pub(super) announced: usize,
+    pub(super) last_sent: Instant,
+    pub(super) memory_dirty: bool,
+}
+
+impl InstanceSlot {
+    /// A slot of no instance, to fill the owner's slice with.
+    #[must_use]
+    pub fn blank() -> Self {
+        let router = RouterConfig::new(1, Family::V4);
+        Self::new(Instance {
+            name: InstanceName::new(),
+            interface: InterfaceName::new(),
+            router,
+            checksum: ChecksumForm::Rfc9568,
+            peers: Peers::new(),
+            addresses_first: 0,
+            addresses_count: 0,
+        })
+    }
+
+    pub(super) fn new(config: Instance) -> Self {
+        Self {
+            router: Router::new(config.router),
+            config,
+            interface: 0,
+            addresses: 0..0,
+            started: false,
+            complaint: None,
+            resume: None,
+            wanted: None,
+            retire: false,
+            peer: 0,
+            resends: 0,
+            retry_at: None,
+            announced: 0,
+            last_sent: Instant::ZERO,
+            memory_dirty: true,
+        }
+    }
+
+    pub(super) fn memory(&self) -> Memory {
+        Memory {
+            key: memory_key(&self.config),
+            active: self.router.state().role() == Role::Active,
+            last_sent: self.last_sent,
+            interval: self.config.router.interval.get(),
+        }
+    }
+
+    pub(super) fn start(&mut self, now: Instant, log: &mut Ring<'_>) -> Actions {
+        self.started = true;
+        self.complaint = None;
+        let resume = self.resume.take();
+        let actions = self.router.handle_startup(now, resume);
+        if let Some(resume) = resume
+            && actions
+                .transition
+                .is_some_and(|t| t.why == vrrp::Reason::Resumed)
+        {
+            let silent = now.since(resume.last_sent).as_micros();
+            let name = self.config.name.clone();
+            let silent_us = u64::try_from(silent).unwrap_or(u64::MAX);
+            log.log(now, records::RouterResumed { name, silent_us });
+        }
+        actions
+    }
+
+    pub(super) fn stop(&mut self, now: Instant) -> Actions {
+        self.started = false;
+        self.router.handle_fault(now)
+    }
+
+    /// Takes note of a router's actions. Returns whether what is wanted of the
+    /// addresses may have changed.
+    pub(super) fn apply(&mut self, actions: Actions, log: &mut Ring<'_>, now: Instant) -> bool {
+        if let Some(vrrp::Transition { from, to, why }) = actions.transition {
+            self.memory_dirty = true;
+            self.announced = 0;
+            self.peer = 0;
+            log.log(
+                now,
+                records::RouterChanged {
+                    name: self.config.name.clone(),
+                    vrid: self.config.router.vrid,
+                    ipv6: self.config.router.family == Family::V6,
+                    from: role_name(from),
+                    to: role_name(to),
+                    why: why.text(),
+                },
+            );
+        }
+        match actions.addresses {
+            vrrp::Addresses::Keep => return false,
+            vrrp::Addresses::Add => self.wanted = Some(true),
+            vrrp::Addresses::Remove => self.wanted = Some(false),
+        }
+        true
+    }
+
+    /// Whether an announcement would tell the truth: the addresses are on the
+    /// interface, or nothing more will come of them.
+    pub(super) fn may_announce(&self, addresses: &[AddressSlot]) -> bool {
+        self.wanted == Some(true) && addresses.iter().all(|a| a.retire || a.is_settled())
+    }
+
+    /// The next deadline of the router; announcements only when they may go.
+    pub(super) fn poll_timeout(&self, announces: bool) -> Option<Instant> {
+        let next = match self.router.state() {
+            State::Active {
+                advert_at,
+                announce,
+            } => earliest(Some(advert_at), announce.at().filter(|_| announces)),
+            State::Initialize { .. } | State::Backup { .. } => self.router.poll_timeout(),
+        };
+        // A refused send moves the deadline, it does not add one.
+        match (next, self.retry_at) {
+            (Some(next), Some(retry_at)) => Some(next.max(retry_at)),
+            (next, _) => next,
+        }
+    }
+
+    /// Writes the advert into `buf`; how many bytes.
+    pub(super) fn encode(
+        &self,
+        transmit: Transmit,
+        source: IpAddr,
+        destination: IpAddr,
+        addresses: impl Iterator<Item = IpAddr>,
+        buf: &mut [u8],
+    ) -> Option<usize> {
+        let Transmit { priority, interval } = transmit;
+        let advert = Outgoing {
+            vrid: self.config.router.vrid,
+            priority,
+            interval,
+            source,
+            destination,
+            form: self.config.checksum,
+        };
+        let mut w = Writer::new(buf);
+        match self.config.router.family {
+            Family::V4 => encode_ipv4(&mut w, &advert, addresses.take(LISTED_MAX_V4)),
+            Family::V6 => encode(&mut w, &advert, addresses.take(LISTED_MAX_V6)),
+        }
+        .ok()?;
+        w.finish().ok().map(|bytes| bytes.len())
+    }
+}
+
+/// The state's name as logs show it.
+const fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::Initialize => "Initialize",
+        Role::Backup => "Backup",
+        Role::Active => "Active",
+    }
+}

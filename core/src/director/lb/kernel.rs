@@ -1,0 +1,581 @@
+//! The conversation with the kernel's IPVS table: ask what it holds, tell it
+//! what differs, and ask again whenever an answer is missing.
+//!
+//! ```text
+//!           +------------------ lost reply, error, overrun --------------------+
+//!           v                                                                  |
+//! Backoff -> Family -> Services -> Destinations (each service) -> Settled -> Changes
+//!                                                                    ^          |
+//!                                                                    +-- done --+
+//! ```
+//!
+//! A pass applies the difference of a frozen `target` and the `actual` table.
+//! When every request of it was accepted the kernel holds the target: the two
+//! change places. When any was not, what the kernel holds is unknown, and a dump
+//! tells. A row that a dump missed (dumps are not atomic) is added again and
+//! answered EEXIST, which changes nothing and leads to another dump.
+
+use super::super::exchange::{Answers, Backoff, Exchange};
+use super::super::records;
+use crate::ipvs::{self, Refused, decode, request};
+use crate::model::{Family, Full, ServiceKey, Table, TableBuf};
+use crate::netlink::genl::{self, FamilyId};
+use crate::netlink::{Batch, Errno, HEADER_BYTES, Malformed, Messages, Reply};
+use crate::reconcile::{Change, Cursor, Ownership};
+use crate::record::Ring;
+use crate::time::{Duration, Instant};
+
+/// Requests in one datagram, the barrier not counted: beyond this a batch gains
+/// nothing and holds the kernel's mutex too long.
+pub const BATCH_MAX: usize = 128;
+
+/// How long a change of weights waits at most when the last attempt failed.
+const HURRY: Duration = Duration::from_millis(200);
+
+/// What was asked for last, or is to be asked next.
+#[derive(Clone, Copy, Debug)]
+enum Ask {
+    Family,
+    Services,
+    Destinations {
+        service: usize,
+    },
+    Changes {
+        start: Cursor,
+        next: Cursor,
+        failed: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// The next request is due.
+    Due(Ask),
+    /// It was sent.
+    Waiting(Ask, Exchange),
+    /// `actual` is what the kernel holds.
+    Settled,
+    /// Something went wrong; wait, then ask everything again.
+    Backoff { until: Instant },
+}
+
+/// How many requests of each kind were sent, and what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounters {
+    /// `IPVS_CMD_NEW_SERVICE` sent.
+    pub new_service: u64,
+    /// `IPVS_CMD_SET_SERVICE` sent.
+    pub set_service: u64,
+    /// `IPVS_CMD_DEL_SERVICE` sent.
+    pub del_service: u64,
+    /// `IPVS_CMD_NEW_DEST` sent.
+    pub new_dest: u64,
+    /// `IPVS_CMD_SET_DEST` sent.
+    pub set_dest: u64,
+    /// `IPVS_CMD_DEL_DEST` sent.
+    pub del_dest: u64,
+    /// Whole dumps of the table that were finished.
+    pub dumps: u64,
+    /// Datagrams sent.
+    pub datagrams: u64,
+    /// Requests the kernel refused.
+    pub refused: u64,
+    /// Times the state of the table became unknown: lost replies, overruns,
+    /// refusals.
+    pub resyncs: u64,
+    /// Replies to nothing we wait for.
+    pub strangers: u64,
+    /// Datagrams from the kernel that were not well formed.
+    pub malformed: u64,
+}
+
+/// What a datagram from the kernel led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Nothing the owner must know.
+    None,
+    /// A dump is complete: `actual` is fresh.
+    Dumped,
+    /// A pass is complete: `actual` is the target.
+    Applied {
+        /// Requests the pass took.
+        requests: u64,
+    },
+}
+
+/// What came of the wish to begin a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// There is something to change.
+    Begun,
+    /// The kernel holds the target already.
+    Nothing,
+    /// The target did not fit, or the kernel's table is not known.
+    Full,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub(super) struct Kernel<'s> {
+    target: TableBuf<'s>,
+    actual: TableBuf<'s>,
+    state: State,
+    family: Option<FamilyId>,
+    next_seq: u32,
+    backoff: Backoff,
+    unknown_since: Instant,
+    requests_before: u64,
+    ever_dumped: bool,
+    counters: KernelCounters,
+}
+
+impl<'s> Kernel<'s> {
+    pub(super) fn new(target: TableBuf<'s>, actual: TableBuf<'s>) -> Self {
+        Self {
+            target,
+            actual,
+            state: State::Due(Ask::Family),
+            family: None,
+            next_seq: 1,
+            backoff: Backoff::default(),
+            unknown_since: Instant::ZERO,
+            requests_before: 0,
+            ever_dumped: false,
+            counters: KernelCounters::default(),
+        }
+    }
+
+    pub(super) const fn counters(&self) -> &KernelCounters {
+        &self.counters
+    }
+
+    /// What the kernel is known to hold; right only while settled.
+    pub(super) fn actual(&self) -> Table<'_> {
+        self.actual.table()
+    }
+
+    pub(super) const fn is_settled(&self) -> bool {
+        matches!(self.state, State::Settled)
+    }
+
+    /// Whether a dump was ever finished.
+    pub(super) const fn has_dumped(&self) -> bool {
+        self.ever_dumped
+    }
+
+    /// Whether requests of a pass are on their way or due.
+    pub(super) const fn is_applying(&self) -> bool {
+        matches!(
+            self.state,
+            State::Due(Ask::Changes { .. }) | State::Waiting(Ask::Changes { .. }, _)
+        )
+    }
+
+    /// Starts a pass: `fill` writes the target.
+    pub(super) fn begin_pass(
+        &mut self,
+        fill: impl FnOnce(&mut TableBuf<'s>) -> Result<(), Full>,
+    ) -> Pass {
+        if !self.is_settled() || fill(&mut self.target).is_err() {
+            return Pass::Full;
+        }
+        let start = Cursor::new(Ownership::All);
+        let mut probe = start;
+        if probe
+            .next(self.target.table(), self.actual.table())
+            .is_none()
+        {
+            self.backoff.reset();
+            return Pass::Nothing;
+        }
+        self.requests_before = self.counters.requests();
+        self.state = State::Due(Ask::Changes {
+            start,
+            next: start,
+            failed: false,
+        });
+        Pass::Begun
+    }
+
+    /// Something wants to be applied: do not sit out a long wait.
+    pub(super) fn hurry(&mut self) {
+        if let State::Backoff { until } = self.state {
+            let soon = self.unknown_since + HURRY;
+            self.state = State::Backoff {
+                until: until.min(soon),
+            };
+        }
+    }
+
+    /// Writes the request that is due into `buf`; how many bytes to send.
+    /// Once this returned bytes they count as sent: when sending fails, say
+    /// [`Self::handle_lost`].
+    pub(super) fn poll_request(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        let State::Due(ask) = self.state else {
+            return None;
+        };
+        let mut batch = Batch::new(buf, self.next_seq);
+        let ask = self.write(ask, &mut batch);
+        let (first, next) = (batch.first_seq(), batch.next_seq());
+        let len = batch.finish().len();
+        let exchange = Exchange::new(now, first, next.wrapping_sub(1));
+        self.next_seq = exchange.next_seq();
+        self.state = State::Waiting(ask, exchange);
+        self.counters.datagrams = self.counters.datagrams.saturating_add(1);
+        Some(len)
+    }
+
+    /// A reply was lost or never came: what the kernel holds is unknown.
+    pub(super) fn handle_lost(&mut self, now: Instant, why: &'static str, log: &mut Ring<'_>) {
+        let wait = self.backoff.fail();
+        self.unknown_since = now;
+        self.counters.resyncs = self.counters.resyncs.saturating_add(1);
+        log.log(now, records::TableUnknown { why });
+        self.state = if wait.is_zero() {
+            State::Due(Ask::Family)
+        } else {
+            State::Backoff { until: now + wait }
+        };
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, log: &mut Ring<'_>) {
+        match self.state {
+            State::Waiting(_, exchange) if exchange.deadline <= now => {
+                self.handle_lost(now, "no reply in time", log);
+            }
+            State::Backoff { until } if until <= now => self.state = State::Due(Ask::Family),
+            State::Waiting(..) | State::Backoff { .. } | State::Due(_) | State::Settled => {}
+        }
+    }
+
+    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting(_, exchange) => Some(exchange.deadline),
+            State::Backoff { until } => Some(until),
+            State::Due(_) | State::Settled => None,
+        }
+    }
+
+    /// Encodes `ask`; what it is once its bytes are on their way.
+    fn write(&mut self, ask: Ask, batch: &mut Batch<'_>) -> Ask {
+        // Without a family id there is nothing to ask but for the id.
+        let (Some(family), false) = (self.family, matches!(ask, Ask::Family)) else {
+            // A buffer too small for one lookup is the owner's bug; the
+            // deadline reports it.
+            let _ = genl::get_family(batch, ipvs::FAMILY_NAME);
+            return Ask::Family;
+        };
+        match ask {
+            Ask::Family => ask,
+            Ask::Services => {
+                let _ = request::dump_services(batch, family);
+                ask
+            }
+            Ask::Destinations { service } => {
+                if let Some(row) = self.actual.table().services.get(service) {
+                    let _ = request::dump_destinations(batch, family, &row.service.key);
+                }
+                ask
+            }
+            Ask::Changes {
+                next: start,
+                failed,
+                ..
+            } => {
+                let mut next = start;
+                let mut refused = failed;
+                let (target, actual) = (self.target.table(), self.actual.table());
+                for _ in 0..BATCH_MAX {
+                    let before = next;
+                    let Some(change) = next.next(target, actual) else {
+                        break;
+                    };
+                    match request::change(batch, family, &change) {
+                        Ok(_) => self.counters.count(&change),
+                        Err(Refused::Full) => {
+                            next = before;
+                            break;
+                        }
+                        // The config refuses these with words of its own.
+                        Err(_) => refused = true,
+                    }
+                }
+                let _ = batch.barrier();
+                Ask::Changes {
+                    start,
+                    next,
+                    failed: refused,
+                }
+            }
+        }
+    }
+
+    /// Takes a datagram from the kernel. `wanted` says which services of a dump
+    /// are ours to know about.
+    pub(super) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+        wanted: impl Fn(&ServiceKey, Table<'_>) -> bool,
+        log: &mut Ring<'_>,
+    ) -> Progress {
+        let mut progress = Progress::None;
+        for message in Messages::new(datagram) {
+            let reply = message.and_then(|message| Reply::parse(&message));
+            let step = match reply {
+                Ok(reply) => self.handle_reply(now, &reply, &wanted, log),
+                Err(malformed) => Err(malformed),
+            };
+            match step {
+                Ok(Progress::None) => {}
+                Ok(done) => progress = done,
+                Err(malformed) => {
+                    self.counters.malformed = self.counters.malformed.saturating_add(1);
+                    log.log(now, records::KernelMalformed::from(malformed));
+                    self.handle_lost(now, "malformed reply", log);
+                }
+            }
+        }
+        progress
+    }
+
+    fn handle_reply(
+        &mut self,
+        now: Instant,
+        reply: &Reply<'_>,
+        wanted: &impl Fn(&ServiceKey, Table<'_>) -> bool,
+        log: &mut Ring<'_>,
+    ) -> Result<Progress, Malformed> {
+        let seq = match *reply {
+            Reply::Ack { seq, .. } | Reply::Done { seq, .. } | Reply::Data { seq, .. } => seq,
+            Reply::Noop => return Ok(Progress::None),
+            Reply::Overrun => {
+                self.handle_lost(now, "netlink overrun", log);
+                return Ok(Progress::None);
+            }
+        };
+        let State::Waiting(ask, exchange) = self.state else {
+            self.counters.strangers = self.counters.strangers.saturating_add(1);
+            return Ok(Progress::None);
+        };
+        let answers = exchange.answers(seq);
+        match (answers, ask) {
+            (Answers::Stranger, _) => {
+                self.counters.strangers = self.counters.strangers.saturating_add(1);
+                Ok(Progress::None)
+            }
+            (_, Ask::Family) => self.handle_family(now, reply, log),
+            (_, Ask::Services | Ask::Destinations { .. }) => {
+                self.handle_row(now, ask, reply, wanted, log)
+            }
+            (Answers::Request(index), Ask::Changes { start, next, .. }) => {
+                if let Reply::Ack {
+                    result: Err(errno), ..
+                } = *reply
+                {
+                    self.counters.refused = self.counters.refused.saturating_add(1);
+                    self.state = State::Waiting(
+                        Ask::Changes {
+                            start,
+                            next,
+                            failed: true,
+                        },
+                        exchange,
+                    );
+                    self.report(now, start, index, errno, log);
+                }
+                Ok(Progress::None)
+            }
+            (Answers::Last, Ask::Changes { next, failed, .. }) => {
+                Ok(self.handle_barrier(now, next, failed, log))
+            }
+        }
+    }
+
+    fn handle_family(
+        &mut self,
+        now: Instant,
+        reply: &Reply<'_>,
+        log: &mut Ring<'_>,
+    ) -> Result<Progress, Malformed> {
+        match *reply {
+            Reply::Data { body, offset, .. } => {
+                self.family = Some(genl::Family::parse(body, offset)?.id);
+                self.actual.clear();
+                self.state = State::Due(Ask::Services);
+            }
+            Reply::Ack {
+                result: Err(errno), ..
+            } => {
+                log.log(now, records::KernelNoIpvs { errno: errno.0 });
+                // Waiting is all there is to do until the module is there.
+                let _ = self.backoff.fail();
+                self.handle_lost(now, "the kernel has no IPVS family", log);
+            }
+            Reply::Ack { .. } | Reply::Done { .. } | Reply::Noop | Reply::Overrun => {}
+        }
+        Ok(Progress::None)
+    }
+
+    fn handle_row(
+        &mut self,
+        now: Instant,
+        ask: Ask,
+        reply: &Reply<'_>,
+        wanted: &impl Fn(&ServiceKey, Table<'_>) -> bool,
+        log: &mut Ring<'_>,
+    ) -> Result<Progress, Malformed> {
+        match *reply {
+            Reply::Data { body, offset, .. } => {
+                let pushed = match ask {
+                    Ask::Destinations { service } => {
+                        let row = decode::destination(body, offset, self.family_of(service))?;
+                        self.actual.push_destination(service, &row.destination)
+                    }
+                    Ask::Services | Ask::Family | Ask::Changes { .. } => {
+                        let row = decode::service(body, offset)?;
+                        if wanted(&row.service.key, self.target.table()) {
+                            self.actual.push_service(&row.service)
+                        } else {
+                            Ok(())
+                        }
+                    }
+                };
+                if let Err(full) = pushed {
+                    let (what, limit) = match full {
+                        Full::Services(limit) => ("services", limit),
+                        Full::Destinations(limit) => ("backends", limit),
+                    };
+                    log.log(
+                        now,
+                        records::KernelTableTooLarge {
+                            what,
+                            limit: u32::try_from(limit).unwrap_or(u32::MAX),
+                        },
+                    );
+                    self.handle_lost(now, "the kernel's table is over the limits", log);
+                }
+            }
+            Reply::Done { result: Ok(()), .. } => return Ok(self.dumped(ask)),
+            Reply::Done { result: Err(_), .. } | Reply::Ack { result: Err(_), .. } => {
+                self.handle_lost(now, "dump refused", log);
+            }
+            Reply::Ack { .. } | Reply::Noop | Reply::Overrun => {}
+        }
+        Ok(Progress::None)
+    }
+
+    /// One dump is over: on to the next one, or settled.
+    fn dumped(&mut self, ask: Ask) -> Progress {
+        let next = match ask {
+            Ask::Destinations { service } => {
+                self.actual.sort_destinations(service);
+                service.saturating_add(1)
+            }
+            Ask::Services | Ask::Family | Ask::Changes { .. } => {
+                self.actual.sort_services();
+                0
+            }
+        };
+        if next < self.actual.table().services.len() {
+            self.actual.begin_destinations(next);
+            self.state = State::Due(Ask::Destinations { service: next });
+            return Progress::None;
+        }
+        self.state = State::Settled;
+        self.ever_dumped = true;
+        self.counters.dumps = self.counters.dumps.saturating_add(1);
+        Progress::Dumped
+    }
+
+    fn handle_barrier(
+        &mut self,
+        now: Instant,
+        next: Cursor,
+        failed: bool,
+        log: &mut Ring<'_>,
+    ) -> Progress {
+        let mut probe = next;
+        if probe
+            .next(self.target.table(), self.actual.table())
+            .is_some()
+        {
+            self.state = State::Due(Ask::Changes {
+                start: next,
+                next,
+                failed,
+            });
+            return Progress::None;
+        }
+        if failed {
+            self.handle_lost(now, "the kernel refused requests", log);
+            return Progress::None;
+        }
+        self.backoff.reset();
+        core::mem::swap(&mut self.target, &mut self.actual);
+        self.state = State::Settled;
+        let requests = self
+            .counters
+            .requests()
+            .saturating_sub(self.requests_before);
+        Progress::Applied { requests }
+    }
+
+    /// Says which row was refused and what that means: the change at `index` of
+    /// the datagram that began at `start`.
+    fn report(&self, now: Instant, start: Cursor, index: usize, errno: Errno, log: &mut Ring<'_>) {
+        let mut cursor = start;
+        let (target, actual) = (self.target.table(), self.actual.table());
+        let mut refused = None;
+        let mut left = index.saturating_add(1);
+        while left > 0 {
+            refused = cursor.next(target, actual);
+            match refused {
+                // What our own rules refused never got a sequence number.
+                Some(change) if breaks_a_rule(&change) => {}
+                Some(_) => left = left.saturating_sub(1),
+                None => return,
+            }
+        }
+        if let Some(change) = refused {
+            records::log_refused(log, now, &change, errno);
+        }
+    }
+
+    fn family_of(&self, service: usize) -> Family {
+        let row = self.actual.table().services.get(service);
+        row.map_or(Family::V4, |row| row.service.key.family())
+    }
+}
+
+/// Whether our own rules refuse the change, so that it is never sent.
+fn breaks_a_rule(change: &Change<'_>) -> bool {
+    let mut scratch = [0; ipvs::REQUEST_BYTES_MAX + HEADER_BYTES];
+    let mut batch = Batch::new(&mut scratch, 0);
+    request::change(&mut batch, FamilyId(0), change).is_err()
+}
+
+impl KernelCounters {
+    /// Requests that change the table, of all kinds.
+    #[must_use]
+    pub const fn requests(&self) -> u64 {
+        self.new_service
+            .saturating_add(self.set_service)
+            .saturating_add(self.del_service)
+            .saturating_add(self.new_dest)
+            .saturating_add(self.set_dest)
+            .saturating_add(self.del_dest)
+    }
+
+    fn count(&mut self, change: &Change<'_>) {
+        let counter = match change {
+            Change::AddService(_) => &mut self.new_service,
+            Change::SetService(_) => &mut self.set_service,
+            Change::DeleteService(_) => &mut self.del_service,
+            Change::AddDestination(..) => &mut self.new_dest,
+            Change::SetDestination(..) => &mut self.set_dest,
+            Change::DeleteDestination(..) => &mut self.del_dest,
+        };
+        *counter = counter.saturating_add(1);
+    }
+}

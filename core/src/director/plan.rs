@@ -1,0 +1,96 @@
+//! What the config says, in the shape the two halves take it.
+
+use crate::check::CheckConfig;
+use crate::model::{Family, Table};
+use crate::vrrp::{ChecksumForm, RouterConfig};
+use core::net::IpAddr;
+use heapless::{String, Vec};
+
+/// Name of a VRRP instance, for people.
+pub type InstanceName = String<31, u8>;
+/// Interface name, `IFNAMSIZ` 16 with its NUL (if.h).
+pub type InterfaceName = String<15, u8>;
+/// Unicast peers of an instance; empty means multicast.
+pub type Peers = Vec<IpAddr, 8, u8>;
+
+/// A virtual router as the config declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Name, for people. May change in a reload without touching the router.
+    pub name: InstanceName,
+    /// Interface the adverts and the addresses are on.
+    pub interface: InterfaceName,
+    /// VRID, family, priority, timers.
+    pub router: RouterConfig,
+    /// Checksum form of the adverts we send (IPv4 only).
+    pub checksum: ChecksumForm,
+    /// Peers to send to instead of the group; adverts of others are counted and
+    /// ignored then.
+    pub peers: Peers,
+    /// Index of its first address in [`HaPlan::addresses`].
+    pub addresses_first: u32,
+    /// How many addresses it has.
+    pub addresses_count: u32,
+}
+
+impl Instance {
+    /// What names the instance: a reload that keeps this keeps the router's
+    /// state.
+    #[must_use]
+    pub fn key(&self) -> (&str, Family, u8) {
+        (&self.interface, self.router.family, self.router.vrid)
+    }
+}
+
+/// A virtual address and the prefix it is put on the interface with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtualAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// Prefix length, bits.
+    pub prefix: u8,
+}
+
+/// What the HA half should do.
+#[derive(Clone, Copy, Debug)]
+pub struct HaPlan<'a> {
+    /// Sorted by [`Instance::key`], no key twice.
+    pub instances: &'a [Instance],
+    /// Addresses of all instances, each instance's in one run.
+    pub addresses: &'a [VirtualAddress],
+}
+
+impl<'a> HaPlan<'a> {
+    /// The addresses of an instance; empty for a range outside the plan.
+    #[must_use]
+    pub fn addresses_of(&self, instance: &Instance) -> &'a [VirtualAddress] {
+        let first = instance.addresses_first as usize;
+        let end = first.saturating_add(instance.addresses_count as usize);
+        self.addresses.get(first..end).unwrap_or(&[])
+    }
+}
+
+/// What a service's backends are worth when they fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServicePolicy {
+    /// Below so many healthy backends all of them get their weight again: a
+    /// wrong verdict about everyone must not take the service down. 0 turns
+    /// this off.
+    pub min_healthy: u16,
+}
+
+/// What the LB half should do.
+#[derive(Clone, Copy, Debug)]
+pub struct LbPlan<'a> {
+    /// The services and destinations, with the weights of healthy ones.
+    pub table: Table<'a>,
+    /// For each service of the table, in its order.
+    pub policies: &'a [ServicePolicy],
+    /// For each destination of the table, in its order: an index into `checks`,
+    /// or `None` for one that is always healthy.
+    pub links: &'a [Option<u32>],
+    /// Sorted, no check twice: destinations share equal checks.
+    pub checks: &'a [CheckConfig],
+    /// Whether services the config does not name are left alone.
+    pub declared_only: bool,
+}
