@@ -83,7 +83,36 @@ fn parse_targets(manifest: &str) -> Vec<String> {
 }
 
 /// Runs a target for so long, from its seeds and what was found earlier.
-pub fn run(target: &str, seconds: u32) -> Result {
+fn run(target: &str, seconds: u32) -> Result {
+    process::run(&mut command(target, seconds)?)
+}
+
+/// The same, and says in one line how often it ran; all of it on failure.
+pub fn smoke(target: &str, seconds: u32) -> Result {
+    let mut fuzz = command(target, seconds)?;
+    let output = fuzz
+        .output()
+        .map_err(|error| Failure::new(format!("cannot start rustup: {error}")))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let runs = runs(&text).unwrap_or(0);
+    if !output.status.success() || runs == 0 {
+        return Err(Failure::new(format!(
+            "{text}\nfailed ({}), {runs} runs: {}",
+            output.status,
+            process::line_of(&fuzz)
+        )));
+    }
+    println!("fuzz {target}: {runs} runs in {seconds} s");
+    Ok(())
+}
+
+/// How often libFuzzer called the target, by its last words.
+fn runs(stderr: &str) -> Option<u64> {
+    let (_, rest) = stderr.rsplit_once("stat::number_of_executed_units:")?;
+    rest.lines().next()?.trim().parse().ok()
+}
+
+fn command(target: &str, seconds: u32) -> Result<Command> {
     let root = process::root();
     let tools = cargo_fuzz()?;
     let corpus = root.join("fuzz/corpus").join(target);
@@ -103,7 +132,7 @@ pub fn run(target: &str, seconds: u32) -> Result {
         .current_dir(&root)
         .env("PATH", path)
         .env_remove("CARGO_TARGET_DIR");
-    process::run(&mut fuzz)
+    Ok(fuzz)
 }
 
 /// The directory that has cargo-fuzz, which is built there if need be.
@@ -132,6 +161,14 @@ mod tests {
     fn targets_are_the_binaries() {
         let text = "[package]\nname = \"f\"\n[[bin]]\nname = \"a\"\npath = \"x\"\n\n[[bin]]\nname = \"b\"\n";
         assert_eq!(parse_targets(text), ["a", "b"]);
+    }
+
+    #[test]
+    fn runs_are_read_from_the_last_words() {
+        let text =
+            "INFO: x\nstat::number_of_executed_units: 612684\nstat::average_exec_per_sec: 1\n";
+        assert_eq!(runs(text), Some(612_684));
+        assert_eq!(runs("error: could not compile"), None);
     }
 
     #[test]

@@ -96,9 +96,10 @@ impl Tool {
     fn present(&self) -> bool {
         match self.probe {
             Probe::Program(name) => process::which(name).is_some(),
-            Probe::Python(module) => {
-                process::succeeds(Command::new("python3").args(["-c", &format!("import {module}")]))
-            }
+            // Debian's own: a python3 earlier in PATH does not see its modules.
+            Probe::Python(module) => ["/usr/bin/python3", "python3"].iter().any(|python| {
+                process::succeeds(Command::new(python).args(["-c", &format!("import {module}")]))
+            }),
         }
     }
 }
@@ -165,7 +166,7 @@ pub fn ensure(group: Group) -> Result {
         return Ok(());
     }
     Err(Failure::new(format!(
-        "setup: {packages} are installed, but {} cannot be found",
+        "setup: apt-get installed {packages}, but there is still no {}",
         missing.join(" ")
     )))
 }

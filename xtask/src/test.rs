@@ -256,7 +256,7 @@ fn fuzz_smoke() -> Result<Outcome> {
     }
     let mut failures = Vec::new();
     for target in fuzz::targets()? {
-        failures.extend(fuzz::run(&target, FUZZ_SECONDS).err());
+        failures.extend(fuzz::smoke(&target, FUZZ_SECONDS).err());
     }
     match failures.into_iter().next() {
         Some(failure) => Err(failure),

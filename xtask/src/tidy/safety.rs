@@ -29,7 +29,8 @@ pub fn check(sources: &[Source]) -> Vec<Finding> {
                 let text = "say above it what holds and who promises it: `// SAFETY: …`";
                 findings.push(Finding::new(source, line, text));
             }
-            if rest.starts_with("fn") && !source.in_test(at) && !documented(source, line) {
+            let declared = rest.starts_with("fn") && !source.in_test(at);
+            if declared && !of_a_trait(source, line) && !documented(source, line) {
                 let text = "an unsafe fn has a `# Safety` section: what the caller must keep";
                 findings.push(Finding::new(source, line, text));
             }
@@ -83,6 +84,20 @@ fn comment_on(source: &Source, line: usize) -> Option<&str> {
         .sum::<usize>();
     let at = text.find("//")?;
     (source.kind(from + at) == Kind::Comment).then(|| &text[at..])
+}
+
+/// Whether the function implements a trait's, which has the section.
+fn of_a_trait(source: &Source, line: usize) -> bool {
+    let item = source
+        .code
+        .lines()
+        .take(line - 1)
+        .filter(|text| text.starts_with(|c: char| c.is_alphabetic()));
+    let indented = source.code.lines().nth(line - 1);
+    indented.is_some_and(|text| text.starts_with(' '))
+        && item
+            .last()
+            .is_some_and(|text| text.contains("impl") && text.contains(" for "))
 }
 
 fn documented(source: &Source, line: usize) -> bool {
@@ -143,6 +158,11 @@ mod tests {
             ("f(unsafe { x() }) // SAFETY: x has no state.", vec![]),
             ("unsafe impl Send for X {}", vec![1]),
             ("/// X.\nunsafe fn x() {}", vec![2]),
+            (
+                "// SAFETY: it is.\nunsafe impl A for B {\n    unsafe fn x() {}\n}",
+                vec![],
+            ),
+            ("impl B {\n    unsafe fn x() {}\n}", vec![2]),
             (
                 "/// X.\n///\n/// # Safety\n/// Once.\n#[inline]\nunsafe fn x() {}",
                 vec![],
