@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use trunnion_tests::demo;
 use trunnion_tests::lab::{backend, client, download, pinger};
@@ -132,7 +131,7 @@ fn run_download(word: &str, options: &[&str]) -> Result<ExitCode, String> {
     known(options, &["--bytes", "--rate"])?;
     let bytes = option(options, "--bytes", 1_000_000)?;
     let rate = option(options, "--rate", 200_000)?;
-    let outcome = download::download(address(word)?, bytes, rate, &AtomicU64::new(0));
+    let outcome = download::download(address(word)?, bytes, rate, &download::Progress::default());
     println!("{outcome}");
     Ok(ExitCode::from(u8::from(!outcome.complete())))
 }

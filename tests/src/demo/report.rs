@@ -233,6 +233,12 @@ fn line(row: &Row) -> String {
         Kind::Event => format!("{seconds:7.2}  {node:<7}       {text}"),
         Kind::Check { pass, wanted } => {
             let verdict = if *pass { "ok  " } else { "FAIL" };
+            if text.contains('\n') {
+                let text = text.trim_end();
+                return format!(
+                    "{seconds:7.2}  {node:<7} {verdict}  wanted {wanted}, but:\n        {text}"
+                );
+            }
             format!("{seconds:7.2}  {node:<7} {verdict}  {text:<58} | {wanted}")
         }
     }

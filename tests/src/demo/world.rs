@@ -11,7 +11,7 @@ use crate::lab::node::Node;
 use crate::lab::pinger::Pinger;
 use crate::lab::plan::{self, FAMILIES, Family};
 use crate::lab::rtnl::AddressWatch;
-use crate::lab::{Lab, LabError, Result};
+use crate::lab::{Lab, LabError, Result, wait_for};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -147,6 +147,20 @@ impl<'a> World<'a> {
             download.established()?;
         }
         Ok(downloads)
+    }
+
+    /// Waits until lb2's kernel has heard of these connections from lb1's: it
+    /// takes seconds, for the kernel gathers them into larger messages.
+    pub fn synchronised(&self, downloads: &[Download; 2]) -> Result<()> {
+        let known = |download: &Download| self.nodes[1].knows_connection(download.port());
+        let all = || {
+            downloads
+                .iter()
+                .all(|download| known(download).unwrap_or(false))
+        };
+        wait_for(LIMIT, || all().then_some(())).ok_or_else(|| {
+            LabError::new("lb2's kernel has not heard of the downloads' connections from lb1's")
+        })
     }
 
     /// Puts the ends of both downloads on the timeline.

@@ -192,15 +192,19 @@ impl fmt::Display for Tally {
     }
 }
 
-/// `count` requests, one after the other.
+/// `count` requests, one after the other; fewer when [`FAILURES_MAX`] have
+/// failed, for then the rest would tell nothing new.
 #[must_use]
 pub fn requests(address: SocketAddr, count: u32, timeout: Duration) -> Tally {
     let mut tally = Tally::default();
-    for _ in 0..count {
+    while tally.total() < count && tally.failed() < FAILURES_MAX {
         tally.add(get(address, timeout));
     }
     tally
 }
+
+/// Failures after which [`requests`] stops.
+pub const FAILURES_MAX: u32 = 10;
 
 #[cfg(test)]
 mod tests {

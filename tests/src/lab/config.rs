@@ -164,6 +164,14 @@ impl Config {
         );
         for family in FAMILIES {
             let quoted = addresses(family).join("\n    ");
+            // keepalived deprecates an IPv6 address of 128 bits, so that the
+            // node's own checks do not come from the VIP, which every backend
+            // takes for itself.
+            let whole = format!("{}/{}", plan::vip(family), plan::prefix(family));
+            let quoted = match family {
+                Family::V4 => quoted,
+                Family::V6 => quoted.replace(&whole, &format!("{}/128", plan::vip(family))),
+            };
             let _ = write!(
                 text,
                 "vrrp_instance {name} {{\n  state BACKUP\n  interface {INTERFACE}\n  \

@@ -7,7 +7,7 @@ use super::{LabError, Netns, Result};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -62,10 +62,17 @@ impl std::fmt::Display for Outcome {
     }
 }
 
+/// What others may see of a download in progress.
+#[derive(Debug, Default)]
+pub struct Progress {
+    received: AtomicU64,
+    port: AtomicU16,
+}
+
 /// A download in progress on a thread of its own.
 #[derive(Debug)]
 pub struct Download {
-    received: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     thread: JoinHandle<Result<Outcome>>,
 }
 
@@ -73,20 +80,26 @@ impl Download {
     /// Starts to download `bytes` at `rate` a second, from inside `netns`.
     #[must_use]
     pub fn start(netns: &Netns, address: SocketAddr, bytes: u64, rate: u64) -> Self {
-        let received = Arc::new(AtomicU64::new(0));
-        let progress = Arc::clone(&received);
+        let progress = Arc::new(Progress::default());
+        let theirs = Arc::clone(&progress);
         let netns = netns.clone();
         let thread = std::thread::spawn(move || {
             netns.enter()?;
-            Ok(download(address, bytes, rate, &progress))
+            Ok(download(address, bytes, rate, &theirs))
         });
-        Self { received, thread }
+        Self { progress, thread }
     }
 
     /// Bytes so far.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
+        self.progress.received.load(Ordering::Relaxed)
+    }
+
+    /// The client's port; 0 before it is connected.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.progress.port.load(Ordering::Relaxed)
     }
 
     /// Whether it has ended, well or badly.
@@ -119,7 +132,7 @@ impl Download {
 }
 
 /// Downloads on the calling thread; `progress` follows.
-pub fn download(address: SocketAddr, bytes: u64, rate: u64, progress: &AtomicU64) -> Outcome {
+pub fn download(address: SocketAddr, bytes: u64, rate: u64, progress: &Progress) -> Outcome {
     let start = Instant::now();
     let mut outcome = Outcome {
         backend: String::new(),
@@ -139,10 +152,12 @@ fn receive(
     address: SocketAddr,
     path: &str,
     outcome: &mut Outcome,
-    progress: &AtomicU64,
+    progress: &Progress,
 ) -> std::result::Result<(), String> {
     let io = |error: std::io::Error| Failure::of(&error).to_string();
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(io)?;
+    let own = stream.local_addr().map_err(io)?;
+    progress.port.store(own.port(), Ordering::Relaxed);
     stream.set_read_timeout(Some(PATIENCE)).map_err(io)?;
     stream.write_all(request(path).as_bytes()).map_err(io)?;
     let mut buffer = vec![0; 65_536];
@@ -170,7 +185,7 @@ fn receive(
             }
             outcome.bytes += 1;
         }
-        progress.store(outcome.bytes, Ordering::Relaxed);
+        progress.received.store(outcome.bytes, Ordering::Relaxed);
         if outcome.bytes >= outcome.length {
             return Ok(());
         }
@@ -192,11 +207,11 @@ mod tests {
 
     #[test]
     fn every_byte_of_a_slow_download_arrives() {
-        let progress = AtomicU64::new(0);
+        let progress = Progress::default();
         let outcome = download(on_loopback("b5"), 100_000, 1_000_000, &progress);
         assert!(outcome.complete(), "{outcome}");
         assert_eq!(outcome.backend, "b5");
-        assert_eq!(progress.load(Ordering::Relaxed), 100_000);
+        assert_eq!(progress.received.load(Ordering::Relaxed), 100_000);
     }
 
     #[test]
@@ -204,7 +219,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let outcome = download(address, 10, 10, &AtomicU64::new(0));
+        let outcome = download(address, 10, 10, &Progress::default());
         assert!(!outcome.complete());
         assert_eq!(outcome.failure.as_deref(), Some("refused"));
     }
@@ -226,7 +241,7 @@ mod tests {
                 let _ = stream.shutdown(std::net::Shutdown::Write);
                 let _ = stream.read(&mut [0; 16]);
             });
-            let outcome = download(address, 9, 10, &AtomicU64::new(0));
+            let outcome = download(address, 9, 10, &Progress::default());
             assert_eq!(outcome.failure.as_deref(), Some(why));
             assert!(!outcome.complete());
         }

@@ -17,8 +17,7 @@ pub fn start(netns: &Netns, config: &Config, directory: &Path, log: &Path) -> Re
     let file = |suffix: &str| directory.join(format!("{name}.{suffix}"));
     let mut command = Command::new("keepalived");
     command
-        .args(["--dont-fork", "--log-console", "--log-detail", "--vrrp"])
-        .arg("--check")
+        .args(["--dont-fork", "--log-console", "--log-detail"])
         .arg("--use-file")
         .arg(file("conf"))
         .arg("--pid")

@@ -170,16 +170,31 @@ impl Node {
         self.kill();
         self.netns.output(Command::new("ipvsadm").arg("--clear"))?;
         for family in FAMILIES {
-            if self.holds(family)? {
-                let interface = plan::INTERFACE;
-                let address = format!("{}/{}", plan::vip(family), plan::prefix(family));
-                let mut command = Command::new("ip");
-                command.args(["address", "delete", &address, "dev", interface]);
-                self.netns.output(&mut command)?;
-            }
+            let vip = plan::vip(family).to_string();
+            let mut command = Command::new("ip");
+            command.args(["address", "flush", "dev", plan::INTERFACE, "to", &vip]);
+            self.netns.output(&mut command)?;
         }
         let _ = std::fs::remove_dir_all(self.file("run"));
         Ok(())
+    }
+
+    /// Whether its kernel knows an established connection through the VIP from
+    /// this port of the client, made here or heard of by synchronisation.
+    ///
+    /// # Errors
+    /// The namespace is gone, or its kernel has no ip_vs.
+    pub fn knows_connection(&self, client_port: u16) -> Result<bool> {
+        let read = || std::fs::read_to_string("/proc/thread-self/net/ip_vs_conn");
+        let text = self
+            .netns
+            .run(read)?
+            .context(|| "read ip_vs_conn".to_owned())?;
+        let port = format!("{client_port:04X}");
+        Ok(text.lines().any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.get(2) == Some(&port.as_str()) && words.get(7) == Some(&"ESTABLISHED")
+        }))
     }
 
     /// Whether its kernel has the virtual address of a family.
