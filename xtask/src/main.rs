@@ -6,6 +6,7 @@
 
 mod bench;
 mod capture;
+mod demo;
 mod failure;
 mod fuzz;
 mod no_alloc;
@@ -39,6 +40,7 @@ macro_rules! command {
 }
 
 const COMMANDS: &[Command] = &[
+    command!(demo, "two nodes under real traffic on a real kernel"),
     command!(test, "everything that must hold: what CI runs"),
     command!(
         vm,

@@ -67,12 +67,16 @@ const TOOLS: &[Tool] = &[
         "ipvsadm",
         "shows the kernel's table",
     ),
-    tool(Group::Demo, "curl", "curl", "is the client"),
+    tool(
+        Group::Demo,
+        "tcpdump",
+        "tcpdump",
+        "captures what is asked of the kernel",
+    ),
     tool(Group::Test, "cc", "gcc", "links the no-allocator proof"),
     tool(Group::Test, "nm", "binutils", "lists what the proof links"),
     tool(Group::Test, "c++", "g++", "builds libFuzzer"),
     tool(Group::Test, "keepalived", "keepalived", "is the VRRP peer"),
-    tool(Group::Test, "tcpdump", "tcpdump", "captures packets"),
     tool(Group::Test, "tshark", "tshark", "reads what we send"),
     tool(Group::Test, "strace", "strace", "counts system calls"),
     Tool {

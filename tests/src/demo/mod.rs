@@ -17,7 +17,7 @@ mod world;
 pub use report::Report;
 
 use crate::lab::node::Daemon;
-use crate::lab::{Result, topology};
+use crate::lab::{Result, plan, topology};
 use std::process::{Command, ExitCode};
 use world::World;
 
@@ -101,12 +101,14 @@ fn shell(world: &World<'_>) {
         .namespaces()
         .map(crate::lab::Netns::name)
         .collect();
+    let own = std::env::current_exe().unwrap_or_else(|_| "trunnion-lab".into());
     println!("\nThe lab stays up until this shell ends. You are on the client: try");
-    println!("  curl http://10.77.0.10/           curl 'http://[fd77::10]/'");
-    println!(
-        "  ip netns exec {} ipvsadm -Ln",
-        world.lab.balancers[0].name()
-    );
+    for family in plan::FAMILIES {
+        println!("  {} client {}", own.display(), plan::service(family));
+    }
+    for balancer in &world.lab.balancers {
+        println!("  ip netns exec {} ipvsadm -Ln", balancer.name());
+    }
     println!("Namespaces: {}", names.join(" "));
     println!("Configs and logs: {}\n", world.lab.directory.display());
     let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());

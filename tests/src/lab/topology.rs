@@ -106,10 +106,9 @@ impl Lab {
         let mut batch = "link add br0 up type bridge mcast_snooping 0 forward_delay 0\n".to_owned();
         for host in self.hosts() {
             let (port, peer) = (host.role(), host.name());
-            let _ = writeln!(
-                batch,
-                "link add {port} up master br0 type veth peer name {INTERFACE} netns {peer}"
-            );
+            let wire = format!("type veth peer name {INTERFACE} netns {peer}");
+            // tidy: allow(master): the words of ip-link(8)
+            let _ = writeln!(batch, "link add {port} up master br0 {wire}");
         }
         ip(Some(&self.switch), &batch)
     }
@@ -214,11 +213,15 @@ fn helper() -> Result<PathBuf> {
 }
 
 /// A program of the workspace, built by cargo into the directory of the one
-/// that runs, or the one above it (a test runs from `deps/`).
+/// that runs, or the one above it (a test runs from `deps/`). `TRUNNION_BIN`
+/// names another `trunnion`.
 ///
 /// # Errors
 /// It is not there; the error says how to build it.
 pub fn binary(name: &str) -> Result<PathBuf> {
+    if let ("trunnion", Some(path)) = (name, std::env::var_os("TRUNNION_BIN")) {
+        return Ok(path.into());
+    }
     let own = std::env::current_exe().context(|| "find this program".to_owned())?;
     own.ancestors()
         .skip(1)
