@@ -21,6 +21,9 @@ const EVERYWHERE: [(&str, &str); 4] = [
     ("ipv6/conf/default/router_solicitations", "0"),
 ];
 
+/// What ip-link(8) calls the bridge of a port.
+const BRIDGE: &str = "master";
+
 /// A DSR backend holds the VIP and must not say so.
 const BACKEND: [(&str, &str); 2] = [
     ("ipv4/conf/all/arp_ignore", "1"),
@@ -106,9 +109,10 @@ impl Lab {
         let mut batch = "link add br0 up type bridge mcast_snooping 0 forward_delay 0\n".to_owned();
         for host in self.hosts() {
             let (port, peer) = (host.role(), host.name());
-            let wire = format!("type veth peer name {INTERFACE} netns {peer}");
-            // tidy: allow(master): the words of ip-link(8)
-            let _ = writeln!(batch, "link add {port} up master br0 {wire}");
+            let _ = writeln!(
+                batch,
+                "link add {port} up {BRIDGE} br0 type veth peer name {INTERFACE} netns {peer}"
+            );
         }
         ip(Some(&self.switch), &batch)
     }
