@@ -83,6 +83,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends bytes as they are.
+    #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
         if let Some(room) = self.room(bytes.len()) {
             room.copy_from_slice(bytes);
@@ -159,6 +160,7 @@ impl<'a> Writer<'a> {
         self.buf.get_mut(..self.at).ok_or(Overflow { capacity })
     }
 
+    #[inline]
     fn room(&mut self, len: usize) -> Option<&mut [u8]> {
         if self.overflow {
             return None;

@@ -166,11 +166,13 @@ pub struct Body<'w, 'b> {
 impl Body<'_, '_> {
     /// Appends bytes as they are: the fixed header of a family. Keep it a
     /// multiple of 4 bytes.
+    #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {
         self.w.bytes(bytes);
     }
 
     /// Appends an attribute of one byte.
+    #[inline]
     pub fn u8(&mut self, kind: AttributeKind, value: u8) {
         let [k0, k1] = kind.to_ne_bytes();
         let [l0, l1] = 5_u16.to_ne_bytes();
@@ -178,21 +180,25 @@ impl Body<'_, '_> {
     }
 
     /// Appends an attribute of two bytes, host order.
+    #[inline]
     pub fn u16(&mut self, kind: AttributeKind, value: u16) {
         self.two(kind, value.to_ne_bytes());
     }
 
     /// Appends an attribute of two bytes, network order.
+    #[inline]
     pub fn u16_be(&mut self, kind: AttributeKind, value: u16) {
         self.two(kind, value.to_be_bytes());
     }
 
     /// Appends an attribute of four bytes, host order.
+    #[inline]
     pub fn u32(&mut self, kind: AttributeKind, value: u32) {
         self.four(kind, value.to_ne_bytes());
     }
 
     /// Appends an attribute of four bytes as they are.
+    #[inline]
     pub fn four(&mut self, kind: AttributeKind, value: [u8; 4]) {
         let [k0, k1] = kind.to_ne_bytes();
         let [l0, l1] = 8_u16.to_ne_bytes();
@@ -216,12 +222,14 @@ impl Body<'_, '_> {
     }
 
     /// Appends an attribute whose attributes `fill` writes.
+    #[inline]
     pub fn nest(&mut self, kind: AttributeKind, fill: impl FnOnce(&mut Self)) {
         let start = self.open(kind | NESTED);
         fill(self);
         self.close(start);
     }
 
+    #[inline]
     fn two(&mut self, kind: AttributeKind, value: [u8; 2]) {
         let [k0, k1] = kind.to_ne_bytes();
         let [l0, l1] = 6_u16.to_ne_bytes();
@@ -229,6 +237,7 @@ impl Body<'_, '_> {
         self.w.bytes(&[l0, l1, k0, k1, a, b, 0, 0]);
     }
 
+    #[inline]
     fn open(&mut self, kind: AttributeKind) -> Mark {
         let start = self.w.mark();
         let [k0, k1] = kind.to_ne_bytes();
@@ -236,6 +245,7 @@ impl Body<'_, '_> {
         start
     }
 
+    #[inline]
     fn close(&mut self, start: Mark) {
         match u16::try_from(self.w.since(start)) {
             Ok(len) => self.w.patch(start, &len.to_ne_bytes()),
