@@ -297,6 +297,40 @@ mod tests {
     }
 
     #[test]
+    fn what_a_loop_calls_allocates_nothing() {
+        use crate::clock::{Clock, TimerFd};
+        use crate::netlink::{Protocol, Socket};
+        use crate::notify::Notify;
+        use crate::signal::{Signal, Signals};
+        use crate::slate::{Slate, WORDS};
+        apart(|| {
+            let path = std::env::temp_dir().join(format!("sealed-{}", std::process::id()));
+            let (mut slate, _) = Slate::open(&path, 1, 1, 4).unwrap();
+            let mut clock = Clock::new();
+            let timer = TimerFd::new().unwrap();
+            let signals = Signals::new(&[Signal::USR1]).unwrap();
+            let notify = Notify::to(b"@nobody-listens-here").unwrap();
+            let netlink = Socket::open(Protocol::Route, &[]).unwrap();
+            let mut buf = [0; 64];
+
+            let thread = seal();
+            let before = (thread.allocations(), thread.frees());
+            timer.arm(Some(clock.now())).unwrap();
+            let _ = timer.ack().unwrap();
+            timer.arm(None).unwrap();
+            assert_eq!(signals.read().unwrap(), None);
+            assert!(slate.write(3, [7; WORDS]) && slate.read(3).is_some());
+            assert!(notify.watchdog().is_err());
+            assert!(notify.status(format_args!("{}", 7)).is_err());
+            assert!(netlink.receive(&mut buf).unwrap().is_none());
+            let after = (thread.allocations(), thread.frees());
+            unseal();
+            std::fs::remove_file(&path).unwrap();
+            assert_eq!(after, before);
+        });
+    }
+
+    #[test]
     fn more_threads_than_counts_share_the_last() {
         for _ in 0..THREADS_MAX + 2 {
             apart(|| {
