@@ -379,10 +379,4 @@ proptest! {
         }
         prop_assert!(mistakes.is_sorted_by_key(|m| m.bytes.start));
     }
-
-    /// A right config says the same when its text is read again.
-    #[test]
-    fn reading_is_a_function_of_the_text(name in prop::sample::select(&EXAMPLES[..])) {
-        prop_assert_eq!(Config::parse(&example(name), "t"), Config::parse(&example(name), "t"));
-    }
 }

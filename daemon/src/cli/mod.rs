@@ -3,6 +3,7 @@
 //! understood.
 
 mod check;
+mod show;
 
 use crate::config::nearest;
 use lexopt::{Arg, Parser};
@@ -20,15 +21,27 @@ struct Verb {
     run: fn(&mut Parser) -> Result<ExitCode, Usage>,
 }
 
-const VERBS: &[Verb] = &[Verb {
-    name: "check",
-    arguments: "[--json] FILE",
-    about: "read a config file and say everything that is wrong with it",
-    options: "  FILE     the file; - is standard input
+const VERBS: &[Verb] = &[
+    Verb {
+        name: "check",
+        arguments: "[--json] FILE",
+        about: "read a config file and say everything that is wrong with it",
+        options: "  FILE     the file; - is standard input
   --json   print the mistakes as a JSON object
 ",
-    run: check::run,
-}];
+        run: check::run,
+    },
+    Verb {
+        name: "show",
+        arguments: "[--json] [--socket PATH | --config FILE]",
+        about: "print what a running node is, does and believes",
+        options: "  --json          print it as a JSON object
+  --socket PATH   the node's control socket, /run/trunnion/control.sock by default
+  --config FILE   take the socket's path from the node's config
+",
+        run: show::run,
+    },
+];
 
 /// What the binary calls: runs the verb that the arguments name.
 #[must_use]
@@ -100,10 +113,10 @@ impl fmt::Display for Overview {
         writeln!(f, "trunnion: a layer-4 load-balancer node for Linux\n")?;
         for verb in VERBS {
             let call = format!("trunnion {} {}", verb.name, verb.arguments);
-            writeln!(f, "  {call:<40} {}", verb.about)?;
+            writeln!(f, "  {call:<56} {}", verb.about)?;
         }
-        writeln!(f, "  {:<40} how a verb is used", "trunnion help VERB")?;
-        writeln!(f, "  {:<40} this version", "trunnion --version")
+        writeln!(f, "  {:<56} how a verb is used", "trunnion help VERB")?;
+        writeln!(f, "  {:<56} this version", "trunnion --version")
     }
 }
 

@@ -196,13 +196,22 @@ impl LimitsRead {
     }
 }
 
-/// A name of a node, an instance or a service: it appears in logs, metrics and
-/// tables.
+/// A name of a node or a service: it appears in logs, metrics and tables.
 pub(super) fn name(text: &str) -> Result<String, String> {
-    const BYTES_MAX: usize = 63;
+    name_of(text, 63)
+}
+
+/// A name of an instance, which log records carry as a whole.
+pub(super) fn short_name(text: &str) -> Result<String, String> {
+    name_of(text, 31)
+}
+
+fn name_of(text: &str, bytes_max: usize) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/@".contains(&b);
-    if text.is_empty() || text.len() > BYTES_MAX || !text.bytes().all(allowed) {
-        return Err("write 1 to 63 letters, digits or any of - _ . : / @".to_owned());
+    if text.is_empty() || text.len() > bytes_max || !text.bytes().all(allowed) {
+        return Err(format!(
+            "write 1 to {bytes_max} letters, digits or any of - _ . : / @"
+        ));
     }
     Ok(text.to_owned())
 }

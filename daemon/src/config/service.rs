@@ -23,7 +23,7 @@ pub struct ServiceConfig {
     pub service: Service,
     /// With fewer healthy backends than this, all count as healthy
     /// (fail-open). 0 turns that off. Default 1.
-    pub min_healthy: u32,
+    pub min_healthy: u16,
     /// Sorted by key, none twice.
     pub backends: Vec<Backend>,
 }
@@ -472,11 +472,11 @@ fn tunnel_is_used(inherited: &Inherited<'_>, backends: &[BackendRead], notes: &m
     }
 }
 
-fn min_healthy(section: &Section<'_>, backends: usize, checked: bool, notes: &mut Notes) -> u32 {
-    let Some(at) = section.integer::<u32>("min_healthy", 0..=1 << 24, notes) else {
+fn min_healthy(section: &Section<'_>, backends: usize, checked: bool, notes: &mut Notes) -> u16 {
+    let Some(at) = section.integer::<u16>("min_healthy", 0..=u16::MAX.into(), notes) else {
         return 1;
     };
-    if backends > 0 && at.value as usize > backends {
+    if backends > 0 && usize::from(at.value) > backends {
         notes.error(
             &at.span,
             format!(

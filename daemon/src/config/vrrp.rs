@@ -1,12 +1,11 @@
 //! `[[vrrp]]`: virtual routers, one family each.
 
-use super::node::{interface, name};
+use super::node::{interface, short_name};
 use super::scalar::{self, Prefixed, Shown, is_host};
 use super::section::{At, Notes, Raw, Section, Span};
 use std::net::IpAddr;
 use std::time::Duration;
 use trunnion_core::model::Family;
-use trunnion_core::vrrp::advert::ADDRESSES_MAX;
 use trunnion_core::vrrp::{AnnounceConfig, Centis, ChecksumForm, PRIORITY_OWNER, RouterConfig};
 
 /// One virtual router.
@@ -46,9 +45,9 @@ pub(super) const KEYS: &[&str] = &[
 ];
 pub(super) const ANNOUNCE_KEYS: &[&str] = &["repeat", "interval", "again_after", "refresh"];
 
+/// Unicast peers of one instance.
+const PEERS_MAX: usize = 8;
 const HOUR: Duration = Duration::from_secs(3_600);
-/// Those that fit into 1500 bytes with an IPv6 and a VRRP header.
-const ADDRESSES_V6_UNFRAGMENTED: usize = (1500 - 40 - 8) / 16;
 
 /// An instance and where its parts stand, for the rules between instances.
 #[derive(Debug)]
@@ -63,7 +62,7 @@ pub(super) struct InstanceRead {
 impl InstanceRead {
     pub fn read(raw: Raw<'_>, notes: &mut Notes) -> Option<Self> {
         let section = Section::of("[[vrrp]]", raw, KEYS, notes)?;
-        let named = section.text("name", name, notes);
+        let named = section.text("name", short_name, notes);
         let interface = section.text("interface", interface, notes);
         if !section.has("interface") {
             section.missing("interface", "interface = \"eth0\"", notes);
@@ -186,25 +185,6 @@ fn addresses(
             format!("put one before it, the same on every node, such as \"fe80::5e00:2{vrid:02x}/64\""),
         );
     }
-    if found.len() > ADDRESSES_MAX {
-        notes.error(
-            &found[ADDRESSES_MAX].span,
-            format!(
-                "an advert counts at most {ADDRESSES_MAX} addresses, here are {}",
-                found.len()
-            ),
-            "move the rest to a second [[vrrp]] with its own vrid",
-        );
-    }
-    if family == Family::V6
-        && (ADDRESSES_V6_UNFRAGMENTED + 1..=ADDRESSES_MAX).contains(&found.len())
-    {
-        notes.warn(
-            &found[ADDRESSES_V6_UNFRAGMENTED].span,
-            format!("an advert of {} IPv6 addresses is larger than a usual MTU of 1500 and travels in fragments", found.len()),
-            "move some to a second [[vrrp]] with its own vrid",
-        );
-    }
     for at in &found {
         let address = at.value.address;
         if Family::of(&address) != family {
@@ -245,6 +225,10 @@ fn unicast_peers(
     notes: &mut Notes,
 ) -> Vec<IpAddr> {
     let found = section.texts("unicast_peers", scalar::address, notes);
+    if let Some(past) = found.get(PEERS_MAX) {
+        let message = format!("{} peers, at most {PEERS_MAX} are possible", found.len());
+        notes.error(&past.span, message, "use multicast for a larger group");
+    }
     for (index, at) in found.iter().enumerate() {
         let peer = at.value;
         if Family::of(&peer) != family {

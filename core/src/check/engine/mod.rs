@@ -17,7 +17,6 @@
 //! counted as stray.
 
 mod interface;
-#[doc(hidden)]
 pub mod laws;
 mod list;
 mod plan;

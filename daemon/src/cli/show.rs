@@ -1,0 +1,43 @@
+//! `trunnion show`: asks a running node for its state and prints it.
+
+use super::{Usage, complain, print};
+use crate::config::{Config, SOCKET_NAME};
+use crate::control;
+use lexopt::{Arg, Parser};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+pub(super) fn run(args: &mut Parser) -> Result<ExitCode, Usage> {
+    let (mut socket, mut config, mut as_json) = (None, None, false);
+    while let Some(arg) = args.next()? {
+        match arg {
+            Arg::Long("json") => as_json = true,
+            Arg::Long("socket") => socket = Some(PathBuf::from(args.value()?)),
+            Arg::Long("config") => config = Some(PathBuf::from(args.value()?)),
+            Arg::Value(_) | Arg::Short(_) | Arg::Long(_) => return Err(arg.unexpected().into()),
+        }
+    }
+    let socket = match (socket, config) {
+        (Some(_), Some(_)) => {
+            return Err(Usage("write --socket or --config, not both".to_owned()));
+        }
+        (Some(socket), None) => socket,
+        (None, Some(config)) => match Config::load(&config) {
+            Ok(config) => config.node.socket(),
+            Err(refused) => {
+                complain(refused);
+                return Ok(ExitCode::FAILURE);
+            }
+        },
+        (None, None) => Path::new("/run/trunnion").join(SOCKET_NAME),
+    };
+    match control::fetch(&socket) {
+        Ok(state) if as_json => print(format_args!("{:#}\n", state.to_json())),
+        Ok(state) => print(state),
+        Err(silence) => {
+            complain(format_args!("trunnion: {silence}"));
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

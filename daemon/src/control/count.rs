@@ -1,0 +1,186 @@
+//! The counters of core by name. Each struct is taken apart whole, so that a
+//! counter added there is missed by the compiler here.
+
+use super::state::Counter;
+use trunnion_core::check::{self, Local, Reason};
+use trunnion_core::director::ha::HaCounters;
+use trunnion_core::director::lb::KernelCounters;
+use trunnion_core::vrrp::{self, Rejects};
+
+/// What one virtual router counted.
+#[must_use]
+pub fn router(counters: &vrrp::Counters) -> Vec<Counter> {
+    let vrrp::Counters {
+        sent,
+        sent_resign,
+        sent_late,
+        received,
+        received_resign,
+        received_idle,
+        received_rfc5798,
+        interval_differs,
+        addresses_differ,
+        own_address,
+        equal_priority,
+        reasserted,
+        discarded,
+        announced,
+        became_active,
+        became_backup,
+        became_initialize,
+    } = *counters;
+    [
+        ("sent", sent),
+        ("sent_resign", sent_resign),
+        ("sent_late", sent_late),
+        ("received", received),
+        ("received_resign", received_resign),
+        ("received_idle", received_idle),
+        ("received_rfc5798", received_rfc5798),
+        ("interval_differs", interval_differs),
+        ("addresses_differ", addresses_differ),
+        ("own_address", own_address),
+        ("equal_priority", equal_priority),
+        ("reasserted", reasserted),
+        ("discarded", discarded),
+        ("announced", announced),
+        ("became_active", became_active),
+        ("became_backup", became_backup),
+        ("became_initialize", became_initialize),
+    ]
+    .map(|(name, value)| Counter::new(name, value))
+    .to_vec()
+}
+
+/// What the checks counted.
+#[must_use]
+pub fn checks(counters: &check::Counters) -> Vec<Counter> {
+    let check::Counters {
+        started,
+        succeeded,
+        failed,
+        indeterminate,
+        cancelled,
+        queued,
+        respread,
+        stray,
+        went_up,
+        went_down,
+        lag_max,
+    } = counters;
+    let mut list = vec![
+        Counter::new("check_started", *started),
+        Counter::new("check_succeeded", *succeeded),
+    ];
+    let each = Reason::ALL.iter().zip(failed);
+    list.extend(each.map(|(of, n)| Counter::which("check_failed", of.words(), *n)));
+    let each = Local::ALL.iter().zip(indeterminate);
+    list.extend(each.map(|(of, n)| Counter::which("check_indeterminate", of.words(), *n)));
+    let lag_max_us = u64::try_from(lag_max.as_micros()).unwrap_or(u64::MAX);
+    list.extend(
+        [
+            ("check_cancelled", *cancelled),
+            ("check_queued", *queued),
+            ("check_respread", *respread),
+            ("check_stray", *stray),
+            ("check_went_up", *went_up),
+            ("check_went_down", *went_down),
+            ("check_lag_us_max", lag_max_us),
+        ]
+        .map(|(name, value)| Counter::new(name, value)),
+    );
+    list
+}
+
+/// What was counted about the kernel's table.
+#[must_use]
+pub fn kernel(counters: &KernelCounters) -> Vec<Counter> {
+    let KernelCounters {
+        new_service,
+        set_service,
+        del_service,
+        new_dest,
+        set_dest,
+        del_dest,
+        dumps,
+        datagrams,
+        refused,
+        resyncs,
+        strangers,
+        malformed,
+    } = *counters;
+    let requests = [
+        ("new_service", new_service),
+        ("set_service", set_service),
+        ("del_service", del_service),
+        ("new_dest", new_dest),
+        ("set_dest", set_dest),
+        ("del_dest", del_dest),
+    ];
+    let others = [
+        ("ipvs_dumps", dumps),
+        ("ipvs_datagrams", datagrams),
+        ("ipvs_refused", refused),
+        ("ipvs_resyncs", resyncs),
+        ("ipvs_strangers", strangers),
+        ("ipvs_malformed", malformed),
+    ];
+    let requests = requests.map(|(of, n)| Counter::which("ipvs_requests", of, n));
+    let others = others.map(|(name, n)| Counter::new(name, n));
+    requests.into_iter().chain(others).collect()
+}
+
+/// What was counted over all virtual routers.
+#[must_use]
+pub fn routers(counters: &HaCounters) -> Vec<Counter> {
+    let &HaCounters {
+        rejects,
+        adverts_sent,
+        send_errors,
+        announcements,
+        ..
+    } = counters;
+    let mut list = vec![
+        Counter::new("vrrp_adverts_sent", adverts_sent),
+        Counter::new("vrrp_send_errors", send_errors),
+        Counter::new("vrrp_announcements", announcements),
+    ];
+    let Rejects {
+        short,
+        header,
+        fragment,
+        protocol,
+        families,
+        version,
+        kind,
+        length,
+        checksum,
+        ttl,
+        no_address,
+        no_interval,
+        not_link_local,
+        unknown_vrid,
+        unknown_peer,
+    } = rejects;
+    list.extend(
+        [
+            ("short", short),
+            ("header", header),
+            ("fragment", fragment),
+            ("protocol", protocol),
+            ("families", families),
+            ("version", version),
+            ("type", kind),
+            ("length", length),
+            ("checksum", checksum),
+            ("ttl", ttl),
+            ("no_address", no_address),
+            ("no_interval", no_interval),
+            ("not_link_local", not_link_local),
+            ("unknown_vrid", unknown_vrid),
+            ("unknown_peer", unknown_peer),
+        ]
+        .map(|(of, n)| Counter::which("vrrp_rejected", of, n)),
+    );
+    list
+}

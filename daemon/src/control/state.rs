@@ -1,0 +1,246 @@
+//! What the node is, does and believes at one moment, as plain data. Not how
+//! it is asked for (`server`), carried (`proto`) or shown (`text`, `json`).
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use trunnion_core::check::{Health, Status, Verdict};
+use trunnion_core::model::{DestinationKey, Family, Forward, ServiceKey};
+use trunnion_core::time::Instant;
+use trunnion_core::vrrp::{Role, Router};
+
+/// Who knows the state: the owner of the loops.
+pub trait Source: Send + Sync + 'static {
+    /// The state at this moment. Must not block the thread it is polled on:
+    /// the loops answer in their own time, and who asks gives up after a
+    /// while ([`PATIENCE`](super::PATIENCE)).
+    ///
+    /// # Errors
+    /// [`Unavailable`] when a loop has ended.
+    fn snapshot(&self) -> impl Future<Output = Result<State, Unavailable>> + Send;
+}
+
+/// Why there is no state to be had, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable(
+    /// The words.
+    pub String,
+);
+
+/// The whole node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// What the node calls itself.
+    pub name: String,
+    /// Version of the daemon.
+    pub version: String,
+    /// The config file it runs by.
+    pub config: String,
+    /// How long it has run.
+    pub uptime: Duration,
+    /// Virtual routers.
+    pub routers: Vec<RouterState>,
+    /// Services, sorted by key.
+    pub services: Vec<ServiceState>,
+    /// The threads.
+    pub threads: Vec<ThreadState>,
+    /// What was counted for the node as a whole.
+    pub counters: Vec<Counter>,
+}
+
+/// A virtual router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterState {
+    /// Its name in the config.
+    pub name: String,
+    /// The interface it speaks on.
+    pub interface: String,
+    /// Virtual router identifier.
+    pub vrid: u8,
+    /// Its family.
+    pub family: Family,
+    /// Its state.
+    pub role: Role,
+    /// For how long; `None` where it never changed.
+    pub since: Option<Duration>,
+    /// Why, in words; empty where it never changed.
+    pub reason: String,
+    /// Its priority.
+    pub priority: u8,
+    /// Its advertisement interval.
+    pub interval: Duration,
+    /// Its virtual addresses.
+    pub addresses: Vec<AddressState>,
+    /// What it counted.
+    pub counters: Vec<Counter>,
+}
+
+impl RouterState {
+    /// A router as it is at `now`.
+    #[must_use]
+    pub fn of(
+        now: Instant,
+        (name, interface): (&str, &str),
+        router: &Router,
+        addresses: Vec<AddressState>,
+    ) -> Self {
+        let config = router.config();
+        let last = router.last_transition();
+        Self {
+            name: name.to_owned(),
+            interface: interface.to_owned(),
+            vrid: config.vrid,
+            family: config.family,
+            role: router.state().role(),
+            since: last.map(|(at, _)| now.since(at)),
+            reason: last.map_or_else(String::new, |(_, change)| change.why.text().to_owned()),
+            priority: config.priority,
+            interval: config.interval.duration(),
+            addresses,
+            counters: super::count::router(router.counters()),
+        }
+    }
+}
+
+/// A virtual address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressState {
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix length.
+    pub prefix: u8,
+    /// Whether it is on the interface; `None` where that is not known.
+    pub present: Option<bool>,
+}
+
+/// A virtual service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceState {
+    /// Its name in the config.
+    pub name: String,
+    /// What names it in the kernel.
+    pub key: ServiceKey,
+    /// Its scheduler.
+    pub scheduler: String,
+    /// Whether the kernel has it; `None` where that is not known.
+    pub in_kernel: Option<bool>,
+    /// Too few backends are healthy, so all of them get traffic.
+    pub fail_open: bool,
+    /// The floor below which that happens.
+    pub min_healthy: u16,
+    /// Its backends, sorted by key.
+    pub backends: Vec<BackendState>,
+}
+
+impl ServiceState {
+    /// How many backends are believed to serve, those without a check among
+    /// them.
+    #[must_use]
+    pub fn healthy(&self) -> usize {
+        let backends = self.backends.iter();
+        backends.filter(|backend| backend.serves()).count()
+    }
+}
+
+/// A backend of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendState {
+    /// What names it within its service.
+    pub key: DestinationKey,
+    /// Forwarding method.
+    pub forward: Forward,
+    /// The weight the config gives it.
+    pub weight: u32,
+    /// The weight the kernel has; `None` where it has no such destination or
+    /// that is not known.
+    pub kernel_weight: Option<u32>,
+    /// What its check knows; `None` without one.
+    pub check: Option<CheckState>,
+}
+
+impl BackendState {
+    /// Whether it is believed to serve.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.check.as_ref().is_none_or(|check| match check.health {
+            Health::Up | Health::GoingDown { .. } => true,
+            Health::Unknown | Health::Down | Health::GoingUp { .. } => false,
+        })
+    }
+}
+
+/// What the check of a backend knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckState {
+    /// What is probed.
+    pub target: SocketAddr,
+    /// What is believed of it.
+    pub health: Health,
+    /// What the last check found, in words; empty before the first one.
+    pub last: String,
+    /// How long the last answer took.
+    pub latency: Option<Duration>,
+    /// How long it has been up or down; `None` where nothing is known.
+    pub since: Option<Duration>,
+}
+
+impl CheckState {
+    /// A check as it is at `now`.
+    #[must_use]
+    pub fn of(now: Instant, status: &Status) -> Self {
+        let last = match status.last {
+            None if status.presumed => "adopted from the kernel",
+            None => "",
+            Some(Verdict::Success) => "ok",
+            Some(Verdict::Failure(reason)) => reason.words(),
+            Some(Verdict::Indeterminate(local)) => local.words(),
+        };
+        Self {
+            target: status.config.target,
+            health: status.health,
+            last: last.to_owned(),
+            latency: (status.last == Some(Verdict::Success)).then_some(status.latency),
+            since: (status.health != Health::Unknown).then(|| now.since(status.since)),
+        }
+    }
+}
+
+/// A thread of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadState {
+    /// `ha`, `lb`, `control`.
+    pub name: String,
+    /// Allocations since its memory was sealed; `None` for a thread that may.
+    pub allocations_after_seal: Option<u64>,
+    /// Log records lost because nobody took them in time.
+    pub records_dropped: u64,
+}
+
+/// Something counted since the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// What: `check_failed`.
+    pub name: String,
+    /// Which of them: `refused`; empty where there is one.
+    pub of: String,
+    /// How many.
+    pub value: u64,
+}
+
+impl Counter {
+    /// A counter that there is one of.
+    #[must_use]
+    pub fn new(name: &str, value: u64) -> Self {
+        Self::which(name, "", value)
+    }
+
+    /// One of several.
+    #[must_use]
+    pub fn which(name: &str, of: &str, value: u64) -> Self {
+        Self {
+            name: name.to_owned(),
+            of: of.to_owned(),
+            value,
+        }
+    }
+}

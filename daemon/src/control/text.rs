@@ -1,0 +1,232 @@
+//! The state as tables for a terminal.
+
+use super::state::{BackendState, Counter, RouterState, ServiceState, State, ThreadState};
+use std::fmt;
+use std::time::Duration;
+use trunnion_core::check::Health;
+use trunnion_core::model::Family;
+use trunnion_core::vrrp::Role;
+
+/// Node, routers, services with their backends, threads, and the counters that
+/// are not 0.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            version,
+            config,
+            uptime,
+            routers,
+            services,
+            threads,
+            counters,
+        } = self;
+        writeln!(
+            f,
+            "node {name}: trunnion {version}, up {}, by {config}",
+            Age(*uptime)
+        )?;
+        if !routers.is_empty() {
+            writeln!(f)?;
+            let heads = [
+                "ROUTER",
+                "INTERFACE",
+                "VRID",
+                "FAMILY",
+                "STATE",
+                "FOR",
+                "PRIORITY",
+                "ADDRESSES",
+                "WHY",
+            ];
+            table(f, "", &heads, routers.iter().map(router))?;
+        }
+        for service in services {
+            writeln!(f)?;
+            show_service(f, service)?;
+        }
+        if !threads.is_empty() {
+            writeln!(f)?;
+            let heads = ["THREAD", "ALLOCATIONS AFTER SEAL", "LOG RECORDS DROPPED"];
+            table(f, "", &heads, threads.iter().map(thread))?;
+        }
+        let counted = counters.iter().filter(|counter| counter.value > 0);
+        let rows: Vec<_> = counted.map(counter).collect();
+        if !rows.is_empty() {
+            writeln!(f)?;
+            table(f, "", &["COUNTER", "VALUE"], rows.into_iter())?;
+        }
+        Ok(())
+    }
+}
+
+fn router(router: &RouterState) -> [String; 9] {
+    let addresses: Vec<_> = router
+        .addresses
+        .iter()
+        .map(|held| {
+            let mark = match (held.present, router.role) {
+                (Some(false), Role::Active) => " (missing)",
+                (Some(true), Role::Backup | Role::Initialize) => " (still there)",
+                _ => "",
+            };
+            format!("{}/{}{mark}", held.address, held.prefix)
+        })
+        .collect();
+    [
+        router.name.clone(),
+        router.interface.clone(),
+        router.vrid.to_string(),
+        family(router.family).to_owned(),
+        role(router.role).to_owned(),
+        age(router.since),
+        router.priority.to_string(),
+        addresses.join(" "),
+        router.reason.clone(),
+    ]
+}
+
+fn show_service(f: &mut fmt::Formatter<'_>, service: &ServiceState) -> fmt::Result {
+    let ServiceState {
+        name,
+        key,
+        scheduler,
+        in_kernel,
+        fail_open,
+        min_healthy,
+        backends,
+    } = service;
+    let up = service.healthy();
+    write!(
+        f,
+        "SERVICE {name}: {key} {scheduler}, {up} of {} up",
+        backends.len()
+    )?;
+    if *fail_open {
+        write!(
+            f,
+            ", FAIL-OPEN: fewer than {min_healthy}, so all get traffic"
+        )?;
+    }
+    if *in_kernel == Some(false) {
+        f.write_str(", NOT IN THE KERNEL")?;
+    }
+    writeln!(f)?;
+    if backends.is_empty() {
+        return Ok(());
+    }
+    let heads = [
+        "BACKEND", "BY", "WEIGHT", "KERNEL", "HEALTH", "FOR", "LATENCY", "LAST",
+    ];
+    table(f, "  ", &heads, backends.iter().map(backend))
+}
+
+fn backend(backend: &BackendState) -> [String; 8] {
+    let none = || "-".to_owned();
+    let check = backend.check.as_ref();
+    [
+        backend.key.to_string(),
+        backend.forward.to_string(),
+        backend.weight.to_string(),
+        backend
+            .kernel_weight
+            .map_or_else(none, |weight| weight.to_string()),
+        check.map_or_else(|| "not checked".to_owned(), |check| health(check.health)),
+        check.map_or_else(none, |check| age(check.since)),
+        check
+            .and_then(|check| check.latency)
+            .map_or_else(none, |latency| format!("{}us", latency.as_micros())),
+        check
+            .map(|check| check.last.clone())
+            .filter(|last| !last.is_empty())
+            .unwrap_or_else(none),
+    ]
+}
+
+fn thread(thread: &ThreadState) -> [String; 3] {
+    [
+        thread.name.clone(),
+        thread
+            .allocations_after_seal
+            .map_or_else(|| "-".to_owned(), |count| count.to_string()),
+        thread.records_dropped.to_string(),
+    ]
+}
+
+fn counter(counter: &Counter) -> [String; 2] {
+    let Counter { name, of, value } = counter;
+    let name = match of.as_str() {
+        "" => name.clone(),
+        of => format!("{name} ({of})"),
+    };
+    [name, value.to_string()]
+}
+
+pub(super) const fn family(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}
+
+pub(super) const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Initialize => "initialize",
+        Role::Backup => "backup",
+        Role::Active => "active",
+    }
+}
+
+fn health(health: Health) -> String {
+    match health {
+        Health::Unknown => "unknown".to_owned(),
+        Health::Up => "up".to_owned(),
+        Health::GoingDown { failures } => format!("up, {failures} failed"),
+        Health::Down => "down".to_owned(),
+        Health::GoingUp { successes } => format!("down, {successes} succeeded"),
+    }
+}
+
+fn age(since: Option<Duration>) -> String {
+    since.map_or_else(|| "-".to_owned(), |since| Age(since).to_string())
+}
+
+/// A time span in its two largest units: `3h12m`, `12s`, `250ms`.
+struct Age(Duration);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = self.0.as_secs();
+        match s {
+            0 => write!(f, "{}ms", self.0.as_millis()),
+            1..60 => write!(f, "{s}s"),
+            60..3_600 => write!(f, "{}m{}s", s / 60, s % 60),
+            3_600..86_400 => write!(f, "{}h{}m", s / 3_600, s / 60 % 60),
+            _ => write!(f, "{}d{}h", s / 86_400, s / 3_600 % 24),
+        }
+    }
+}
+
+/// Columns as wide as their widest cell; the last one as it is.
+fn table<const N: usize>(
+    f: &mut fmt::Formatter<'_>,
+    indent: &str,
+    heads: &[&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> fmt::Result {
+    let rows: Vec<[String; N]> = std::iter::once(heads.map(str::to_owned))
+        .chain(rows)
+        .collect();
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0)
+    });
+    for row in &rows {
+        let mut line = indent.to_owned();
+        for (cell, width) in row.iter().zip(widths) {
+            line.push_str(&format!("{cell:<width$}  "));
+        }
+        writeln!(f, "{}", line.trim_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,649 @@
+//! The control plane over a real Unix socket, with a source that says what the
+//! test wants.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use proptest::prelude::*;
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use trunnion::control::log::RecordsDropped;
+use trunnion::control::proto::v1::GetStateResponse;
+use trunnion::control::state::{
+    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, ThreadState,
+};
+use trunnion::control::{
+    CATALOGUES, Control, Form, Listener, Records, Running, Silence, Source, State, Unavailable,
+    Writer, fetch,
+};
+use trunnion_core::check::Health;
+use trunnion_core::model::{DestinationKey, Family, Forward, Protocol, ServiceKey};
+use trunnion_core::record::{Frame, Level};
+use trunnion_core::time::Instant;
+use trunnion_core::vrrp::Role;
+
+/// A directory of this test alone, removed at its end.
+struct Dir(PathBuf);
+
+impl Dir {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("trunnion-control-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.join("control.sock")
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Says what it was given.
+struct Fixed(Result<State, Unavailable>);
+
+impl Source for Fixed {
+    async fn snapshot(&self) -> Result<State, Unavailable> {
+        self.0.clone()
+    }
+}
+
+/// Never answers, like a loop that hangs.
+struct Hung;
+
+impl Source for Hung {
+    async fn snapshot(&self) -> Result<State, Unavailable> {
+        std::future::pending().await
+    }
+}
+
+/// Where a test's log goes.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn start(path: &Path, source: impl Source) -> Running {
+    start_logging(path, source, Vec::new(), Log::default())
+}
+
+fn start_logging(
+    path: &Path,
+    source: impl Source,
+    records: Vec<Box<dyn Records>>,
+    log: Log,
+) -> Running {
+    let control = Control {
+        listener: Listener::bind(path).unwrap(),
+        source,
+        records,
+        writer: Writer::new(log, Level::Info, Form::Journal, CATALOGUES),
+    };
+    control.spawn().unwrap()
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn sample() -> State {
+    let backend = |address: &str, weight, kernel_weight, check| BackendState {
+        key: DestinationKey {
+            address: ip(address),
+            port: 80,
+        },
+        forward: Forward::ROUTE,
+        weight,
+        kernel_weight,
+        check,
+    };
+    let check = |address: &str, health, last: &str, latency| CheckState {
+        target: SocketAddr::new(ip(address), 80),
+        health,
+        last: last.to_owned(),
+        latency,
+        since: Some(Duration::from_secs(93)),
+    };
+    let router = |family, role, addresses| RouterState {
+        name: format!("public{}", if family == Family::V6 { "6" } else { "" }),
+        interface: "eth0".to_owned(),
+        vrid: 51,
+        family,
+        role,
+        since: Some(Duration::from_millis(250)),
+        reason: "the active router fell silent".to_owned(),
+        priority: 150,
+        interval: Duration::from_millis(100),
+        addresses,
+        counters: vec![Counter::new("sent", 12), Counter::new("received", 0)],
+    };
+    let held = |address, prefix, present| AddressState {
+        address: ip(address),
+        prefix,
+        present,
+    };
+    let latency = Some(Duration::from_micros(212));
+    State {
+        name: "lb1".to_owned(),
+        version: "0.1.0".to_owned(),
+        config: "/etc/trunnion.toml".to_owned(),
+        uptime: Duration::from_secs(3 * 86_400 + 7_200),
+        routers: vec![
+            router(
+                Family::V4,
+                Role::Active,
+                vec![held("192.0.2.10", 24, Some(true))],
+            ),
+            router(
+                Family::V6,
+                Role::Active,
+                vec![
+                    held("fe80::5e00:233", 64, Some(false)),
+                    held("2001:db8::10", 64, None),
+                ],
+            ),
+        ],
+        services: vec![
+            ServiceState {
+                name: "web".to_owned(),
+                key: ServiceKey::Address {
+                    protocol: Protocol::TCP,
+                    address: ip("192.0.2.10"),
+                    port: 80,
+                },
+                scheduler: "wrr".to_owned(),
+                in_kernel: Some(true),
+                fail_open: false,
+                min_healthy: 1,
+                backends: vec![
+                    backend(
+                        "192.0.2.101",
+                        3,
+                        Some(3),
+                        Some(check("192.0.2.101", Health::Up, "ok", latency)),
+                    ),
+                    backend(
+                        "192.0.2.102",
+                        2,
+                        Some(0),
+                        Some(check(
+                            "192.0.2.102",
+                            Health::GoingUp { successes: 1 },
+                            "ok",
+                            latency,
+                        )),
+                    ),
+                    backend(
+                        "192.0.2.103",
+                        1,
+                        None,
+                        Some(check("192.0.2.103", Health::Down, "refused", None)),
+                    ),
+                    backend("192.0.2.104", 1, Some(1), None),
+                ],
+            },
+            ServiceState {
+                name: "shop".to_owned(),
+                key: ServiceKey::Fwmark {
+                    mark: 5,
+                    family: Family::V6,
+                },
+                scheduler: "rr".to_owned(),
+                in_kernel: Some(false),
+                fail_open: true,
+                min_healthy: 2,
+                backends: Vec::new(),
+            },
+        ],
+        threads: vec![
+            ThreadState {
+                name: "ha".to_owned(),
+                allocations_after_seal: Some(0),
+                records_dropped: 0,
+            },
+            ThreadState {
+                name: "control".to_owned(),
+                allocations_after_seal: None,
+                records_dropped: 0,
+            },
+        ],
+        counters: vec![
+            Counter::which("ipvs_requests", "new_dest", 4),
+            Counter::which("ipvs_requests", "del_dest", 0),
+            Counter::new("ipvs_resyncs", 1),
+        ],
+    }
+}
+
+/// Compares with a file, or rewrites it where `UPDATE_EXPECT` is set.
+fn expect_file(path: &str, found: &str) {
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("UPDATE_EXPECT").is_some() {
+        fs::write(&whole, found).unwrap();
+    }
+    let expected = fs::read_to_string(&whole).unwrap_or_default();
+    assert_eq!(expected, found, "{path}: UPDATE_EXPECT=1 rewrites it");
+}
+
+fn show(args: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_trunnion"))
+        .arg("show")
+        .args(args)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn what_the_source_says_arrives_and_is_shown() {
+    let dir = Dir::new();
+    let socket = dir.socket();
+    let running = start(&socket, Fixed(Ok(sample())));
+    assert_eq!(fetch(&socket).unwrap(), sample());
+
+    let path = socket.to_str().unwrap();
+    let (code, out, err) = show(&["--socket", path]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    expect_file("tests/show/state.txt", &out);
+    let (code, out, err) = show(&["--json", "--socket", path]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    expect_file("tests/show/state.json", &out);
+
+    let config = dir.0.join("node.toml");
+    fs::write(
+        &config,
+        format!("[node]\nrun_dir = \"{}\"\n", dir.0.display()),
+    )
+    .unwrap();
+    let (code, out, _) = show(&["--config", config.to_str().unwrap()]);
+    assert_eq!(code, 0);
+    assert!(
+        out.starts_with("node lb1: trunnion 0.1.0, up 3d2h"),
+        "{out}"
+    );
+    running.stop();
+}
+
+#[test]
+fn a_node_that_is_not_there_is_said_so() {
+    let dir = Dir::new();
+    let socket = dir.socket();
+    let (code, out, err) = show(&["--socket", socket.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("start one with `trunnion run`"), "{err}");
+
+    drop(UnixListener::bind(&socket).unwrap());
+    let (code, _, err) = show(&["--socket", socket.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    assert!(err.contains("the daemon has ended"), "{err}");
+
+    let (code, _, err) = show(&["--socket", "a", "--config", "b"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("not both"), "{err}");
+    let (code, _, err) = show(&["--config", "no/such.toml"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("cannot be read"), "{err}");
+}
+
+#[test]
+fn a_source_that_cannot_or_does_not_answer_is_an_error_in_words() {
+    let dir = Dir::new();
+    let socket = dir.socket();
+    let gone = Fixed(Err(Unavailable("the lb loop has ended".to_owned())));
+    let running = start(&socket, gone);
+    let said = fetch(&socket).unwrap_err().to_string();
+    assert_eq!(said, "the node did not tell: the lb loop has ended");
+    running.stop();
+
+    let running = start(&socket, Hung);
+    let said = fetch(&socket).unwrap_err().to_string();
+    assert_eq!(
+        said,
+        "the node did not tell: the loops did not answer within 2 s"
+    );
+    running.stop();
+}
+
+#[test]
+fn a_listener_that_never_speaks_is_not_waited_for_for_ever() {
+    let dir = Dir::new();
+    let socket = dir.socket();
+    let _mute = UnixListener::bind(&socket).unwrap();
+    let said = fetch(&socket).unwrap_err().to_string();
+    assert_eq!(said, "the node did not tell: no answer within 5 s");
+}
+
+#[test]
+fn the_socket_is_its_owners_and_goes_with_the_daemon() {
+    let dir = Dir::new();
+    let socket = dir.0.join("made/for/it/control.sock");
+    let running = start(&socket, Fixed(Ok(sample())));
+    let mode = fs::metadata(&socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    running.stop();
+    assert!(!socket.exists());
+    assert!(matches!(fetch(&socket), Err(Silence::Unreached(..))));
+}
+
+#[test]
+fn a_dead_daemons_socket_is_taken_over_and_a_living_ones_is_not() {
+    let dir = Dir::new();
+    let socket = dir.socket();
+    drop(UnixListener::bind(&socket).unwrap());
+    let running = start(&socket, Fixed(Ok(sample())));
+
+    let error = Listener::bind(&socket).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    assert!(error.to_string().contains("a daemon answers"), "{error}");
+    assert_eq!(fetch(&socket).unwrap(), sample());
+    running.stop();
+
+    fs::write(&socket, "precious").unwrap();
+    let error = Listener::bind(&socket).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "precious");
+}
+
+#[test]
+fn a_listener_removes_no_other_daemons_socket() {
+    let dir = Dir::new();
+    let socket = dir.socket();
+    let first = Listener::bind(&socket).unwrap();
+    fs::remove_file(&socket).unwrap();
+    let second = Listener::bind(&socket).unwrap();
+    drop(first);
+    assert!(socket.exists());
+    drop(second);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn noise_and_silence_on_the_socket_harm_nobody() {
+    let dir = Dir::new();
+    let socket = dir.socket();
+    let running = start(&socket, Fixed(Ok(sample())));
+    let mut noisy = UnixStream::connect(&socket).unwrap();
+    noisy.write_all(&[0xa5; 4096]).unwrap();
+    let _ = noisy.read_to_end(&mut Vec::new());
+    let silent: Vec<_> = (0..64)
+        .map(|_| UnixStream::connect(&socket).unwrap())
+        .collect();
+    assert_eq!(fetch(&socket).unwrap(), sample());
+    // Clients that stay do not keep the daemon from ending.
+    running.stop();
+    drop(silent);
+}
+
+#[test]
+fn a_large_node_is_told_whole() {
+    let dir = Dir::new();
+    let socket = dir.socket();
+    let mut state = sample();
+    let backend = state.services[0].backends[0].clone();
+    state.services[0].backends = (0_u32..100_000)
+        .map(|number| BackendState {
+            weight: number,
+            ..backend.clone()
+        })
+        .collect();
+    let running = start(&socket, Fixed(Ok(state.clone())));
+    assert!(fetch(&socket).unwrap() == state, "100,000 backends differ");
+    running.stop();
+}
+
+/// A ring that another thread fills.
+struct Ring(Arc<Mutex<VecDeque<Frame>>>);
+
+impl Records for Ring {
+    fn thread(&self) -> &'static str {
+        "lb"
+    }
+    fn poll_record(&mut self) -> Option<Frame> {
+        self.0.lock().unwrap().pop_front()
+    }
+    fn dropped(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn the_log_is_written_while_it_runs_and_to_its_last_word() {
+    let dir = Dir::new();
+    let (log, ring) = (Log::default(), Arc::new(Mutex::new(VecDeque::new())));
+    let records: Vec<Box<dyn Records>> = vec![Box::new(Ring(ring.clone()))];
+    let running = start_logging(&dir.socket(), Fixed(Ok(sample())), records, log.clone());
+    let say = |records| {
+        let record = RecordsDropped {
+            thread: "x",
+            records,
+        };
+        ring.lock()
+            .unwrap()
+            .push_back(Frame::of(Instant::ZERO, &record));
+    };
+    say(1);
+    while log.text().is_empty() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    say(2);
+    running.stop();
+    let line = |n| {
+        format!(
+            "<4>warn RecordsDropped: x: {n} log records lost, the reader of the log is too slow\n"
+        )
+    };
+    assert_eq!(log.text(), line(1) + &line(2));
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        any::<[u8; 4]>().prop_map(IpAddr::from),
+        any::<[u8; 16]>().prop_map(IpAddr::from)
+    ]
+}
+
+fn ms() -> impl Strategy<Value = Duration> {
+    (0..u64::from(u32::MAX)).prop_map(Duration::from_millis)
+}
+
+fn family() -> impl Strategy<Value = Family> {
+    prop::sample::select(vec![Family::V4, Family::V6])
+}
+
+fn counters() -> impl Strategy<Value = Vec<Counter>> {
+    let counter = (".{0,8}", ".{0,8}", any::<u64>());
+    prop::collection::vec(
+        counter.prop_map(|(name, of, value)| Counter::which(&name, &of, value)),
+        0..3,
+    )
+}
+
+fn router() -> impl Strategy<Value = RouterState> {
+    let held =
+        (address(), any::<u8>(), any::<Option<bool>>()).prop_map(|(address, prefix, present)| {
+            AddressState {
+                address,
+                prefix,
+                present,
+            }
+        });
+    let role = prop::sample::select(vec![Role::Initialize, Role::Backup, Role::Active]);
+    (
+        (".{0,8}", ".{0,8}", any::<u8>(), family(), role),
+        (prop::option::of(ms()), ".{0,8}", any::<u8>(), ms()),
+        prop::collection::vec(held, 0..3),
+        counters(),
+    )
+        .prop_map(
+            |(
+                (name, interface, vrid, family, role),
+                (since, reason, priority, interval),
+                addresses,
+                counters,
+            )| {
+                RouterState {
+                    name,
+                    interface,
+                    vrid,
+                    family,
+                    role,
+                    since,
+                    reason,
+                    priority,
+                    interval,
+                    addresses,
+                    counters,
+                }
+            },
+        )
+}
+
+fn backend() -> impl Strategy<Value = BackendState> {
+    let health = prop_oneof![
+        Just(Health::Unknown),
+        Just(Health::Up),
+        Just(Health::Down),
+        any::<u8>().prop_map(|failures| Health::GoingDown { failures }),
+        any::<u8>().prop_map(|successes| Health::GoingUp { successes }),
+    ];
+    let check = (
+        address(),
+        any::<u16>(),
+        health,
+        ".{0,8}",
+        prop::option::of(ms()),
+        prop::option::of(ms()),
+    )
+        .prop_map(|(address, port, health, last, latency, since)| CheckState {
+            target: SocketAddr::new(address, port),
+            health,
+            last,
+            latency,
+            since,
+        });
+    let key =
+        (address(), any::<u16>()).prop_map(|(address, port)| DestinationKey { address, port });
+    (
+        key,
+        any::<u8>(),
+        any::<u32>(),
+        any::<Option<u32>>(),
+        prop::option::of(check),
+    )
+        .prop_map(
+            |(key, forward, weight, kernel_weight, check)| BackendState {
+                key,
+                forward: Forward(forward),
+                weight,
+                kernel_weight,
+                check,
+            },
+        )
+}
+
+fn service() -> impl Strategy<Value = ServiceState> {
+    let endpoint = (any::<u8>(), address(), any::<u16>()).prop_map(|(protocol, address, port)| {
+        ServiceKey::Address {
+            protocol: Protocol(protocol),
+            address,
+            port,
+        }
+    });
+    let fwmark =
+        (any::<u32>(), family()).prop_map(|(mark, family)| ServiceKey::Fwmark { mark, family });
+    let key = prop_oneof![endpoint, fwmark];
+    (
+        (
+            ".{0,8}",
+            key,
+            ".{0,8}",
+            any::<Option<bool>>(),
+            any::<bool>(),
+            any::<u16>(),
+        ),
+        prop::collection::vec(backend(), 0..4),
+    )
+        .prop_map(
+            |((name, key, scheduler, in_kernel, fail_open, min_healthy), backends)| ServiceState {
+                name,
+                key,
+                scheduler,
+                in_kernel,
+                fail_open,
+                min_healthy,
+                backends,
+            },
+        )
+}
+
+fn state() -> impl Strategy<Value = State> {
+    let thread = (".{0,8}", any::<Option<u64>>(), any::<u64>()).prop_map(
+        |(name, allocations_after_seal, records_dropped)| ThreadState {
+            name,
+            allocations_after_seal,
+            records_dropped,
+        },
+    );
+    (
+        (".{0,8}", ".{0,8}", ".{0,8}", ms()),
+        prop::collection::vec(router(), 0..3),
+        prop::collection::vec(service(), 0..3),
+        prop::collection::vec(thread, 0..3),
+        counters(),
+    )
+        .prop_map(
+            |((name, version, config, uptime), routers, services, threads, counters)| State {
+                name,
+                version,
+                config,
+                uptime,
+                routers,
+                services,
+                threads,
+                counters,
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn a_state_survives_its_journey(state in state()) {
+        let message = GetStateResponse::from(state.clone());
+        // No state, however odd, breaks a table or JSON.
+        let _ = (state.to_string(), state.to_json().to_string());
+        prop_assert_eq!(State::try_from(message), Ok(state));
+    }
+}
