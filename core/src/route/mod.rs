@@ -31,7 +31,7 @@ pub type InterfaceIndex = NonZeroU32;
 pub const RECEIVE_BYTES: usize = 32 * 1024;
 
 /// Bytes of the longest request here: adding an IPv6 address.
-pub const REQUEST_BYTES_MAX: usize = 80;
+pub const REQUEST_BYTES_MAX: usize = 100;
 
 /// The multicast groups whose messages [`decode`] reads: `RTNLGRP_LINK`,
 /// `RTNLGRP_IPV4_IFADDR`, `RTNLGRP_IPV6_IFADDR`.
@@ -132,7 +132,8 @@ bitflags::bitflags! {
         const DADFAILED = 0x08;
         /// IPv6: home address of a mobile node.
         const HOMEADDRESS = 0x10;
-        /// IPv6: not to be chosen as a source.
+        /// IPv6: not to be chosen as a source. The kernel takes it from the
+        /// preferred lifetime; [`request::add_address`] says it so.
         const DEPRECATED = 0x20;
         /// IPv6: being checked, not usable yet.
         const TENTATIVE = 0x40;
@@ -188,6 +189,7 @@ mod attribute {
 
     pub(super) const IFA_ADDRESS: AttributeKind = 1;
     pub(super) const IFA_LOCAL: AttributeKind = 2;
+    pub(super) const IFA_CACHEINFO: AttributeKind = 6;
     pub(super) const IFA_FLAGS: AttributeKind = 8;
     pub(super) const IFA_PROTO: AttributeKind = 11;
 

@@ -1,8 +1,10 @@
 //! Requests to rtnetlink, appended to a [`Batch`]. None asks for an ack: end
 //! the batch with a barrier, except where it is a dump, which ends itself.
 
-use super::attribute::{IFA_ADDRESS, IFA_FLAGS, IFA_LOCAL, IFA_PROTO, IFLA_EXT_MASK, IFLA_IFNAME};
-use super::{AddressProtocol, Command, InterfaceAddress, InterfaceIndex, LinkName};
+use super::attribute::{
+    IFA_ADDRESS, IFA_CACHEINFO, IFA_FLAGS, IFA_LOCAL, IFA_PROTO, IFLA_EXT_MASK, IFLA_IFNAME,
+};
+use super::{AddressFlags, AddressProtocol, Command, InterfaceAddress, InterfaceIndex, LinkName};
 use crate::model::Family;
 use crate::netlink::{Batch, Body, Flags, Full};
 use core::fmt;
@@ -67,6 +69,9 @@ pub fn add_address(batch: &mut Batch<'_>, it: &InterfaceAddress) -> Result<u32, 
         );
         addresses(body, it.address);
         body.u32(IFA_FLAGS, it.flags.bits());
+        if it.flags.contains(AddressFlags::DEPRECATED) {
+            body.bytes(IFA_CACHEINFO, &NEVER_PREFERRED);
+        }
         if it.protocol != AddressProtocol::UNSPECIFIED {
             body.u8(IFA_PROTO, it.protocol.0);
         }
@@ -138,6 +143,10 @@ pub fn get_link(batch: &mut Batch<'_>, name: &LinkName) -> Result<u32, Refused> 
     })?;
     Ok(seq)
 }
+
+/// `struct ifa_cacheinfo` (if_addr.h): preferred for 0 s, valid for ever
+/// (`INFINITY_LIFE_TIME`); the two time stamps are the kernel's to write.
+const NEVER_PREFERRED: [u8; 16] = [0, 0, 0, 0, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// `RTEXT_FILTER_SKIP_STATS`.
 const SKIP_STATISTICS: u32 = 1 << 3;

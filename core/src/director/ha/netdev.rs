@@ -586,13 +586,17 @@ impl Netdev {
     }
 }
 
-/// A virtual address as the kernel is to have it: marked as ours, and without
-/// duplicate detection, which would keep it silent for a second.
+/// A virtual address as the kernel is to have it: marked as ours, and for IPv6
+/// without duplicate detection, which would keep it silent for a second, and
+/// never chosen as a source. Or else the node's own health checks would come
+/// from it, and a backend that has the address too (direct routing) would
+/// answer itself; in IPv4 the first address of a subnet is chosen anyway.
 fn virtual_address(interface: InterfaceIndex, address: IpAddr, prefix: u8) -> InterfaceAddress {
+    let silent = AddressFlags::NODAD.union(AddressFlags::DEPRECATED);
     let (flags, scope) = match address {
         IpAddr::V4(_) => (AddressFlags::empty(), Scope::UNIVERSE),
-        IpAddr::V6(a) if a.is_unicast_link_local() => (AddressFlags::NODAD, Scope::LINK),
-        IpAddr::V6(_) => (AddressFlags::NODAD, Scope::UNIVERSE),
+        IpAddr::V6(a) if a.is_unicast_link_local() => (silent, Scope::LINK),
+        IpAddr::V6(_) => (silent, Scope::UNIVERSE),
     };
     InterfaceAddress {
         interface,

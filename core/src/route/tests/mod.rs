@@ -173,11 +173,35 @@ fn requests_byte_by_byte() {
     assert_eq!(messages.next(), None);
 }
 
+/// The kernel passes over `IFA_F_DEPRECATED` in a request.
+#[test]
+fn an_address_never_preferred_says_so_by_its_lifetimes() {
+    let mut address = an_address("2001:db8::1", 128);
+    let mut write = |flags| {
+        address.flags = flags;
+        let mut buf = [0; 512];
+        let mut batch = Batch::new(&mut buf, 0);
+        request::add_address(&mut batch, &address).unwrap();
+        Vec::from(batch.finish())
+    };
+    let plain = write(AddressFlags::NODAD);
+    let deprecated = write(AddressFlags::NODAD | AddressFlags::DEPRECATED);
+    let mut lifetimes = [20_u16.to_ne_bytes(), 6_u16.to_ne_bytes()].concat();
+    lifetimes.extend(0_u32.to_ne_bytes());
+    lifetimes.extend(u32::MAX.to_ne_bytes());
+    lifetimes.extend([0; 8]);
+    assert_eq!(deprecated.len(), plain.len() + lifetimes.len());
+    let has = |bytes: &[u8]| bytes.windows(20).any(|window| window == lifetimes);
+    assert!(has(&deprecated) && !has(&plain));
+}
+
 #[test]
 fn the_longest_request_is_as_long_as_said() {
     let mut buf = [0; 512];
     let mut batch = Batch::new(&mut buf, 0);
-    request::add_address(&mut batch, &an_address("2001:db8::1", 128)).unwrap();
+    let mut longest = an_address("2001:db8::1", 128);
+    longest.flags |= AddressFlags::DEPRECATED;
+    request::add_address(&mut batch, &longest).unwrap();
     assert_eq!(batch.finish().len(), REQUEST_BYTES_MAX);
     let mut batch = Batch::new(&mut buf, 0);
     let longest = "fifteen-bytes-x".parse().unwrap();
