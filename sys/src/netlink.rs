@@ -216,6 +216,12 @@ impl Socket {
         }
     }
 
+    /// Makes the receive buffer the least the kernel allows: a few acks.
+    #[cfg(test)]
+    pub(crate) fn shrink(&self) -> io::Result<()> {
+        self.option(libc::SOL_SOCKET, libc::SO_RCVBUF, 1)
+    }
+
     /// Sets a buffer's size past the system's limit where we may.
     fn size(&self, force: libc::c_int, ask: libc::c_int, bytes: libc::c_int) -> io::Result<()> {
         match self.option(libc::SOL_SOCKET, force, bytes) {
@@ -382,8 +388,7 @@ mod tests {
     #[test]
     fn lost_replies_are_told_once_and_the_kept_ones_follow() {
         let socket = Socket::open(Protocol::Generic, &[]).unwrap();
-        // The least the kernel allows: a few acks.
-        socket.option(libc::SOL_SOCKET, libc::SO_RCVBUF, 1).unwrap();
+        socket.shrink().unwrap();
         let mut buf = [0; 1024];
         let mut batch = Batch::new(&mut buf, 1);
         for _ in 0..60 {

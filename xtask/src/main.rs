@@ -4,9 +4,15 @@
 //! They are plain std programs that call others (cargo, git, apt-get,
 //! linux.uml): a newcomer's first command builds this crate, so it stays small.
 
+mod bench;
 mod capture;
+mod demo;
 mod failure;
+mod fuzz;
+mod no_alloc;
 mod process;
+mod setup;
+mod test;
 mod tidy;
 mod vm;
 
@@ -21,25 +27,33 @@ struct Command {
     run: fn(lexopt::Parser) -> Result<ExitCode>,
 }
 
+/// A row of the table: the file's name is the command's.
+macro_rules! command {
+    ($name:ident, $about:literal) => {
+        Command {
+            name: stringify!($name),
+            about: $about,
+            help: $name::HELP,
+            run: $name::main,
+        }
+    };
+}
+
 const COMMANDS: &[Command] = &[
-    Command {
-        name: "capture",
-        about: "record ipvsadm's requests and the kernel's replies as golden files",
-        help: capture::HELP,
-        run: capture::main,
-    },
-    Command {
-        name: "vm",
-        about: "run a command on a real ip_vs kernel (user-mode Linux, no privilege needed)",
-        help: vm::HELP,
-        run: vm::main,
-    },
-    Command {
-        name: "tidy",
-        about: "check the rules of the house: floors, unsafe, lengths, words, records",
-        help: tidy::HELP,
-        run: tidy::main,
-    },
+    command!(demo, "two nodes under real traffic on a real kernel"),
+    command!(test, "everything that must hold: what CI runs"),
+    command!(
+        vm,
+        "run a command on a real ip_vs kernel, without privilege"
+    ),
+    command!(tidy, "check the rules of the house that no compiler knows"),
+    command!(setup, "find or install what the other commands call"),
+    command!(fuzz, "run fuzz targets"),
+    command!(bench, "run benchmarks"),
+    command!(
+        capture,
+        "record ipvsadm's requests and the kernel's replies as golden files"
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -108,7 +122,7 @@ fn find(name: &str) -> Result<&'static Command> {
 fn usage() -> String {
     let mut text = String::from("usage: cargo xtask COMMAND [OPTIONS]\n\n");
     for Command { name, about, .. } in COMMANDS {
-        text += &format!("  {name:<8}{about}\n");
+        text += &format!("  {name:<9}{about}\n");
     }
     text + "\n`cargo xtask help COMMAND` tells more of one.\n"
 }

@@ -73,3 +73,46 @@ pub fn stdout(command: &mut Command) -> Result<String> {
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
+
+/// Cargo, in the repository's root: the one that runs us.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+/// Runs a command with its output on ours.
+///
+/// # Errors
+/// It did not start or it failed: with the line that repeats it.
+pub fn run(command: &mut Command) -> Result {
+    let status = command
+        .status()
+        .map_err(|error| Failure::new(format!("cannot start {}: {error}", line_of(command))))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!(
+            "failed ({status}): {}",
+            line_of(command)
+        )))
+    }
+}
+
+/// A command as one types it.
+pub fn line_of(command: &Command) -> String {
+    let program = Path::new(command.get_program())
+        .file_name()
+        .unwrap_or_default();
+    let words = [program].into_iter().chain(command.get_args());
+    let words: Vec<_> = words
+        .map(|word| {
+            let word = word.to_string_lossy();
+            match word.contains(char::is_whitespace) {
+                true => format!("'{word}'"),
+                false => word.into_owned(),
+            }
+        })
+        .collect();
+    words.join(" ")
+}

@@ -96,13 +96,12 @@ fn check(sources: &mut [Source]) -> Vec<Finding> {
 /// Reads every text file that is ours: what git would not ignore.
 fn read_tree(root: &Path, under: &str, sources: &mut Vec<Source>) -> Result {
     const OURS: [&str; 3] = [".ci", ".cargo", ".github"];
-    const NOT_OURS: [&str; 6] = [
+    const NOT_OURS: [&str; 5] = [
         "target",
         "fuzz/corpus",
         "fuzz/artifacts",
         "fuzz/coverage",
         "fuzz/seeds",
-        "Cargo.lock",
     ];
     let dir = root.join(under);
     let entries = fs::read_dir(&dir).map_err(Failure::io("cannot list", &dir))?;
@@ -117,7 +116,7 @@ fn read_tree(root: &Path, under: &str, sources: &mut Vec<Source>) -> Result {
             format!("{under}/{name}")
         };
         let hidden = name.starts_with('.') && !OURS.contains(&name.as_str());
-        if hidden || NOT_OURS.contains(&path.as_str()) || name == "target" {
+        if hidden || NOT_OURS.contains(&path.as_str()) || name == "target" || name == "Cargo.lock" {
             continue;
         }
         let kind = entry

@@ -101,7 +101,6 @@ pub fn run<S: AsRef<OsStr>>(vm: &Vm, command: &[S]) -> Result<ExitStatus> {
 ///
 /// # Errors
 /// As [`run`].
-#[allow(dead_code, reason = "for the commands that read what the VM says")]
 pub fn output<S: AsRef<OsStr>>(vm: &Vm, command: &[S]) -> Result<Output> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let status = execute(vm, command, &mut |stream, bytes| match stream {

@@ -19,6 +19,8 @@ mod verdict;
 
 pub use crate::netlink::Errno;
 pub use config::{CheckConfig, Kind};
+#[doc(hidden)]
+pub use engine::laws;
 pub use engine::{
     Action, CheckId, Engine, PlanError, Settings, Slot, Socket, SocketId, Status, Storage,
 };

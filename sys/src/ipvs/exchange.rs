@@ -256,3 +256,158 @@ fn read(message: Result<Message<'_>, Malformed>) -> Result<Reply<'_>, Error> {
         .and_then(|message| Reply::parse(&message))
         .map_err(Error::Malformed)
 }
+
+/// On any kernel: the controller of generic netlink stands in for IPVS.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trunnion_core::netlink::{Flags, MessageType};
+
+    const COMMAND: Command = Command::GET_INFO;
+    const GET_FAMILY: u8 = 3;
+
+    fn controller(batch: &mut Batch<'_>) -> Result<u32, Refused> {
+        Ok(genl::get_family(batch, "nlctrl")?)
+    }
+
+    fn all_families(batch: &mut Batch<'_>) -> Result<u32, Refused> {
+        let control = FamilyId(MessageType::GENL_CTRL.0);
+        let dump = genl::request(batch, control, GET_FAMILY, 1, Flags::DUMP, |_| {})?;
+        Ok(dump)
+    }
+
+    /// Asks for the controller; the id it is answered with must be its own, and
+    /// alone.
+    fn ask_controller(exchange: &mut Exchange) -> Result<(), Error> {
+        let mut answers = Vec::new();
+        exchange.ask(COMMAND, controller, |body, offset| {
+            answers.push(genl::Family::parse(body, offset)?.id);
+            Ok(())
+        })?;
+        assert_eq!(answers, [FamilyId(16)]);
+        Ok(())
+    }
+
+    /// Some kernels have one family, some have thirty.
+    fn count_families(exchange: &mut Exchange) -> Result<usize, Error> {
+        let mut count = 0;
+        exchange.dump(COMMAND, all_families, |body, offset| {
+            genl::Family::parse(body, offset)?;
+            count += 1;
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    #[test]
+    fn answers_go_to_their_questions() {
+        let mut exchange = Exchange::open().unwrap();
+        for _ in 0..3 {
+            ask_controller(&mut exchange).unwrap();
+            assert!(count_families(&mut exchange).unwrap() >= 1);
+            let missing = exchange.ask(
+                COMMAND,
+                |batch| Ok(genl::get_family(batch, "no such family")?),
+                |_, _| panic!("there is no answer"),
+            );
+            assert!(matches!(
+                missing,
+                Err(Error::Kernel {
+                    errno: Errno::ENOENT,
+                    ..
+                })
+            ));
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_request_it_is_of() {
+        let mut exchange = Exchange::open().unwrap();
+        let built = exchange.build(|batch| {
+            for number in 0..100 {
+                let name = if number % 3 == 1 { "no such" } else { "nlctrl" };
+                genl::get_family(batch, name)?;
+            }
+            Ok(())
+        });
+        let mut refused = Vec::new();
+        let mut answered = 0;
+        exchange
+            .send(built.unwrap(), |answer| match answer {
+                Answer::Ack(at, result) => refused.push((at, result)),
+                Answer::Data(..) => answered += 1,
+            })
+            .unwrap();
+        let expect: Vec<_> = (0..100)
+            .filter(|number| number % 3 == 1)
+            .map(|number| (number, Err(Errno::ENOENT)))
+            .collect();
+        assert_eq!((refused, answered), (expect, 67));
+    }
+
+    #[test]
+    fn a_question_given_up_does_not_answer_the_next() {
+        let mut exchange = Exchange::open().unwrap();
+        let all = count_families(&mut exchange).unwrap();
+        for next in [ask_controller, |exchange: &mut Exchange| {
+            count_families(exchange).map(|_| ())
+        }] {
+            // A dump is asked for, and nobody reads it.
+            let mut buf = [0; 64];
+            let mut batch = Batch::new(&mut buf, exchange.seq);
+            all_families(&mut batch).unwrap();
+            exchange.socket.send(batch.finish()).unwrap();
+            exchange.behind = true;
+            next(&mut exchange).unwrap();
+            assert_eq!(count_families(&mut exchange).unwrap(), all);
+        }
+    }
+
+    #[test]
+    fn what_answers_nobody_is_passed_over() {
+        let mut exchange = Exchange::open().unwrap();
+        // An ack of long ago, of which this exchange knows nothing.
+        let mut buf = [0; 64];
+        let mut batch = Batch::new(&mut buf, 1_000_000);
+        genl::get_family(&mut batch, "no such").unwrap();
+        batch.barrier().unwrap();
+        exchange.socket.send(batch.finish()).unwrap();
+        ask_controller(&mut exchange).unwrap();
+    }
+
+    #[test]
+    fn lost_answers_are_unknown_and_the_next_question_is_answered() {
+        let mut exchange = Exchange::open().unwrap();
+        exchange.socket.shrink().unwrap();
+        let built = exchange.build(|batch| {
+            for _ in 0..100 {
+                genl::get_family(batch, "no such")?;
+            }
+            Ok(())
+        });
+        let heard = exchange.send(built.unwrap(), |_| {});
+        assert!(matches!(heard, Err(Error::Unknown)), "{heard:?}");
+        ask_controller(&mut exchange).unwrap();
+    }
+
+    #[test]
+    fn an_answer_that_never_comes_is_unknown() {
+        let mut exchange = Exchange::open().unwrap();
+        exchange.patience = Duration::from_millis(20);
+        let mut built = exchange.build(controller).unwrap();
+        // A barrier that was not sent is never acked.
+        built.len -= 16;
+        let heard = exchange.send(built, |_| {});
+        assert!(matches!(heard, Err(Error::Unknown)), "{heard:?}");
+        ask_controller(&mut exchange).unwrap();
+    }
+
+    #[test]
+    fn nothing_to_send_is_nothing_to_wait_for() {
+        let mut exchange = Exchange::open().unwrap();
+        let built = exchange.build(|_| Ok(())).unwrap();
+        exchange
+            .send(built, |_| panic!("nothing was asked"))
+            .unwrap();
+    }
+}

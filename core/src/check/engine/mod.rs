@@ -17,6 +17,7 @@
 //! counted as stray.
 
 mod interface;
+#[doc(hidden)]
 pub mod laws;
 mod list;
 mod plan;

@@ -1,0 +1,99 @@
+//! The check engine without a network: what a check costs besides its system
+//! calls, and a reload.
+
+#![allow(missing_docs, reason = "criterion's macro makes a public function")]
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use trunnion_core::check::{Action, CheckConfig, Engine, Kind, Settings, Slot, Socket, Storage};
+use trunnion_core::time::{self, Instant};
+
+const CHECKS: u32 = 10_000;
+const SOCKETS: usize = 1_000;
+
+fn plan() -> Vec<CheckConfig> {
+    let check = |n: u32| {
+        let target = SocketAddr::from((Ipv4Addr::from(0x0a00_0000 + n), 80));
+        CheckConfig::new(Kind::Tcp { half_open: true }, target)
+    };
+    (0..CHECKS).map(check).collect()
+}
+
+/// Memory of an engine; the engine itself borrows it.
+struct Memory {
+    checks: Vec<Slot>,
+    timers: Vec<time::Slot>,
+    sockets: Vec<Socket>,
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self {
+            checks: vec![Slot::EMPTY; CHECKS as usize],
+            timers: vec![time::Slot::EMPTY; CHECKS as usize],
+            sockets: vec![Socket::EMPTY; SOCKETS],
+        }
+    }
+
+    fn engine(&mut self) -> Engine<'_> {
+        let storage = Storage {
+            checks: &mut self.checks,
+            timers: &mut self.timers,
+            sockets: &mut self.sockets,
+        };
+        let settings = Settings {
+            tick_ns: 1 << 20,
+            sockets_v4: 1_000,
+            late_margin: Duration::from_millis(250),
+            seed: 0,
+        };
+        Engine::new(storage, settings)
+    }
+}
+
+fn check(c: &mut Criterion) {
+    let plan = plan();
+    let mut group = c.benchmark_group("check 10k");
+
+    let mut memory = Memory::new();
+    let mut engine = memory.engine();
+    let mut now = Instant::ZERO;
+    engine.handle_plan(now, &plan).expect("sorted");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("one check from due to verdict", |b| {
+        b.iter(|| {
+            loop {
+                match engine.poll_action(now) {
+                    Some(Action::Connect { socket, .. }) => {
+                        engine.handle_connected(now, socket);
+                        break;
+                    }
+                    Some(Action::Disconnect { .. }) => {}
+                    None => {
+                        now = engine.poll_timeout().expect("checks").max(now);
+                        engine.handle_timeout(now);
+                    }
+                }
+            }
+            black_box(engine.poll_change())
+        });
+    });
+
+    group.throughput(Throughput::Elements(CHECKS.into()));
+    group.bench_function("reload that changes nothing", |b| {
+        b.iter(|| engine.handle_plan(now, black_box(&plan)).expect("sorted"));
+    });
+    group.bench_function("first plan", |b| {
+        b.iter_batched_ref(
+            Memory::new,
+            |memory| memory.engine().handle_plan(now, &plan).expect("sorted"),
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, check);
+criterion_main!(benches);

@@ -1,0 +1,186 @@
+//! trunnion-core at work in a program without an allocator.
+//!
+//! The linker is the proof: the archive has no `__rust_alloc`, so the moment
+//! core or what it depends on mentions `alloc`, this no longer builds. Each
+//! function uses one room as its owner would, so that its code is really there;
+//! the program runs them all and exits with the number of the first that gave
+//! the wrong answer. `cargo xtask test --only no-alloc` builds, links, looks at
+//! the symbols and runs it, and then shows with the feature `prove-negative`
+//! that the proof can fail.
+#![no_std]
+
+use core::hint::black_box;
+use core::net::{IpAddr, Ipv4Addr};
+use trunnion_core::bytes::Reader;
+use trunnion_core::check::{Change as Turn, Health, Limits, Verdict};
+use trunnion_core::model::{
+    BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, SchedulerName, Service,
+    ServiceKey, ServiceRow, TableBuf,
+};
+use trunnion_core::netlink::Batch;
+use trunnion_core::netlink::genl::FamilyId;
+use trunnion_core::reconcile::{Cursor, Ownership};
+use trunnion_core::record::{Frame, Level, Ring, records};
+use trunnion_core::time::{Instant, Slot, Wheel};
+use trunnion_core::{ipvs, wire};
+
+#[cfg(feature = "prove-negative")]
+extern crate alloc;
+
+/// A room at work; whether it answered rightly.
+type Room = fn() -> bool;
+
+const ROOMS: [Room; 6] = [timers, log, reconciliation, decoders, health, bytes];
+
+/// The program: 0, or the number of the first room that failed, from 1.
+#[unsafe(no_mangle)]
+pub extern "C" fn main() -> core::ffi::c_int {
+    for (number, room) in (1..).zip(ROOMS) {
+        if !black_box(room)() {
+            return number;
+        }
+    }
+    memory()
+}
+
+#[cfg(not(feature = "prove-negative"))]
+fn memory() -> core::ffi::c_int {
+    0
+}
+
+/// What the proof must catch.
+#[cfg(feature = "prove-negative")]
+fn memory() -> core::ffi::c_int {
+    *black_box(alloc::boxed::Box::new(0))
+}
+
+fn timers() -> bool {
+    let mut slots = [Slot::EMPTY; 64];
+    let mut wheel = Wheel::new(black_box(&mut slots), 1_000_000);
+    for n in 0..64_u32 {
+        let at = Instant::from_nanos(u64::from(n * 7919 % 64) * 10_000_000);
+        if wheel.insert(at, n).is_err() {
+            return false;
+        }
+    }
+    let mut fired = 0;
+    while let Some(due) = wheel.poll_timeout() {
+        while wheel.expire(due).is_some() {
+            fired += 1;
+        }
+    }
+    fired == 64
+}
+
+records! {
+    /// A record of this program's own.
+    0x7f01 Info Proved { room: u8, of: IpAddr } "room {room} of {of}";
+}
+
+fn log() -> bool {
+    use core::fmt::Write as _;
+    let mut frames = [Frame::EMPTY; 4];
+    let mut ring = Ring::new(black_box(&mut frames));
+    let of = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    ring.log(Instant::ZERO, Proved { room: 2, of });
+    let mut words = Words {
+        bytes: [0; 64],
+        len: 0,
+    };
+    ring.pop()
+        .is_some_and(|frame| write!(words, "{}", frame.text(&[RECORDS])).is_ok())
+        && words.bytes.starts_with(b"room 2 of 127.0.0.1\0")
+        && Level::Info > Level::Error
+}
+
+/// An empty kernel and a service of two destinations, to requests and back.
+fn reconciliation() -> bool {
+    let key = ServiceKey::Address {
+        protocol: Protocol::TCP,
+        address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        port: 80,
+    };
+    let mut services = [ServiceRow::blank(), ServiceRow::blank()];
+    let mut destinations = [BLANK_DESTINATION; 4];
+    let mut desired = TableBuf::new(&mut services, black_box(&mut destinations));
+    let Ok(scheduler) = SchedulerName::try_from("wrr") else {
+        return false;
+    };
+    if desired.push_service(&Service::new(key, scheduler)).is_err() {
+        return false;
+    }
+    desired.begin_destinations(0);
+    for last in [2, 1] {
+        let address = IpAddr::V4(Ipv4Addr::new(198, 51, 100, last));
+        let at = DestinationKey { address, port: 80 };
+        let destination = Destination::new(at, Forward::ROUTE, u32::from(last));
+        if desired.push_destination(0, &destination).is_err() {
+            return false;
+        }
+    }
+    desired.sort_services();
+    desired.sort_destinations(0);
+    let actual = trunnion_core::model::Table::EMPTY;
+    let mut buffer = [0; 2048];
+    let mut batch = Batch::new(black_box(&mut buffer), 1);
+    let mut cursor = Cursor::new(Ownership::All);
+    let mut requests = 0;
+    while let Some(change) = cursor.next(desired.table(), actual) {
+        if ipvs::request::change(&mut batch, FamilyId(0x1e), &change).is_err() {
+            return false;
+        }
+        requests += 1;
+    }
+    let found = ipvs::laws::decode_any(batch.finish());
+    requests == 3 && found.messages == 3
+}
+
+fn decoders() -> bool {
+    let mut noise = [0_u8; 512];
+    let mut state = 1_u32;
+    for byte in &mut noise {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *byte = (state >> 24) as u8;
+    }
+    for len in 0..noise.len() {
+        ipvs::laws::decode_any(black_box(&noise[..len]));
+        wire::laws::decode_any(black_box(&noise[..len]));
+    }
+    true
+}
+
+fn health() -> bool {
+    let limits = Limits { rise: 2, fall: 3 };
+    let (health, first) = Health::Unknown.on(black_box(Verdict::Success), limits);
+    health == Health::Up && first == Some(Turn::WentUp)
+}
+
+fn bytes() -> bool {
+    let mut reader = Reader::new(black_box(&[1, 2, 3]));
+    reader.u8("one") == Ok(1) && reader.take::<3>("three").is_err()
+}
+
+/// Room for a few words.
+struct Words {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl core::fmt::Write for Words {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let end = self.len + text.len();
+        let room = self.bytes.get_mut(self.len..end).ok_or(core::fmt::Error)?;
+        room.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        // SAFETY: abort(3) takes nothing and does not return.
+        safe fn abort() -> !;
+    }
+    abort()
+}

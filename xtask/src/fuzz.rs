@@ -1,0 +1,181 @@
+//! `cargo xtask fuzz`: runs the targets of `fuzz/`. What a target checks is a
+//! law in core; here is only how it is run.
+
+use crate::failure::{Failure, Result};
+use crate::process;
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+pub const HELP: &str = "\
+usage: cargo xtask fuzz [TARGET] [--seconds N]
+
+Runs one fuzz target, or all of them one after the other, for N seconds each
+(60). Needs a nightly toolchain (rustup toolchain install nightly --profile
+minimal); cargo-fuzz is built into target/tools if it is not there. What is
+found lies in fuzz/artifacts/TARGET; repeat it with
+`cargo +nightly fuzz run TARGET FILE`.
+";
+
+/// `cargo xtask fuzz`.
+pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
+    use lexopt::prelude::*;
+    let (mut target, mut seconds) = (None, 60);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("seconds") => seconds = parser.value()?.parse()?,
+            Value(name) if target.is_none() => target = Some(name.string()?),
+            other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
+        }
+    }
+    if !nightly() {
+        return Err(Failure::new(NO_NIGHTLY));
+    }
+    let all = targets()?;
+    match target {
+        Some(name) if all.contains(&name) => run(&name, seconds)?,
+        Some(name) => {
+            return Err(Failure::new(format!(
+                "fuzz: no target {name:?}; there are {}",
+                all.join(", ")
+            )));
+        }
+        None => {
+            for name in &all {
+                run(name, seconds)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Why nothing was fuzzed, and what to do.
+pub const NO_NIGHTLY: &str = "there is no nightly toolchain, so nothing was fuzzed; \
+     rustup toolchain install nightly --profile minimal";
+
+/// Whether rustup has a nightly toolchain. Asks, installs nothing.
+pub fn nightly() -> bool {
+    process::stdout(Command::new("rustup").args(["toolchain", "list"]))
+        .is_ok_and(|list| list.lines().any(|line| line.starts_with("nightly")))
+}
+
+/// The targets, from the manifest.
+pub fn targets() -> Result<Vec<String>> {
+    let path = process::root().join("fuzz/Cargo.toml");
+    let manifest = fs::read_to_string(&path).map_err(Failure::io("cannot read", &path))?;
+    let targets = parse_targets(&manifest);
+    if targets.is_empty() {
+        return Err(Failure::new("fuzz: fuzz/Cargo.toml names no [[bin]]"));
+    }
+    Ok(targets)
+}
+
+fn parse_targets(manifest: &str) -> Vec<String> {
+    manifest
+        .split("[[bin]]")
+        .skip(1)
+        .filter_map(|section| {
+            let line = section.lines().find(|line| line.starts_with("name"))?;
+            line.split('"').nth(1).map(str::to_owned)
+        })
+        .collect()
+}
+
+/// Runs a target for so long, from its seeds and what was found earlier.
+fn run(target: &str, seconds: u32) -> Result {
+    process::run(&mut command(target, seconds)?)
+}
+
+/// The same, and says in one line how often it ran; all of it on failure.
+pub fn smoke(target: &str, seconds: u32) -> Result {
+    let mut fuzz = command(target, seconds)?;
+    let output = fuzz
+        .output()
+        .map_err(|error| Failure::new(format!("cannot start rustup: {error}")))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let runs = runs(&text).unwrap_or(0);
+    if !output.status.success() || runs == 0 {
+        return Err(Failure::new(format!(
+            "{text}\nfailed ({}), {runs} runs: {}",
+            output.status,
+            process::line_of(&fuzz)
+        )));
+    }
+    println!("fuzz {target}: {runs} runs in {seconds} s");
+    Ok(())
+}
+
+/// How often libFuzzer called the target, by its last words.
+fn runs(stderr: &str) -> Option<u64> {
+    let (_, rest) = stderr.rsplit_once("stat::number_of_executed_units:")?;
+    rest.lines().next()?.trim().parse().ok()
+}
+
+fn command(target: &str, seconds: u32) -> Result<Command> {
+    let root = process::root();
+    let tools = cargo_fuzz()?;
+    let corpus = root.join("fuzz/corpus").join(target);
+    fs::create_dir_all(&corpus).map_err(Failure::io("cannot make", &corpus))?;
+    let mut path = OsString::from(tools);
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut fuzz = Command::new("rustup");
+    fuzz.args(["run", "nightly", "cargo", "fuzz", "run", target])
+        .arg(&corpus);
+    let seeds = root.join("fuzz/seeds").join(target);
+    if seeds.is_dir() {
+        fuzz.arg(seeds);
+    }
+    fuzz.args(["--", &format!("-max_total_time={seconds}"), "-verbosity=0"])
+        .arg("-print_final_stats=1")
+        .current_dir(&root)
+        .env("PATH", path)
+        .env_remove("CARGO_TARGET_DIR");
+    Ok(fuzz)
+}
+
+/// The directory that has cargo-fuzz, which is built there if need be.
+fn cargo_fuzz() -> Result<PathBuf> {
+    if let Some(found) = process::which("cargo-fuzz") {
+        return Ok(found.parent().map(PathBuf::from).unwrap_or_default());
+    }
+    let tools = process::target_dir().join("tools");
+    let bin = tools.join("bin");
+    if !bin.join("cargo-fuzz").exists() {
+        println!("fuzz: building cargo-fuzz into {}", tools.display());
+        let mut install = process::cargo();
+        install
+            .args(["install", "cargo-fuzz", "--locked", "--root"])
+            .arg(&tools);
+        process::run(&mut install)?;
+    }
+    Ok(bin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_the_binaries() {
+        let text = "[package]\nname = \"f\"\n[[bin]]\nname = \"a\"\npath = \"x\"\n\n[[bin]]\nname = \"b\"\n";
+        assert_eq!(parse_targets(text), ["a", "b"]);
+    }
+
+    #[test]
+    fn runs_are_read_from_the_last_words() {
+        let text =
+            "INFO: x\nstat::number_of_executed_units: 612684\nstat::average_exec_per_sec: 1\n";
+        assert_eq!(runs(text), Some(612_684));
+        assert_eq!(runs("error: could not compile"), None);
+    }
+
+    #[test]
+    fn every_target_has_its_file() {
+        for target in targets().unwrap() {
+            let file = format!("fuzz/fuzz_targets/{target}.rs");
+            assert!(process::root().join(&file).exists(), "{file}");
+        }
+    }
+}
