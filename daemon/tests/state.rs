@@ -1,0 +1,193 @@
+//! A state on its way through the proto, and what is printed of it.
+
+use proptest::prelude::*;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use trunnion::control::State;
+use trunnion::control::proto::v1::GetStateResponse;
+use trunnion::control::state::{
+    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, ThreadState,
+};
+use trunnion_core::check::Health;
+use trunnion_core::model::{DestinationKey, Family, Forward, Protocol, ServiceKey};
+use trunnion_core::vrrp::Role;
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        any::<[u8; 4]>().prop_map(IpAddr::from),
+        any::<[u8; 16]>().prop_map(IpAddr::from)
+    ]
+}
+
+fn ms() -> impl Strategy<Value = Duration> {
+    (0..u64::from(u32::MAX)).prop_map(Duration::from_millis)
+}
+
+fn family() -> impl Strategy<Value = Family> {
+    prop::sample::select(vec![Family::V4, Family::V6])
+}
+
+fn counters() -> impl Strategy<Value = Vec<Counter>> {
+    let counter = (".{0,8}", ".{0,8}", any::<u64>());
+    prop::collection::vec(
+        counter.prop_map(|(name, of, value)| Counter::which(&name, &of, value)),
+        0..3,
+    )
+}
+
+fn router() -> impl Strategy<Value = RouterState> {
+    let held =
+        (address(), any::<u8>(), any::<Option<bool>>()).prop_map(|(address, prefix, present)| {
+            AddressState {
+                address,
+                prefix,
+                present,
+            }
+        });
+    let role = prop::sample::select(vec![Role::Initialize, Role::Backup, Role::Active]);
+    (
+        (".{0,8}", ".{0,8}", any::<u8>(), family(), role),
+        (prop::option::of(ms()), ".{0,8}", any::<u8>(), ms()),
+        prop::collection::vec(held, 0..3),
+        counters(),
+    )
+        .prop_map(
+            |(
+                (name, interface, vrid, family, role),
+                (since, reason, priority, interval),
+                addresses,
+                counters,
+            )| {
+                RouterState {
+                    name,
+                    interface,
+                    vrid,
+                    family,
+                    role,
+                    since,
+                    reason,
+                    priority,
+                    interval,
+                    addresses,
+                    counters,
+                }
+            },
+        )
+}
+
+fn backend() -> impl Strategy<Value = BackendState> {
+    let health = prop_oneof![
+        Just(Health::Unknown),
+        Just(Health::Up),
+        Just(Health::Down),
+        any::<u8>().prop_map(|failures| Health::GoingDown { failures }),
+        any::<u8>().prop_map(|successes| Health::GoingUp { successes }),
+    ];
+    let check = (
+        address(),
+        any::<u16>(),
+        health,
+        ".{0,8}",
+        prop::option::of(ms()),
+        prop::option::of(ms()),
+    )
+        .prop_map(|(address, port, health, last, latency, since)| CheckState {
+            target: SocketAddr::new(address, port),
+            health,
+            last,
+            latency,
+            since,
+        });
+    let key =
+        (address(), any::<u16>()).prop_map(|(address, port)| DestinationKey { address, port });
+    (
+        key,
+        any::<u8>(),
+        any::<u32>(),
+        any::<Option<u32>>(),
+        prop::option::of(check),
+    )
+        .prop_map(
+            |(key, forward, weight, kernel_weight, check)| BackendState {
+                key,
+                forward: Forward(forward),
+                weight,
+                kernel_weight,
+                check,
+            },
+        )
+}
+
+fn service() -> impl Strategy<Value = ServiceState> {
+    let endpoint = (any::<u8>(), address(), any::<u16>()).prop_map(|(protocol, address, port)| {
+        ServiceKey::Address {
+            protocol: Protocol(protocol),
+            address,
+            port,
+        }
+    });
+    let fwmark =
+        (any::<u32>(), family()).prop_map(|(mark, family)| ServiceKey::Fwmark { mark, family });
+    let key = prop_oneof![endpoint, fwmark];
+    (
+        (
+            ".{0,8}",
+            key,
+            ".{0,8}",
+            any::<Option<bool>>(),
+            any::<bool>(),
+            any::<u16>(),
+        ),
+        prop::collection::vec(backend(), 0..4),
+    )
+        .prop_map(
+            |((name, key, scheduler, in_kernel, fail_open, min_healthy), backends)| ServiceState {
+                name,
+                key,
+                scheduler,
+                in_kernel,
+                fail_open,
+                min_healthy,
+                backends,
+            },
+        )
+}
+
+fn state() -> impl Strategy<Value = State> {
+    let thread = (".{0,8}", any::<Option<u64>>(), any::<u64>()).prop_map(
+        |(name, allocations_after_seal, records_dropped)| ThreadState {
+            name,
+            allocations_after_seal,
+            records_dropped,
+        },
+    );
+    (
+        (".{0,8}", ".{0,8}", ".{0,8}", ms()),
+        prop::collection::vec(router(), 0..3),
+        prop::collection::vec(service(), 0..3),
+        prop::collection::vec(thread, 0..3),
+        counters(),
+    )
+        .prop_map(
+            |((name, version, config, uptime), routers, services, threads, counters)| State {
+                name,
+                version,
+                config,
+                uptime,
+                routers,
+                services,
+                threads,
+                counters,
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn a_state_survives_its_journey(state in state()) {
+        let message = GetStateResponse::from(state.clone());
+        // No state, however odd, breaks a table or JSON.
+        let _ = (state.to_string(), state.to_json().to_string());
+        prop_assert_eq!(State::try_from(message), Ok(state));
+    }
+}
