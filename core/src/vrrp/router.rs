@@ -297,3 +297,6 @@ impl Router {
 fn bump(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,10 @@
 //! Fuzz targets and property tests call these; they assert, allocate nothing
 //! and need no clock.
 
+mod cluster;
+
+pub use cluster::cluster;
+
 use super::advert::{self, Outgoing};
 use super::{
     Actions, Addresses, Advert, AnnounceConfig, Centis, ChecksumForm, GROUP_V4, GROUP_V6,
@@ -117,7 +121,7 @@ fn parse(packet: Received<'_>) -> Result<(), Malformed> {
 /// and looks at it after each: see `Watched::check` for what must hold.
 pub fn machine(bytes: &[u8]) {
     let mut r = Reader::new(bytes);
-    let Some(config) = config(&mut r, Family::V4) else {
+    let Some(config) = config(&mut r, Family::V4, Limits::Any) else {
         return;
     };
     let mut watched = Watched {
@@ -168,7 +172,9 @@ impl Watched {
                 self.router.handle_announced(now);
                 Actions::NOOP
             }
-            6 => self.router.handle_config(now, config(r, Family::V4)?),
+            6 => self
+                .router
+                .handle_config(now, config(r, Family::V4, Limits::Any)?),
             _ if code & 8 == 0 => self.router.handle_fault(now),
             _ => self.router.handle_shutdown(now),
         };
@@ -183,7 +189,7 @@ impl Watched {
         let outgoing = Outgoing {
             vrid: 1,
             priority,
-            interval: interval_of(interval),
+            interval: interval_of(interval, Limits::Any),
             source,
             destination: IpAddr::V4(GROUP_V4),
             form: ChecksumForm::Rfc9568,
@@ -286,28 +292,44 @@ fn resume(now: Instant, r: &mut Reader<'_>) -> Option<Option<Resume>> {
     let ago = Duration::from_millis(u64::from(ago) << 5);
     Some((interval & 1 == 0).then_some(Resume {
         last_sent: now - ago,
-        interval: interval_of(interval),
+        interval: interval_of(interval, Limits::Any),
     }))
 }
 
-/// Intervals that meet: four of them, the shortest and the longest among them.
-fn interval_of(code: u8) -> Centis {
-    match code & 3 {
-        0 => Centis::MIN,
-        1 => Centis::SECOND,
-        2 => Centis::new(10).unwrap_or(Centis::MIN),
-        _ => Centis::MAX,
-    }
+/// How long a drawn config may wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limits {
+    /// As long as any.
+    Any,
+    /// Tens of milliseconds.
+    Short,
+}
+
+/// One of four intervals, so that they meet; the shortest is always among them.
+fn interval_of(code: u8, limits: Limits) -> Centis {
+    let any = [Some(Centis::SECOND), Centis::new(10), Some(Centis::MAX)];
+    let short = [Centis::new(2), Centis::new(3), Centis::new(10)];
+    let drawn = match limits {
+        Limits::Any => any,
+        Limits::Short => short,
+    };
+    let drawn = drawn.get(usize::from(code & 3));
+    drawn.copied().flatten().unwrap_or(Centis::MIN)
 }
 
 /// A config from bytes.
-fn config(r: &mut Reader<'_>, family: Family) -> Option<RouterConfig> {
+fn config(r: &mut Reader<'_>, family: Family, limits: Limits) -> Option<RouterConfig> {
     let [priority, interval, flags, delay, announce] = r.take::<5>("config").ok()?;
+    let delay = if limits == Limits::Short {
+        delay & 31
+    } else {
+        delay
+    };
     Some(RouterConfig {
         vrid: 1,
         family,
         priority: priority.max(1),
-        interval: interval_of(interval),
+        interval: interval_of(interval, limits),
         preempt: flags & 1 != 0,
         preempt_delay: Duration::from_millis(u64::from(delay) << 5),
         announce: AnnounceConfig {
