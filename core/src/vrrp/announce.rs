@@ -156,6 +156,17 @@ mod tests {
     }
 
     #[test]
+    fn a_second_burst_does_not_run_into_the_first() {
+        let config = AnnounceConfig {
+            again_after: Duration::from_millis(150),
+            refresh: Duration::ZERO,
+            ..CONFIG
+        };
+        let seen = run(&config, Announce::begin(&config, ms(0)), 99);
+        assert_eq!(seen, [0, 100, 200, 300, 400, 500]);
+    }
+
+    #[test]
     fn a_repeat_of_zero_still_announces_once() {
         let config = AnnounceConfig {
             repeat: 0,
