@@ -5,7 +5,7 @@ use crate::failure::{Failure, Result};
 use crate::process;
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 pub const HELP: &str = "\
@@ -49,6 +49,9 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// Targets that start from golden files: these under `tests/golden`.
+const SEEDS: [(&str, &str); 2] = [("ipvs_decode", "ipvs"), ("vrrp_decode", "vrrp")];
 
 /// Why nothing was fuzzed, and what to do.
 pub const NO_NIGHTLY: &str = "there is no nightly toolchain, so nothing was fuzzed; \
@@ -117,22 +120,75 @@ fn command(target: &str, seconds: u32) -> Result<Command> {
     let tools = cargo_fuzz()?;
     let corpus = root.join("fuzz/corpus").join(target);
     fs::create_dir_all(&corpus).map_err(Failure::io("cannot make", &corpus))?;
+    for (_, golden) in SEEDS.iter().filter(|(name, _)| *name == target) {
+        sow(&root.join("tests/golden").join(golden), &corpus)?;
+    }
     let mut path = OsString::from(tools);
     path.push(":");
     path.push(std::env::var_os("PATH").unwrap_or_default());
     let mut fuzz = Command::new("rustup");
     fuzz.args(["run", "nightly", "cargo", "fuzz", "run", target])
         .arg(&corpus);
-    let seeds = root.join("fuzz/seeds").join(target);
-    if seeds.is_dir() {
-        fuzz.arg(seeds);
-    }
     fuzz.args(["--", &format!("-max_total_time={seconds}"), "-verbosity=0"])
         .arg("-print_final_stats=1")
         .current_dir(&root)
         .env("PATH", path)
         .env_remove("CARGO_TARGET_DIR");
     Ok(fuzz)
+}
+
+/// Puts the bytes of each golden file of a directory into a corpus.
+fn sow(golden: &Path, corpus: &Path) -> Result {
+    for entry in fs::read_dir(golden).map_err(Failure::io("cannot list", golden))? {
+        let path = entry.map_err(Failure::io("cannot list", golden))?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        if let Some(stem) = name.strip_suffix(".hex") {
+            let text = fs::read_to_string(&path).map_err(Failure::io("cannot read", &path))?;
+            let bytes = parse_hex(&text)
+                .ok_or_else(|| Failure::new(format!("{} is not hex", path.display())))?;
+            let seed = corpus.join(format!("golden-{stem}"));
+            let bytes = if golden.ends_with("ipvs") {
+                framed(bytes)
+            } else {
+                bytes
+            };
+            fs::write(&seed, bytes).map_err(Failure::io("cannot write", &seed))?;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of hex digits with blanks and comments between them.
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: String = text
+        .lines()
+        .filter_map(|line| line.split('#').next())
+        .flat_map(str::chars)
+        .filter(|c| !c.is_whitespace())
+        .collect();
+    let pairs = digits.as_bytes().chunks(2);
+    pairs
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
+/// A golden request has no netlink header, because the number in it is the
+/// kernel's: one is put before it. A golden dump has its own.
+fn framed(body: Vec<u8>) -> Vec<u8> {
+    const HEADER_BYTES: usize = 16;
+    let length = body
+        .first_chunk()
+        .map_or(0, |word| u32::from_le_bytes(*word));
+    if (HEADER_BYTES..=body.len()).contains(&(length as usize)) {
+        return body;
+    }
+    let length = u32::try_from(HEADER_BYTES + body.len()).unwrap_or(u32::MAX);
+    let mut message = length.to_le_bytes().to_vec();
+    message.extend([0x1e, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    message.extend(body);
+    message
 }
 
 /// The directory that has cargo-fuzz, which is built there if need be.
@@ -161,6 +217,17 @@ mod tests {
     fn targets_are_the_binaries() {
         let text = "[package]\nname = \"f\"\n[[bin]]\nname = \"a\"\npath = \"x\"\n\n[[bin]]\nname = \"b\"\n";
         assert_eq!(parse_targets(text), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_golden_file_becomes_a_message() {
+        let request = parse_hex("# a -t b\n0101 0000\n  0800 09\n00 ffffffff\n").unwrap();
+        assert_eq!(request, [1, 1, 0, 0, 8, 0, 9, 0, 255, 255, 255, 255]);
+        let message = framed(request.clone());
+        assert_eq!((message[0], message.len()), (28, 28));
+        assert_eq!(message[16..], request);
+        assert_eq!(framed(message.clone()), message, "a header is put once");
+        assert_eq!(parse_hex("0g"), None);
     }
 
     #[test]
