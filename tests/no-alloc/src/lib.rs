@@ -11,18 +11,22 @@
 
 use core::hint::black_box;
 use core::net::{IpAddr, Ipv4Addr};
+use core::slice::from_mut;
 use trunnion_core::bytes::Reader;
 use trunnion_core::check::{Change as Turn, Health, Limits, Verdict};
+use trunnion_core::director::ha::{AddressSlot, Ha, HaStorage, InstanceSlot, Interface};
+use trunnion_core::director::lb::{Lb, LbStorage, ServiceState};
+use trunnion_core::director::plan::{HaPlan, LbPlan};
 use trunnion_core::model::{
     BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, SchedulerName, Service,
-    ServiceKey, ServiceRow, TableBuf,
+    ServiceKey, ServiceRow, Table, TableBuf,
 };
 use trunnion_core::netlink::Batch;
 use trunnion_core::netlink::genl::FamilyId;
 use trunnion_core::reconcile::{Cursor, Ownership};
 use trunnion_core::record::{Frame, Level, Ring, records};
-use trunnion_core::time::{Instant, Slot, Wheel};
-use trunnion_core::{ipvs, wire};
+use trunnion_core::time::{Duration, Instant, Slot, Wheel};
+use trunnion_core::{check, ipvs, route, vrrp, wire};
 
 #[cfg(feature = "prove-negative")]
 extern crate alloc;
@@ -30,7 +34,7 @@ extern crate alloc;
 /// A room at work; whether it answered rightly.
 type Room = fn() -> bool;
 
-const ROOMS: [Room; 6] = [timers, log, reconciliation, decoders, health, bytes];
+const ROOMS: [Room; 8] = [bytes, timers, log, health, reconciliation, laws, ha, lb];
 
 /// The program: 0, or the number of the first room that failed, from 1.
 #[unsafe(no_mangle)]
@@ -82,14 +86,14 @@ fn log() -> bool {
     let mut frames = [Frame::EMPTY; 4];
     let mut ring = Ring::new(black_box(&mut frames));
     let of = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    ring.log(Instant::ZERO, Proved { room: 2, of });
+    ring.log(Instant::ZERO, Proved { room: 3, of });
     let mut words = Words {
         bytes: [0; 64],
         len: 0,
     };
     ring.pop()
         .is_some_and(|frame| write!(words, "{}", frame.text(&[RECORDS])).is_ok())
-        && words.bytes.starts_with(b"room 2 of 127.0.0.1\0")
+        && words.bytes.starts_with(b"room 3 of 127.0.0.1\0")
         && Level::Info > Level::Error
 }
 
@@ -120,7 +124,7 @@ fn reconciliation() -> bool {
     }
     desired.sort_services();
     desired.sort_destinations(0);
-    let actual = trunnion_core::model::Table::EMPTY;
+    let actual = Table::EMPTY;
     let mut buffer = [0; 2048];
     let mut batch = Batch::new(black_box(&mut buffer), 1);
     let mut cursor = Cursor::new(Ownership::All);
@@ -135,18 +139,103 @@ fn reconciliation() -> bool {
     requests == 3 && found.messages == 3
 }
 
-fn decoders() -> bool {
-    let mut noise = [0_u8; 512];
+/// Bytes of no meaning, the same every time.
+fn noise() -> [u8; 512] {
+    let mut noise = [0; 512];
     let mut state = 1_u32;
     for byte in &mut noise {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         *byte = (state >> 24) as u8;
     }
+    noise
+}
+
+/// Every decoder, the router's machine and the engine of the checks, each
+/// through its laws, which panic when they are broken.
+fn laws() -> bool {
+    let noise = noise();
     for len in 0..noise.len() {
-        ipvs::laws::decode_any(black_box(&noise[..len]));
-        wire::laws::decode_any(black_box(&noise[..len]));
+        let bytes = black_box(&noise[..len]);
+        ipvs::laws::decode_any(bytes);
+        route::laws::decode_any(bytes);
+        wire::laws::decode_any(bytes);
+        vrrp::laws::decode(bytes);
+        vrrp::laws::machine(bytes);
+        check::engine::laws::any_life(bytes);
     }
     true
+}
+
+/// The half that holds addresses: without a plan it asks for nothing, and
+/// whatever it hears does it no harm.
+fn ha() -> bool {
+    let blank = InstanceSlot::blank;
+    let (mut instances, mut addresses) = ([blank(), blank()], [AddressSlot::BLANK; 2]);
+    let (mut interfaces, mut records) = ([Interface::blank()], [Frame::EMPTY; 4]);
+    let [a, b] = &mut instances;
+    let [c, d] = &mut addresses;
+    let mut half = Ha::new(HaStorage {
+        instances: [from_mut(a), from_mut(b)],
+        addresses: [from_mut(c), from_mut(d)],
+        interfaces: &mut interfaces,
+        records: &mut records,
+    });
+    let plan = HaPlan {
+        instances: &[],
+        addresses: &[],
+    };
+    let planned = half.handle_plan(Instant::ZERO, &plan, black_box(&[]));
+    let mut buffer = [0; 2048];
+    while half.poll_route(Instant::ZERO, &mut buffer).is_some() {
+        half.handle_route(Instant::ZERO, &noise());
+    }
+    half.handle_timeout(Instant::ZERO);
+    half.handle_shutdown(Instant::ZERO);
+    planned.is_ok()
+        && half.poll_advert(Instant::ZERO, &mut buffer).is_none()
+        && half.poll_announcement(Instant::ZERO, &mut buffer).is_none()
+        && half.is_finished(Instant::ZERO)
+}
+
+/// The half that balances: it begins by asking for the IPVS family.
+fn lb() -> bool {
+    let mut rows = [(); 3].map(|()| ServiceRow::blank());
+    let mut cells = [BLANK_DESTINATION; 3];
+    let ([a, b, c], [x, y, z]) = (&mut rows, &mut cells);
+    let [mut first, mut spare] = [ServiceState::default(); 2];
+    let storage = LbStorage {
+        desired: TableBuf::new(from_mut(a), from_mut(x)),
+        target: TableBuf::new(from_mut(b), from_mut(y)),
+        actual: TableBuf::new(from_mut(c), from_mut(z)),
+        services: [from_mut(&mut first), from_mut(&mut spare)],
+        links: &mut [None],
+        checks: check::Storage {
+            checks: &mut [check::Slot::EMPTY],
+            timers: &mut [Slot::EMPTY],
+            sockets: &mut [check::Socket::EMPTY; 2],
+        },
+        settings: check::Settings {
+            tick_ns: 1_000_000,
+            sockets_v4: 1,
+            late_margin: Duration::from_millis(100),
+            seed: 1,
+        },
+        records: &mut [Frame::EMPTY; 4],
+    };
+    let mut half = Lb::new(storage);
+    let plan = LbPlan {
+        table: Table::EMPTY,
+        policies: &[],
+        links: &[],
+        checks: &[],
+        declared_only: true,
+    };
+    let planned = half.handle_plan(Instant::ZERO, &plan);
+    let mut buffer = [0; ipvs::BATCH_BYTES];
+    let asked = half.poll_ipvs(Instant::ZERO, &mut buffer).is_some();
+    half.handle_ipvs(Instant::ZERO, &noise());
+    half.handle_timeout(Instant::ZERO);
+    planned.is_ok() && asked && half.poll_probe(Instant::ZERO).is_none()
 }
 
 fn health() -> bool {
