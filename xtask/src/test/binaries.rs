@@ -67,10 +67,13 @@ pub fn all() -> Result<Vec<Binary>> {
 /// A binary from a message of cargo's, which is one line of JSON.
 fn parse(line: &str) -> Option<Binary> {
     let artifact = line.starts_with("{\"reason\":\"compiler-artifact\"");
-    if !artifact || !line.contains("\"test\":true") {
+    let (_, target) = line.split_once("\"target\":{")?;
+    // The target says too whether it may be tested; the profile, whether it was
+    // built for that.
+    let (_, profile) = line.split_once("\"profile\":{")?;
+    if !artifact || !profile.contains("\"test\":true") {
         return None;
     }
-    let (_, target) = line.split_once("\"target\":{")?;
     let manifest = string(line, "\"manifest_path\":")?;
     Some(Binary {
         name: string(target, "\"name\":")?,
@@ -200,7 +203,7 @@ mod tests {
     fn a_test_binary_is_read_from_cargos_words() {
         let line = |test: bool, executable: &str| {
             format!(
-                r#"{{"reason":"compiler-artifact","package_id":"p","manifest_path":"/a \"b\"/tests/Cargo.toml","target":{{"kind":["test"],"crate_types":["bin"],"name":"live_net_vrrp","src_path":"/a/x.rs"}},"profile":{{"opt_level":"0","test":{test},"z":1}},"filenames":[],"executable":{executable},"fresh":true}}"#
+                r#"{{"reason":"compiler-artifact","package_id":"p","manifest_path":"/a \"b\"/tests/Cargo.toml","target":{{"kind":["test"],"crate_types":["bin"],"name":"live_net_vrrp","src_path":"/a/x.rs","test":true}},"profile":{{"opt_level":"0","test":{test},"z":1}},"filenames":[],"executable":{executable},"fresh":true}}"#
             )
         };
         let expect = Binary {
