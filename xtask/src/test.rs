@@ -5,7 +5,8 @@ mod binaries;
 
 use crate::failure::{Failure, Result};
 use crate::setup::Group;
-use crate::{fuzz, no_alloc, process, setup, tidy, vm};
+use crate::vm::Kernel;
+use crate::{demo, fuzz, no_alloc, process, setup, tidy, vm};
 use binaries::Place;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -83,7 +84,11 @@ const STEPS: &[Step] = &[
         "tests of the kernel's IPVS: binaries live_ipvs*",
         || { binaries::run_live("live_ipvs", Place::Vm) }
     ),
-    // The demo is a test: add its step here.
+    step!(
+        "demo",
+        "the demo, on the VM's kernel, keeps every bound",
+        demo
+    ),
     Step {
         name: "fuzz",
         about: "each fuzz target for a few seconds",
@@ -247,6 +252,14 @@ fn the_vm() -> Result {
             "vm: a command that does not end was ended with {}",
             output.status
         ))),
+    }
+}
+
+fn demo() -> Result {
+    if demo::play(Kernel::Uml, false, &[])? == ExitCode::SUCCESS {
+        Ok(())
+    } else {
+        Err(Failure::new("the demo missed a bound; see its timeline"))
     }
 }
 
