@@ -152,10 +152,10 @@ impl fmt::Display for Usage {
 
 /// Prints to standard output. A reader that went away is no error of ours.
 fn print(text: impl fmt::Display) {
-    let _ = write!(std::io::stdout().lock(), "{text}");
+    let _ = std::io::stdout().write_all(text.to_string().as_bytes());
 }
 
-/// Prints a line to standard error.
+/// Prints a line to standard error, in one piece: it has no buffer of its own.
 fn complain(text: impl fmt::Display) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
