@@ -6,6 +6,7 @@ use crate::director::plan::{HaPlan, Instance, InterfaceName};
 use crate::time::Instant;
 use crate::vrrp;
 use core::cmp::Ordering;
+use core::fmt;
 
 /// What of a plan has no room in the memory taken at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,16 @@ pub enum HaTooLarge {
     Addresses,
     /// Interfaces, of which a run remembers all it ever had.
     Interfaces,
+}
+
+impl fmt::Display for HaTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Instances => "more virtual routers than limits.routers: raise it and restart",
+            Self::Addresses => "more virtual addresses than limits.addresses: raise it and restart",
+            Self::Interfaces => "more interfaces than this run has room for: restart",
+        })
+    }
 }
 
 impl Ha<'_> {

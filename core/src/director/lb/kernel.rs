@@ -55,8 +55,9 @@ enum State {
     Waiting(Ask, Exchange),
     /// `actual` is what the kernel holds.
     Settled,
-    /// Something went wrong; wait, then ask everything again.
-    Backoff { until: Instant },
+    /// Something went wrong; wait, then ask everything again. Without a family
+    /// there is no use in being asked to hurry.
+    Backoff { until: Instant, hopeless: bool },
 }
 
 /// How many requests of each kind were sent, and what became of them.
@@ -199,10 +200,15 @@ impl<'s> Kernel<'s> {
 
     /// Something wants to be applied: do not sit out a long wait.
     pub(super) fn hurry(&mut self) {
-        if let State::Backoff { until } = self.state {
+        if let State::Backoff {
+            until,
+            hopeless: false,
+        } = self.state
+        {
             let soon = self.unknown_since + HURRY;
             self.state = State::Backoff {
                 until: until.min(soon),
+                hopeless: false,
             };
         }
     }
@@ -234,7 +240,10 @@ impl<'s> Kernel<'s> {
         self.state = if wait.is_zero() {
             State::Due(Ask::Family)
         } else {
-            State::Backoff { until: now + wait }
+            State::Backoff {
+                until: now + wait,
+                hopeless: self.family.is_none(),
+            }
         };
     }
 
@@ -243,7 +252,7 @@ impl<'s> Kernel<'s> {
             State::Waiting(_, exchange) if exchange.deadline <= now => {
                 self.handle_lost(now, "no reply in time", log);
             }
-            State::Backoff { until } if until <= now => self.state = State::Due(Ask::Family),
+            State::Backoff { until, .. } if until <= now => self.state = State::Due(Ask::Family),
             State::Waiting(..) | State::Backoff { .. } | State::Due(_) | State::Settled => {}
         }
     }
@@ -251,7 +260,7 @@ impl<'s> Kernel<'s> {
     pub(super) const fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Waiting(_, exchange) => Some(exchange.deadline),
-            State::Backoff { until } => Some(until),
+            State::Backoff { until, .. } => Some(until),
             State::Due(_) | State::Settled => None,
         }
     }
@@ -410,6 +419,7 @@ impl<'s> Kernel<'s> {
                 log.log(now, records::KernelNoIpvs { errno: errno.0 });
                 // Waiting is all there is to do until the module is there.
                 let _ = self.backoff.fail();
+                self.family = None;
                 self.handle_lost(now, "the kernel has no IPVS family", log);
             }
             Reply::Ack { .. } | Reply::Done { .. } | Reply::Noop | Reply::Overrun => {}

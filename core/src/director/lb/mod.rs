@@ -22,6 +22,7 @@ use crate::netlink::Errno;
 use crate::record::{Frame, Ring};
 use crate::time::{Duration, Instant, earliest};
 use core::cmp::Ordering;
+use core::fmt;
 use kernel::{Kernel, Pass, Progress};
 use weights::{Standing, settle};
 
@@ -67,6 +68,20 @@ pub enum LbTooLarge {
     Backends,
     /// The checks.
     Checks(PlanError),
+}
+
+impl fmt::Display for LbTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Services => {
+                f.write_str("more services than limits.services: raise it and restart")
+            }
+            Self::Backends => {
+                f.write_str("more backends than limits.backends: raise it and restart")
+            }
+            Self::Checks(why) => why.fmt(f),
+        }
+    }
 }
 
 /// See the module's words.
