@@ -91,7 +91,7 @@ fn machines_read_json() {
 fn what_is_not_understood_is_status_2_with_a_hint() {
     for (args, hint) in [
         (&["chekc", "x"][..], "did you mean `trunnion check`?"),
-        (&["dance"], "write one of check"),
+        (&["dance"], "write one of run, check"),
         (&[], "no verb"),
         (&["check"], "trunnion check FILE"),
         (&["check", "a", "b"], "\"b\""),

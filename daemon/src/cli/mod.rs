@@ -3,6 +3,7 @@
 //! understood.
 
 mod check;
+mod run;
 mod show;
 
 use crate::config::nearest;
@@ -22,6 +23,14 @@ struct Verb {
 }
 
 const VERBS: &[Verb] = &[
+    Verb {
+        name: "run",
+        arguments: "--config FILE",
+        about: "run the daemon until SIGTERM; SIGHUP reloads the file",
+        options: "  -c, --config FILE   the config file
+",
+        run: run::run,
+    },
     Verb {
         name: "check",
         arguments: "[--json] FILE",

@@ -4,6 +4,8 @@
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write as _;
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use trunnion_core::record::{Entry, Frame, Level, Record, Value, find, records};
 use trunnion_core::time::Instant;
@@ -23,6 +25,7 @@ pub const CATALOGUES: &[&[Entry]] = &[
     check::RECORDS,
     director::records::RECORDS,
     vrrp::records::RECORDS,
+    crate::run::records::RECORDS,
     RECORDS,
 ];
 
@@ -61,10 +64,25 @@ impl Form {
     }
 }
 
+/// The most talkative level that is written, shared with who may change it.
+#[derive(Clone, Debug)]
+pub struct LevelCell(Arc<AtomicU8>);
+
+impl LevelCell {
+    /// From now on writes records up to `level`.
+    pub fn set(&self, level: Level) {
+        self.0.store(level as u8, Ordering::Relaxed);
+    }
+
+    fn lets(&self, level: Level) -> bool {
+        level as u8 <= self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Writes lines.
 #[derive(Debug)]
 pub struct Writer<W> {
-    level: Level,
+    level: LevelCell,
     form: Form,
     catalogues: &'static [&'static [Entry]],
     out: W,
@@ -75,14 +93,9 @@ pub struct Writer<W> {
 
 impl<W: Write> Writer<W> {
     /// A writer of records up to `level`, whose words are in `catalogues`.
-    pub const fn new(
-        out: W,
-        level: Level,
-        form: Form,
-        catalogues: &'static [&'static [Entry]],
-    ) -> Self {
+    pub fn new(out: W, level: Level, form: Form, catalogues: &'static [&'static [Entry]]) -> Self {
         Self {
-            level,
+            level: LevelCell(Arc::new(AtomicU8::new(level as u8))),
             form,
             catalogues,
             out,
@@ -91,9 +104,10 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// From now on writes records up to `level`.
-    pub const fn set_level(&mut self, level: Level) {
-        self.level = level;
+    /// The level, to be changed by a reload while the writer is at work.
+    #[must_use]
+    pub fn level(&self) -> LevelCell {
+        self.level.clone()
     }
 
     /// Says which moment of the wall clock a moment of the node's clock is.
@@ -107,7 +121,7 @@ impl<W: Write> Writer<W> {
         let entry = find(self.catalogues, frame.id);
         // What nobody has words for is a bug of ours: say so.
         let level = entry.map_or(Level::Warn, |entry| entry.level);
-        if level > self.level {
+        if !self.level.lets(level) {
             return;
         }
         let name = entry.map_or("Unknown", |entry| entry.name);

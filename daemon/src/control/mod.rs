@@ -17,7 +17,7 @@ pub mod state;
 mod text;
 
 pub use client::{Silence, fetch};
-pub use log::{CATALOGUES, Form, Records, Writer};
+pub use log::{CATALOGUES, Form, LevelCell, Records, Writer};
 pub use server::Listener;
 pub use state::{Source, State, Unavailable};
 
@@ -61,11 +61,18 @@ impl<S: Source, W: Write + Send + 'static> Control<S, W> {
             .build()?;
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || runtime.block_on(self.run(stopped)))?;
+            .spawn(move || {
+                runtime.block_on(self.run(async {
+                    let _ = stopped.await;
+                }));
+            })?;
         Ok(Running { stop, thread })
     }
 
-    async fn run(self, mut stopped: oneshot::Receiver<()>) {
+    /// Serves on the calling thread's runtime until `stopped` comes, then
+    /// writes what is left of the log.
+    pub async fn run(self, stopped: impl Future<Output = ()>) {
+        let mut stopped = std::pin::pin!(stopped);
         let Self {
             listener,
             source,

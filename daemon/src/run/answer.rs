@@ -1,0 +1,165 @@
+//! From what the loops know to the state the control plane shows.
+
+use super::snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView};
+use crate::config::Config;
+use crate::control::count;
+use crate::control::state::{
+    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, ThreadState,
+};
+use crate::control::{Source, State, Unavailable};
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use trunnion_core::director::ha::{Presence, RouteCounters};
+use trunnion_core::time::Instant;
+
+/// What both loops know, taken for one question.
+#[derive(Debug)]
+pub struct Taken {
+    /// When the daemon started.
+    pub started: Instant,
+    /// The file of the config in force.
+    pub file: String,
+    /// The config in force.
+    pub config: Arc<Config>,
+    /// The HA loop's part.
+    pub ha: Box<HaSnapshot>,
+    /// The LB loop's part.
+    pub lb: Box<LbSnapshot>,
+}
+
+/// A question for the control thread.
+pub type Question = oneshot::Sender<Taken>;
+
+/// Asks the control thread of this process.
+#[derive(Clone, Debug)]
+pub struct Asker(pub mpsc::Sender<Question>);
+
+impl Source for Asker {
+    async fn snapshot(&self) -> Result<State, Unavailable> {
+        let (question, answer) = oneshot::channel();
+        let stopping = || Unavailable("the node is stopping".to_owned());
+        self.0.send(question).await.map_err(|_| stopping())?;
+        let taken = answer.await.map_err(|_| stopping())?;
+        Ok(state(&taken))
+    }
+}
+
+fn state(taken: &Taken) -> State {
+    let Taken {
+        started,
+        file,
+        config,
+        ha,
+        lb,
+    } = taken;
+    let mut counters = count::kernel(&lb.kernel);
+    counters.extend(route(&ha.route));
+    counters.extend(count::routers(&ha.counters));
+    counters.extend(count::checks(&lb.checks));
+    let thread = |name: &str, allocations, records_dropped| ThreadState {
+        name: name.to_owned(),
+        allocations_after_seal: allocations,
+        records_dropped,
+    };
+    State {
+        name: config.node.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        config: file.clone(),
+        uptime: ha.at.since(*started),
+        routers: routers(ha),
+        services: services(config, lb),
+        threads: vec![
+            thread("ha", Some(ha.allocations), ha.records_dropped),
+            thread("lb", Some(lb.allocations), lb.records_dropped),
+            thread("control", None, 0),
+        ],
+        counters,
+    }
+}
+
+fn routers(ha: &HaSnapshot) -> Vec<RouterState> {
+    let mut rest = ha.addresses.as_slice();
+    let mut routers = Vec::with_capacity(ha.routers.len());
+    for view in &ha.routers {
+        let RouterView {
+            name,
+            interface,
+            router,
+            addresses,
+        } = view;
+        let (own, others) = rest.split_at(*addresses);
+        rest = others;
+        let addresses = own.iter().map(|(address, presence)| AddressState {
+            address: address.address,
+            prefix: address.prefix,
+            present: match presence {
+                Presence::Unknown => None,
+                Presence::Absent | Presence::Adding => Some(false),
+                Presence::Present | Presence::Removing => Some(true),
+            },
+        });
+        let named = (name.as_str(), interface.as_str());
+        routers.push(RouterState::of(ha.at, named, router, addresses.collect()));
+    }
+    routers
+}
+
+fn services(config: &Config, lb: &LbSnapshot) -> Vec<ServiceState> {
+    let mut rest = lb.destinations.as_slice();
+    let mut services = Vec::with_capacity(lb.services.len());
+    for view in &lb.services {
+        let ServiceView {
+            service,
+            in_kernel,
+            open,
+            destinations,
+        } = view;
+        let (own, others) = rest.split_at(*destinations);
+        rest = others;
+        let found = config
+            .services
+            .iter()
+            .find(|s| s.service.key == service.key);
+        services.push(ServiceState {
+            name: found.map_or_else(|| service.key.to_string(), |s| s.name.clone()),
+            key: service.key,
+            scheduler: service.scheduler.to_string(),
+            in_kernel: Some(*in_kernel),
+            fail_open: *open,
+            min_healthy: found.map_or(0, |s| s.min_healthy),
+            backends: own.iter().map(|view| backend(lb.at, view)).collect(),
+        });
+    }
+    services
+}
+
+fn backend(now: Instant, view: &DestinationView) -> BackendState {
+    BackendState {
+        key: view.destination.key,
+        forward: view.destination.forward,
+        weight: view.destination.weight,
+        kernel_weight: view.kernel_weight,
+        check: view.check.map(|status| CheckState::of(now, &status)),
+    }
+}
+
+fn route(counters: &RouteCounters) -> Vec<Counter> {
+    let RouteCounters {
+        adds,
+        deletes,
+        refused,
+        resyncs,
+        lost,
+        malformed,
+    } = *counters;
+    [
+        ("adds", adds),
+        ("deletes", deletes),
+        ("refused", refused),
+        ("resyncs", resyncs),
+        ("lost", lost),
+        ("malformed", malformed),
+    ]
+    .map(|(of, value)| Counter::which("address", of, value))
+    .to_vec()
+}

@@ -1,0 +1,405 @@
+//! The control thread: signals, reloads, the log's text, and snapshots for
+//! whoever asks. It may allocate and may be late; neither loop waits for it.
+
+use super::answer::{Asker, Question, Taken};
+use super::ha::{HaCommand, HaReply};
+use super::lb::{LbCommand, LbReply};
+use super::link::Bell;
+use super::plan::{OwnedHaPlan, OwnedLbPlan};
+use super::records::{self, OwnLog, OwnLogEnd};
+use super::snapshot::{HaSnapshot, LbSnapshot};
+use super::{HaControl, LbControl, LoopThread};
+use crate::config::{Config, OnExit};
+use crate::control;
+use crate::control::{CATALOGUES, Form, LevelCell, Listener, Records, Writer};
+use std::collections::VecDeque;
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+use trunnion_core::time::Instant;
+use trunnion_sys::clock::boottime;
+use trunnion_sys::notify::{self, Notify};
+use trunnion_sys::signal::unblock_all;
+
+/// How long the end may take before it is an end all the same.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+/// How often the loops' lives are looked after.
+const LOOK: Duration = Duration::from_secs(1);
+/// Questions that may wait.
+const QUESTIONS: usize = 16;
+
+/// Both loops, as the control thread holds them.
+pub(super) struct Loops {
+    pub(super) logs: Vec<Box<dyn Records>>,
+    pub(super) ha: HaControl,
+    pub(super) ha_thread: Option<LoopThread>,
+    pub(super) lb: LbControl,
+    pub(super) lb_thread: Option<LoopThread>,
+}
+
+/// A question whose answer is being gathered.
+#[derive(Debug)]
+struct Pending {
+    ha: Option<Box<HaSnapshot>>,
+    lb: Option<Box<LbSnapshot>>,
+    answer: Question,
+}
+
+/// See the module's words.
+pub(super) struct Control {
+    config: Arc<Config>,
+    path: PathBuf,
+    started: Instant,
+    loops: Loops,
+    bell: Arc<Bell>,
+    heard: StdUnixStream,
+    log: OwnLog,
+    log_end: Option<OwnLogEnd>,
+    level: Option<LevelCell>,
+    notify: Option<Notify>,
+    /// A config the loops have not both answered for yet.
+    offered: Option<Offer>,
+    pending: VecDeque<Pending>,
+    /// Pings sent and not answered: what keeps the watchdog from being fed.
+    unanswered: u32,
+    stopping: bool,
+}
+
+/// A reload under way.
+#[derive(Debug)]
+struct Offer {
+    config: Arc<Config>,
+    waiting: u32,
+    refused: Option<&'static str>,
+    first: bool,
+}
+
+impl Control {
+    pub(super) fn new(
+        config: Config,
+        path: PathBuf,
+        loops: Loops,
+        bell: Arc<Bell>,
+        heard: StdUnixStream,
+    ) -> Self {
+        let config = Arc::new(config);
+        let (log, log_end) = OwnLog::new();
+        Self {
+            // Both loops were given the first plan before they were started.
+            offered: Some(Offer {
+                config: Arc::clone(&config),
+                waiting: 2,
+                refused: None,
+                first: true,
+            }),
+            config,
+            path,
+            started: boottime(),
+            loops,
+            bell,
+            heard,
+            log,
+            log_end: Some(log_end),
+            level: None,
+            notify: None,
+            pending: VecDeque::new(),
+            unanswered: 0,
+            stopping: false,
+        }
+    }
+
+    /// Runs until both loops have ended.
+    pub(super) fn run(mut self, listener: Listener) -> io::Result<ExitCode> {
+        self.notify = Notify::from_env().unwrap_or_default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async move {
+            let (ask, questions) = mpsc::channel(QUESTIONS);
+            let (stop, stopped) = oneshot::channel::<()>();
+            let level = self.config.node.log;
+            let mut records = std::mem::take(&mut self.loops.logs);
+            if let Some(own) = self.log_end.take() {
+                records.push(Box::new(own));
+            }
+            let writer = Writer::new(io::stderr(), level, Form::of_stderr(), CATALOGUES);
+            self.level = Some(writer.level());
+            let plane = control::Control {
+                listener,
+                source: Asker(ask),
+                records,
+                writer,
+            };
+            let plane = tokio::spawn(plane.run(async {
+                let _ = stopped.await;
+            }));
+            let code = self.serve(questions).await;
+            // The loops' last words are still to be written.
+            let _ = stop.send(());
+            let _ = plane.await;
+            code
+        })
+    }
+
+    async fn serve(&mut self, mut questions: mpsc::Receiver<Question>) -> io::Result<ExitCode> {
+        let heard = UnixStream::from_std(self.heard.try_clone()?)?;
+        let mut hup = signal(SignalKind::hangup())?;
+        let mut term = signal(SignalKind::terminate())?;
+        let mut int = signal(SignalKind::interrupt())?;
+        // Blocked so far, so that the loops' threads never see one.
+        unblock_all()?;
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut feed = interval(notify::watchdog().map_or(LOOK * 3600, |period| period / 2));
+        loop {
+            tokio::select! {
+                ready = heard.readable() => {
+                    ready?;
+                    let _ = heard.try_read(&mut [0; 16]);
+                    self.bell.hear();
+                    self.drain();
+                }
+                _ = hup.recv() => self.reload(),
+                _ = term.recv() => self.stop(),
+                _ = int.recv() => self.stop(),
+                Some(question) = questions.recv() => self.take_question(question),
+                _ = look.tick() => self.drain(),
+                _ = feed.tick() => self.feed_watchdog(),
+            }
+            if let Some(code) = self.ended() {
+                return Ok(code);
+            }
+        }
+    }
+
+    /// Takes what the loops have said.
+    fn drain(&mut self) {
+        while let Some(reply) = self.loops.ha.reply() {
+            match reply {
+                HaReply::Plan(plan, taken) => {
+                    drop(plan);
+                    self.take_answer(taken.err().map(|_| "ha"));
+                }
+                HaReply::Snapshot(snapshot) => {
+                    let first = self.pending.iter_mut().find(|p| p.ha.is_none());
+                    if let Some(pending) = first {
+                        pending.ha = Some(snapshot);
+                    }
+                }
+                HaReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
+                HaReply::Finished => {}
+            }
+        }
+        while let Some(reply) = self.loops.lb.reply() {
+            match reply {
+                LbReply::Plan(plan, taken) => {
+                    drop(plan);
+                    self.take_answer(taken.err().map(|_| "lb"));
+                }
+                LbReply::Snapshot(snapshot) => {
+                    let first = self.pending.iter_mut().find(|p| p.lb.is_none());
+                    if let Some(pending) = first {
+                        pending.lb = Some(snapshot);
+                    }
+                }
+                LbReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
+                LbReply::Finished => {}
+            }
+        }
+        self.answer();
+    }
+
+    /// Answers the questions both loops have answered for, in order.
+    fn answer(&mut self) {
+        while let Some(pending) = self.pending.pop_front() {
+            let Pending { ha, lb, answer } = pending;
+            match (ha, lb) {
+                (Some(ha), Some(lb)) => {
+                    let taken = Taken {
+                        started: self.started,
+                        file: self.path.display().to_string(),
+                        config: Arc::clone(&self.config),
+                        ha,
+                        lb,
+                    };
+                    // Whoever asked may have gone.
+                    let _ = answer.send(taken);
+                }
+                (ha, lb) => {
+                    self.pending.push_front(Pending { ha, lb, answer });
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_question(&mut self, answer: Question) {
+        let limits = self.config.limits;
+        let ha = HaCommand::Snapshot(HaSnapshot::with_room(&limits));
+        let lb = LbCommand::Snapshot(LbSnapshot::with_room(&limits));
+        // A loop whose ring is full cannot answer: dropping the question says so.
+        if self.loops.ha.send(ha).is_ok() && self.loops.lb.send(lb).is_ok() {
+            self.pending.push_back(Pending {
+                ha: None,
+                lb: None,
+                answer,
+            });
+        }
+    }
+
+    fn reload(&mut self) {
+        if self.stopping {
+            return;
+        }
+        if self.offered.is_some() {
+            self.log.log(&records::ReloadTooSoon {});
+            return;
+        }
+        let config = match Config::load(&self.path) {
+            Ok(config) => config,
+            Err(refused) => {
+                self.refuse("the file has mistakes");
+                eprintln!("{refused}");
+                return;
+            }
+        };
+        for warning in &config.warnings {
+            eprintln!("{warning}");
+        }
+        if config.limits != self.config.limits || config.node.run_dir != self.config.node.run_dir {
+            self.refuse("limits and run_dir need a restart");
+            return;
+        }
+        if let Some(notify) = &self.notify {
+            let _ = notify.reloading(notify::monotonic());
+        }
+        let ha = HaCommand::Plan(Box::new(OwnedHaPlan::of(&config)));
+        let lb = LbCommand::Plan(Box::new(OwnedLbPlan::of(&config)));
+        let sent = [
+            self.loops.ha.send(ha).is_ok(),
+            self.loops.lb.send(lb).is_ok(),
+        ];
+        let waiting = sent.iter().map(|sent| u32::from(*sent)).sum();
+        self.offered = Some(Offer {
+            config: Arc::new(config),
+            waiting,
+            refused: (waiting < 2).then_some("a loop"),
+            first: false,
+        });
+    }
+
+    fn refuse(&self, why: &'static str) {
+        self.log.log(&records::ReloadRefused { why });
+    }
+
+    /// One loop has answered for the config offered.
+    fn take_answer(&mut self, refused: Option<&'static str>) {
+        let Some(offer) = &mut self.offered else {
+            return;
+        };
+        offer.waiting = offer.waiting.saturating_sub(1);
+        offer.refused = offer.refused.take().or(refused);
+        if offer.waiting > 0 {
+            return;
+        }
+        let Some(Offer {
+            config,
+            refused,
+            first,
+            ..
+        }) = self.offered.take()
+        else {
+            return;
+        };
+        match refused {
+            Some(thread) => self.log.log(&records::PlanRefused { thread }),
+            None => {
+                let services = u32::try_from(config.services.len()).unwrap_or(u32::MAX);
+                let routers = u32::try_from(config.vrrp.len()).unwrap_or(u32::MAX);
+                if first {
+                    self.log.log(&records::Started { routers, services });
+                } else {
+                    self.log.log(&records::Reloaded { routers, services });
+                }
+                if let Some(level) = &self.level {
+                    level.set(config.node.log);
+                }
+                self.config = config;
+            }
+        }
+        if let Some(notify) = &self.notify {
+            let _ = notify.ready();
+        }
+    }
+
+    fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.log.log(&records::Stopping {});
+        if let Some(notify) = &self.notify {
+            let _ = notify.stopping();
+        }
+        let _ = self.loops.ha.send(HaCommand::Shutdown);
+        let clear = self.config.ipvs.on_exit == OnExit::Clear;
+        let _ = self.loops.lb.send(LbCommand::Shutdown { clear });
+        // Whatever hangs, the process ends: its supervisor would kill it less
+        // politely.
+        std::thread::spawn(|| {
+            std::thread::sleep(STOP_PATIENCE);
+            std::process::exit(1);
+        });
+    }
+
+    /// Feeds the watchdog while both loops answer.
+    fn feed_watchdog(&mut self) {
+        let Some(notify) = &self.notify else { return };
+        if self.unanswered == 0 {
+            let _ = notify.watchdog();
+            let sent = [
+                self.loops.ha.send(HaCommand::Ping).is_ok(),
+                self.loops.lb.send(LbCommand::Ping).is_ok(),
+            ];
+            self.unanswered = sent.iter().map(|sent| u32::from(*sent)).sum();
+        }
+    }
+
+    /// Whether there is nothing more to do: both loops ended as they were told,
+    /// or one ended by itself, which ends us.
+    fn ended(&mut self) -> Option<ExitCode> {
+        let Loops {
+            ha_thread,
+            lb_thread,
+            ..
+        } = &mut self.loops;
+        let mut failed = false;
+        for (name, thread) in [("ha", ha_thread), ("lb", lb_thread)] {
+            if let Some(ended) = thread.take_if(|thread| thread.is_finished()) {
+                let why = match ended.join() {
+                    Ok(Ok(())) if self.stopping => continue,
+                    Ok(Ok(())) => "it ended unasked",
+                    Ok(Err(_)) => "its poller or timer failed",
+                    Err(_) => "it panicked",
+                };
+                self.log.log(&records::LoopGone { thread: name, why });
+                failed = true;
+            }
+        }
+        if failed {
+            return Some(ExitCode::FAILURE);
+        }
+        let both = self.loops.ha_thread.is_none() && self.loops.lb_thread.is_none();
+        if both {
+            self.drain();
+        }
+        both.then_some(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,441 @@
+//! The `ha` loop: VRRP, virtual addresses, gratuitous ARP and neighbour
+//! advertisements. It decides nothing: it moves bytes and time between the
+//! kernel and [`Ha`].
+
+use super::link::LoopEnd;
+use super::plan::OwnedHaPlan;
+use super::snapshot::HaSnapshot;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+use trunnion_core::director::ha::{AdvertOut, FrameOut, Ha, HaTooLarge, Memory};
+use trunnion_core::model::Family;
+use trunnion_core::netlink::Errno;
+use trunnion_core::route;
+use trunnion_core::time::Instant;
+use trunnion_sys::alloc::{self, SealedThread};
+use trunnion_sys::clock::{Clock, TimerFd};
+use trunnion_sys::netlink::{self, Protocol};
+use trunnion_sys::packet::PacketSocket;
+use trunnion_sys::slate::{Slate, WORDS};
+use trunnion_sys::vrrp::{self, BUFFER_BYTES};
+
+/// What the control thread asks of the loop.
+#[derive(Debug)]
+pub enum HaCommand {
+    /// Take this plan.
+    Plan(Box<OwnedHaPlan>),
+    /// Fill this snapshot.
+    Snapshot(Box<HaSnapshot>),
+    /// Show that the loop goes round.
+    Ping,
+    /// Say goodbye and end.
+    Shutdown,
+}
+
+/// What the loop answers.
+#[derive(Debug)]
+pub enum HaReply {
+    /// The plan back, and whether it was taken.
+    Plan(Box<OwnedHaPlan>, Result<(), HaTooLarge>),
+    /// The snapshot, filled.
+    Snapshot(Box<HaSnapshot>),
+    /// The answer to a ping.
+    Pong,
+    /// The loop has ended.
+    Finished,
+}
+
+/// The loop's end of the link.
+pub type HaEnd = LoopEnd<HaCommand, HaReply>;
+
+/// Waker's token; the loop's [`mio::Waker`] is made with it.
+pub const WAKER: Token = Token(0);
+const TIMER: Token = Token(1);
+const ROUTE: Token = Token(2);
+/// Sockets of interface `i` are `PORTS + 2 i` (IPv4) and one more (IPv6).
+const PORTS: usize = 3;
+
+/// Packets read from one socket in one turn: deadlines are served between.
+const PACKETS_PER_TURN: u32 = 64;
+/// Datagrams read from rtnetlink in one turn.
+const DATAGRAMS_PER_TURN: u32 = 64;
+/// Announcements sent in one turn, so that adverts keep their time.
+const FRAMES_PER_TURN: u32 = 256;
+
+/// The sockets of one interface.
+#[derive(Debug, Default)]
+struct Port {
+    index: Option<route::InterfaceIndex>,
+    v4: Option<vrrp::Socket>,
+    v6: Option<vrrp::Socket>,
+    frames: Option<PacketSocket>,
+    /// Something waits in the IPv4 socket, in the IPv6 one.
+    ready: [bool; 2],
+}
+
+/// The place of a family in a pair.
+const fn place(family: Family) -> usize {
+    match family {
+        Family::V4 => 0,
+        Family::V6 => 1,
+    }
+}
+
+/// See the module's words.
+pub struct HaLoop {
+    ha: Ha<'static>,
+    end: HaEnd,
+    poll: Poll,
+    timer: TimerFd,
+    armed: Option<Instant>,
+    clock: Clock,
+    route: netlink::Socket,
+    route_ready: bool,
+    ports: Box<[Port]>,
+    ports_version: u64,
+    slate: Option<Slate>,
+    slate_used: usize,
+    memory: Vec<Memory>,
+    packet: Box<[u8; BUFFER_BYTES]>,
+    datagram: Box<[u8]>,
+    /// What was left for the next turn because of a budget.
+    more: bool,
+    /// A plan was taken.
+    planned: bool,
+    /// Set once links and addresses are known: from then on nothing is
+    /// allocated.
+    sealed: Option<SealedThread>,
+    turns: u64,
+}
+
+impl HaLoop {
+    /// Opens what the loop needs; `memory` is what an earlier run left in
+    /// `slate`.
+    ///
+    /// # Errors
+    /// Those of the sockets; each says which.
+    pub fn open(
+        ha: Ha<'static>,
+        end: HaEnd,
+        poll: Poll,
+        interfaces: usize,
+        slate: Option<Slate>,
+        memory: Vec<Memory>,
+    ) -> io::Result<Self> {
+        let timer = TimerFd::new()?;
+        let route = netlink::Socket::open(Protocol::Route, &route::GROUPS)?;
+        let registry = poll.registry();
+        for (fd, token) in [(timer.as_raw_fd(), TIMER), (route.as_raw_fd(), ROUTE)] {
+            registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        }
+        let mut ports = Vec::new();
+        ports.resize_with(interfaces, Port::default);
+        Ok(Self {
+            ha,
+            end,
+            poll,
+            timer,
+            armed: None,
+            clock: Clock::new(),
+            route,
+            route_ready: true,
+            ports: ports.into_boxed_slice(),
+            ports_version: 0,
+            slate,
+            slate_used: 0,
+            memory,
+            packet: Box::new([0; BUFFER_BYTES]),
+            datagram: vec![0; route::RECEIVE_BYTES].into_boxed_slice(),
+            more: false,
+            planned: false,
+            sealed: None,
+            turns: 0,
+        })
+    }
+
+    /// Runs until told to shut down.
+    ///
+    /// # Errors
+    /// Those of epoll_wait(2) and timerfd_settime(2), which only a broken
+    /// process sees.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(256);
+        loop {
+            let wait = if self.more {
+                Some(Duration::ZERO)
+            } else {
+                None
+            };
+            match self.poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            self.turns = self.turns.wrapping_add(1);
+            self.more = false;
+            for event in &events {
+                match event.token() {
+                    WAKER => {}
+                    TIMER => drop(self.timer.ack()?),
+                    ROUTE => self.route_ready = true,
+                    Token(token) => {
+                        let port = (token - PORTS) / 2;
+                        self.ports[port].ready[(token - PORTS) % 2] = true;
+                    }
+                }
+            }
+            self.take_commands();
+            if self.route_ready {
+                self.read_route();
+            }
+            self.read_packets();
+            let now = self.clock.now();
+            self.ha.handle_timeout(now);
+            self.send_adverts();
+            self.send_route();
+            self.send_announcements();
+            self.keep_memory();
+            self.open_ports();
+            let dropped = self.ha.records_dropped();
+            let ha = &mut self.ha;
+            self.end.pass_records(dropped, || ha.poll_record());
+            let now = self.clock.now();
+            if self.ha.is_finished(now) {
+                alloc::unseal();
+                self.end.reply(HaReply::Finished);
+                return Ok(());
+            }
+            if self.sealed.is_none() && self.planned && self.ha.is_known() {
+                self.sealed = Some(alloc::seal());
+            }
+            self.arm()?;
+        }
+    }
+
+    fn take_commands(&mut self) {
+        while let Some(command) = self.end.command() {
+            let now = self.clock.now();
+            let reply = match command {
+                HaCommand::Plan(plan) => {
+                    let taken = self.ha.handle_plan(now, &plan.plan(), &self.memory);
+                    self.planned |= taken.is_ok();
+                    HaReply::Plan(plan, taken)
+                }
+                HaCommand::Snapshot(mut snapshot) => {
+                    snapshot.fill(now, &self.ha, self.sealed, self.turns);
+                    HaReply::Snapshot(snapshot)
+                }
+                HaCommand::Ping => HaReply::Pong,
+                HaCommand::Shutdown => {
+                    self.ha.handle_shutdown(now);
+                    continue;
+                }
+            };
+            self.end.reply(reply);
+        }
+    }
+
+    fn read_route(&mut self) {
+        for _ in 0..DATAGRAMS_PER_TURN {
+            match self.route.receive(&mut self.datagram) {
+                Ok(Some(datagram)) => self.ha.handle_route(self.clock.now(), datagram),
+                Ok(None) => {
+                    self.route_ready = false;
+                    return;
+                }
+                Err(netlink::Error::Overrun) => {
+                    let now = self.clock.now();
+                    self.ha
+                        .handle_route_lost(now, "replies or events were lost");
+                }
+                Err(netlink::Error::Truncated { .. } | netlink::Error::Io(_)) => {
+                    let now = self.clock.now();
+                    self.ha.handle_route_lost(now, "the socket failed");
+                    return;
+                }
+            }
+        }
+        self.more = true;
+    }
+
+    fn read_packets(&mut self) {
+        let Self {
+            ha,
+            ports,
+            packet,
+            clock,
+            more,
+            ..
+        } = self;
+        for (interface, port) in ports.iter_mut().enumerate() {
+            for (socket, ready) in [&port.v4, &port.v6].into_iter().zip(&mut port.ready) {
+                let Some(socket) = socket.as_ref().filter(|_| *ready) else {
+                    continue;
+                };
+                let mut left = PACKETS_PER_TURN;
+                // An error such as ENETDOWN is told by a route event as well,
+                // and what waits behind it is read in the next turn.
+                *ready = loop {
+                    match socket.receive(packet) {
+                        Ok(Some(received)) => ha.handle_packet(clock.now(), interface, received),
+                        Ok(None) => break false,
+                        Err(_) => break true,
+                    }
+                    left -= 1;
+                    if left == 0 {
+                        break true;
+                    }
+                };
+                *more |= *ready;
+            }
+        }
+    }
+
+    fn send_adverts(&mut self) {
+        loop {
+            let now = self.clock.now();
+            let Some(out) = self.ha.poll_advert(now, &mut *self.packet) else {
+                return;
+            };
+            let result = self.send_advert(&out);
+            let now = self.clock.now();
+            self.ha.handle_advert_sent(now, out.instance, result);
+        }
+    }
+
+    fn send_advert(&self, out: &AdvertOut) -> Result<(), Errno> {
+        use std::net::IpAddr::{V4, V6};
+        let port = &self.ports[out.interface];
+        let bytes = &self.packet[..out.len];
+        let sent = match (out.source, out.destination, &port.v4, &port.v6) {
+            (V4(_), V4(to), Some(socket), _) => socket.send_v4(bytes, to),
+            (V6(from), V6(to), _, Some(socket)) => socket.send_v6(bytes, from, to),
+            (V4(_) | V6(_), ..) => return Err(Errno::ENODEV),
+        };
+        sent.map_err(|error| errno(&error))
+    }
+
+    fn send_route(&mut self) {
+        loop {
+            let now = self.clock.now();
+            let Some(len) = self.ha.poll_route(now, &mut self.datagram) else {
+                return;
+            };
+            if self.route.send(&self.datagram[..len]).is_err() {
+                self.ha
+                    .handle_route_lost(now, "the kernel did not take a request");
+                return;
+            }
+            // The kernel answers inside the send: the reply is there.
+            self.read_route();
+        }
+    }
+
+    fn send_announcements(&mut self) {
+        let now = self.clock.now();
+        for _ in 0..FRAMES_PER_TURN {
+            let Some(FrameOut { interface, len }) =
+                self.ha.poll_announcement(now, &mut *self.packet)
+            else {
+                return;
+            };
+            // A lost announcement is repeated by its schedule.
+            if let Some(socket) = &self.ports[interface].frames {
+                let _ = socket.send(&self.packet[..len]);
+            }
+        }
+        self.more = true;
+    }
+
+    fn keep_memory(&mut self) {
+        while let Some((at, memory)) = self.ha.poll_memory() {
+            if let Some(slate) = &mut self.slate {
+                let mut words = [0; WORDS];
+                words[..4].copy_from_slice(&memory.words());
+                slate.write(at, words);
+            }
+        }
+        let used = self.ha.instances().len();
+        if let Some(slate) = &mut self.slate {
+            for at in used..self.slate_used {
+                slate.clear(at);
+            }
+        }
+        self.slate_used = used;
+    }
+
+    /// Opens the sockets of interfaces that came, and closes those of
+    /// interfaces that went.
+    fn open_ports(&mut self) {
+        let version = self.ha.interfaces_version();
+        if version == self.ports_version || !self.ha.is_known() {
+            return;
+        }
+        self.ports_version = version;
+        let mut first = None;
+        for (at, (interface, port)) in self.ha.interfaces().iter().zip(&mut self.ports).enumerate()
+        {
+            let index = interface.found.index;
+            if port.index != index {
+                *port = Port {
+                    index,
+                    ..Port::default()
+                };
+            }
+            let Some(index) = index else { continue };
+            let registry = self.poll.registry();
+            let register = |socket: &vrrp::Socket| {
+                let fd = socket.as_raw_fd();
+                let token = Token(PORTS + 2 * at + place(socket.family()));
+                registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
+            };
+            let mut failed = None;
+            if port.v4.is_none() && interface.carries(Family::V4) {
+                match vrrp::Socket::open_v4(index) {
+                    Ok(socket) => port.v4 = register(&socket).is_ok().then_some(socket),
+                    Err(why) => failed = Some(errno(&why.error)),
+                }
+            }
+            if port.v6.is_none() && interface.carries(Family::V6) {
+                match vrrp::Socket::open_v6(index) {
+                    Ok(socket) => port.v6 = register(&socket).is_ok().then_some(socket),
+                    Err(why) => failed = Some(errno(&why.error)),
+                }
+            }
+            if port.frames.is_none() {
+                match PacketSocket::open(index) {
+                    Ok(socket) => port.frames = Some(socket),
+                    Err(why) => failed = Some(errno(&why)),
+                }
+            }
+            // What waited before the registration makes no edge.
+            port.ready = [true; 2];
+            self.more = true;
+            first = first.or(failed.map(|errno| (at, errno)));
+        }
+        // The others lack the same privilege, or the same descriptors.
+        if let Some((at, errno)) = first {
+            self.ha.handle_port_failed(self.clock.now(), at, errno);
+        }
+    }
+
+    fn arm(&mut self) -> io::Result<()> {
+        let next = self.ha.poll_timeout();
+        if next != self.armed {
+            self.timer.arm(next)?;
+            self.armed = next;
+        } else if next.is_some_and(|at| at <= self.clock.now()) {
+            // The timer has fired and something is still due.
+            self.more = true;
+        }
+        Ok(())
+    }
+}
+
+/// The error number of a failed system call.
+fn errno(error: &io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(Errno::EIO.0))
+}

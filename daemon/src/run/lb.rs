@@ -1,0 +1,320 @@
+//! The `lb` loop: health checks, weights, and the kernel's IPVS table. It
+//! decides nothing: it moves bytes and time between the kernel and [`Lb`].
+
+use super::link::LoopEnd;
+use super::plan::OwnedLbPlan;
+use super::snapshot::LbSnapshot;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+use trunnion_core::check::{Action, SocketId};
+use trunnion_core::director::lb::{Lb, LbTooLarge};
+use trunnion_core::ipvs;
+use trunnion_core::netlink::Errno;
+use trunnion_core::time::Instant;
+use trunnion_sys::alloc::{self, SealedThread};
+use trunnion_sys::clock::{Clock, TimerFd};
+use trunnion_sys::netlink::{self, Protocol};
+use trunnion_sys::tcp::{Outcome, Pool, Readiness};
+
+/// What the control thread asks of the loop.
+#[derive(Debug)]
+pub enum LbCommand {
+    /// Take this plan.
+    Plan(Box<OwnedLbPlan>),
+    /// Fill this snapshot.
+    Snapshot(Box<LbSnapshot>),
+    /// Show that the loop goes round.
+    Ping,
+    /// End; with `clear` after the services were removed from the kernel.
+    Shutdown {
+        /// Whether they are.
+        clear: bool,
+    },
+}
+
+/// What the loop answers.
+#[derive(Debug)]
+pub enum LbReply {
+    /// The plan back, and whether it was taken.
+    Plan(Box<OwnedLbPlan>, Result<(), LbTooLarge>),
+    /// The snapshot, filled.
+    Snapshot(Box<LbSnapshot>),
+    /// The answer to a ping.
+    Pong,
+    /// The loop has ended.
+    Finished,
+}
+
+/// The loop's end of the link.
+pub type LbEnd = LoopEnd<LbCommand, LbReply>;
+
+/// Waker's token; the loop's [`mio::Waker`] is made with it.
+pub const WAKER: Token = Token(0);
+const TIMER: Token = Token(1);
+const IPVS: Token = Token(2);
+/// The check socket with id `i` is `SOCKETS + i`.
+const SOCKETS: usize = 3;
+
+/// Datagrams read from the kernel in one turn.
+const DATAGRAMS_PER_TURN: u32 = 64;
+/// Connections begun or ended in one turn.
+const PROBES_PER_TURN: u32 = 512;
+/// Events taken from the poller at once.
+const EVENTS: usize = 1024;
+/// Rounds of events read before deadlines are served: after a stall what waits
+/// in the sockets is read first, or answers would become timeouts.
+const ROUNDS_PER_TURN: u32 = 64;
+
+/// See the module's words.
+pub struct LbLoop {
+    lb: Lb<'static>,
+    end: LbEnd,
+    poll: Poll,
+    timer: TimerFd,
+    armed: Option<Instant>,
+    clock: Clock,
+    ipvs: netlink::Socket,
+    ipvs_ready: bool,
+    pool: Pool,
+    request: Box<[u8]>,
+    datagram: Box<[u8]>,
+    /// What was left for the next turn because of a budget.
+    more: bool,
+    /// Set once a plan was taken: from then on nothing is allocated.
+    sealed: Option<SealedThread>,
+    turns: u64,
+}
+
+impl LbLoop {
+    /// Opens what the loop needs.
+    ///
+    /// # Errors
+    /// Those of the sockets; each says which.
+    pub fn open(lb: Lb<'static>, end: LbEnd, poll: Poll, pool: Pool) -> io::Result<Self> {
+        let timer = TimerFd::new()?;
+        let ipvs = netlink::Socket::open(Protocol::Generic, &[])?;
+        let registry = poll.registry();
+        for (fd, token) in [(timer.as_raw_fd(), TIMER), (ipvs.as_raw_fd(), IPVS)] {
+            registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        }
+        for (SocketId(id), fd) in pool.iter() {
+            let token = Token(SOCKETS + id as usize);
+            registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::WRITABLE)?;
+        }
+        Ok(Self {
+            lb,
+            end,
+            poll,
+            timer,
+            armed: None,
+            clock: Clock::new(),
+            ipvs,
+            ipvs_ready: false,
+            pool,
+            request: vec![0; ipvs::BATCH_BYTES].into_boxed_slice(),
+            datagram: vec![0; ipvs::RECEIVE_BYTES].into_boxed_slice(),
+            more: false,
+            sealed: None,
+            turns: 0,
+        })
+    }
+
+    /// Runs until told to shut down.
+    ///
+    /// # Errors
+    /// Those of epoll_wait(2) and timerfd_settime(2), which only a broken
+    /// process sees.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            self.wait(&mut events)?;
+            self.turns = self.turns.wrapping_add(1);
+            self.take_commands();
+            if self.ipvs_ready {
+                self.read_ipvs();
+            }
+            let now = self.clock.now();
+            self.lb.handle_timeout(now);
+            self.probe();
+            self.send_ipvs();
+            let dropped = self.lb.records_dropped();
+            let lb = &mut self.lb;
+            self.end.pass_records(dropped, || lb.poll_record());
+            let now = self.clock.now();
+            if self.lb.is_finished(now) {
+                alloc::unseal();
+                self.end.reply(LbReply::Finished);
+                return Ok(());
+            }
+            self.arm()?;
+        }
+    }
+
+    /// Waits for events and takes all there are.
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let mut wait = if self.more {
+            Some(Duration::ZERO)
+        } else {
+            None
+        };
+        self.more = false;
+        for _ in 0..ROUNDS_PER_TURN {
+            match self.poll.poll(events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            for event in &*events {
+                match event.token() {
+                    WAKER => {}
+                    TIMER => drop(self.timer.ack()?),
+                    IPVS => self.ipvs_ready = true,
+                    Token(token) => {
+                        let readiness = Readiness {
+                            writable: event.is_writable(),
+                            error: event.is_error(),
+                            hup: event.is_write_closed(),
+                        };
+                        self.take_outcome(token - SOCKETS, readiness);
+                    }
+                }
+            }
+            // A full harvest may have left some behind.
+            if events.iter().count() < EVENTS {
+                return Ok(());
+            }
+            wait = Some(Duration::ZERO);
+        }
+        self.more = true;
+        Ok(())
+    }
+
+    fn take_outcome(&mut self, socket: usize, readiness: Readiness) {
+        let Ok(id) = u32::try_from(socket).map(SocketId) else {
+            return;
+        };
+        if let Some(outcome) = self.pool.outcome(id, readiness) {
+            self.tell(id, outcome);
+        }
+    }
+
+    fn tell(&mut self, id: SocketId, outcome: Outcome) {
+        let now = self.clock.now();
+        match outcome {
+            Outcome::Connected => self.lb.handle_connected(now, id),
+            Outcome::Failed(errno) => self.lb.handle_failed(now, id, errno),
+            Outcome::InProgress => {}
+        }
+    }
+
+    fn take_commands(&mut self) {
+        while let Some(command) = self.end.command() {
+            let now = self.clock.now();
+            let reply = match command {
+                LbCommand::Plan(plan) => {
+                    let taken = self.lb.handle_plan(now, &plan.plan());
+                    if taken.is_ok() && self.sealed.is_none() {
+                        self.sealed = Some(alloc::seal());
+                    }
+                    LbReply::Plan(plan, taken)
+                }
+                LbCommand::Snapshot(mut snapshot) => {
+                    snapshot.fill(now, &self.lb, self.sealed, self.turns);
+                    LbReply::Snapshot(snapshot)
+                }
+                LbCommand::Ping => LbReply::Pong,
+                LbCommand::Shutdown { clear } => {
+                    self.lb.handle_shutdown(now, clear);
+                    continue;
+                }
+            };
+            self.end.reply(reply);
+        }
+    }
+
+    fn read_ipvs(&mut self) {
+        for _ in 0..DATAGRAMS_PER_TURN {
+            match self.ipvs.receive(&mut self.datagram) {
+                Ok(Some(datagram)) => self.lb.handle_ipvs(self.clock.now(), datagram),
+                Ok(None) => {
+                    self.ipvs_ready = false;
+                    return;
+                }
+                Err(netlink::Error::Overrun) => {
+                    let now = self.clock.now();
+                    self.lb.handle_ipvs_lost(now, "replies were lost");
+                }
+                Err(netlink::Error::Truncated { .. } | netlink::Error::Io(_)) => {
+                    let now = self.clock.now();
+                    self.lb.handle_ipvs_lost(now, "the socket failed");
+                    return;
+                }
+            }
+        }
+        self.more = true;
+    }
+
+    fn probe(&mut self) {
+        for _ in 0..PROBES_PER_TURN {
+            match self.lb.poll_probe(self.clock.now()) {
+                None => return,
+                Some(Action::Connect {
+                    socket,
+                    target,
+                    half_open,
+                }) => {
+                    let outcome = self.pool.connect(socket, target, half_open);
+                    self.tell(socket, outcome);
+                }
+                Some(Action::Disconnect { socket }) => {
+                    // The kernel knows no reason to refuse; a socket that it
+                    // refused for all that fails its next connect by name.
+                    let _ = self.pool.disconnect(socket);
+                }
+            }
+        }
+        self.more = true;
+    }
+
+    fn send_ipvs(&mut self) {
+        loop {
+            let now = self.clock.now();
+            let Some(len) = self.lb.poll_ipvs(now, &mut self.request) else {
+                return;
+            };
+            if let Err(error) = self.ipvs.send(&self.request[..len]) {
+                let errno = error.raw_os_error().map_or(Errno::EIO, Errno);
+                self.lb.handle_ipvs_lost(now, unsent(errno));
+                return;
+            }
+            // The kernel answers inside the send: the reply is there.
+            self.read_ipvs();
+            if self.more {
+                return;
+            }
+        }
+    }
+
+    fn arm(&mut self) -> io::Result<()> {
+        let next = self.lb.poll_timeout();
+        if next != self.armed {
+            self.timer.arm(next)?;
+            self.armed = next;
+        } else if next.is_some_and(|at| at <= self.clock.now()) {
+            // The timer has fired and something is still due.
+            self.more = true;
+        }
+        Ok(())
+    }
+}
+
+const fn unsent(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM => "a request was refused: CAP_NET_ADMIN is needed",
+        Errno::EMSGSIZE => "a request was too long",
+        _ => "the kernel did not take a request",
+    }
+}

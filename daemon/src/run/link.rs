@@ -1,0 +1,181 @@
+//! Between the control thread and a loop: bounded rings of one producer and
+//! one consumer each, and a bell for replies. What a loop is given
+//! it gives back, so that memory is freed where it was taken.
+
+use crate::control::Records;
+use heapless::spsc::{Consumer, Producer, Queue};
+use mio::Waker;
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use trunnion_core::record::Frame;
+
+/// Commands that may wait for a loop, and replies for the control thread.
+const COMMANDS: usize = 16;
+/// Log records that may wait for the control thread.
+const RECORDS: usize = 2048;
+
+/// The loop's side.
+pub struct LoopEnd<C: 'static, R: 'static> {
+    commands: Consumer<'static, C>,
+    replies: Producer<'static, R>,
+    records: Producer<'static, Frame>,
+    dropped: Arc<AtomicU64>,
+    bell: Arc<Bell>,
+}
+
+/// The control thread's side.
+pub struct ControlEnd<C: 'static, R: 'static> {
+    commands: Producer<'static, C>,
+    replies: Consumer<'static, R>,
+    waker: Waker,
+}
+
+/// The reading end of a loop's log records.
+pub struct LogEnd {
+    thread: &'static str,
+    records: Consumer<'static, Frame>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Records for LogEnd {
+    fn thread(&self) -> &'static str {
+        self.thread
+    }
+
+    fn poll_record(&mut self) -> Option<Frame> {
+        self.records.dequeue()
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// The three ends of a link.
+pub struct Ends<C: 'static, R: 'static> {
+    /// For the control thread.
+    pub control: ControlEnd<C, R>,
+    /// For the loop.
+    pub looped: LoopEnd<C, R>,
+    /// For the writer of the log.
+    pub log: LogEnd,
+}
+
+/// Wakes the control thread: a byte through a socket pair, once until heard.
+#[derive(Debug)]
+pub struct Bell {
+    rung: AtomicBool,
+    stream: UnixStream,
+}
+
+impl Bell {
+    /// A bell, and the stream that is readable when it was rung.
+    ///
+    /// # Errors
+    /// Those of socketpair(2).
+    pub fn new() -> io::Result<(Arc<Self>, UnixStream)> {
+        let (stream, heard) = UnixStream::pair()?;
+        stream.set_nonblocking(true)?;
+        heard.set_nonblocking(true)?;
+        let rung = AtomicBool::new(false);
+        Ok((Arc::new(Self { rung, stream }), heard))
+    }
+
+    fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // A full pair has been rung often enough.
+            let _ = (&self.stream).write(&[1]);
+        }
+    }
+
+    /// To be called by the control thread before it looks at its rings: what
+    /// comes after rings anew.
+    pub fn hear(&self) {
+        self.rung.store(false, Ordering::Release);
+    }
+}
+
+/// Links the loop of this name, which `waker` wakes, with the control thread.
+#[must_use]
+pub fn link<C, R>(thread: &'static str, waker: Waker, bell: &Arc<Bell>) -> Ends<C, R> {
+    // The loops live as long as the process.
+    let commands: &'static mut Queue<C, COMMANDS> = Box::leak(Box::default());
+    let replies: &'static mut Queue<R, COMMANDS> = Box::leak(Box::default());
+    let records: &'static mut Queue<Frame, RECORDS> = Box::leak(Box::default());
+    let dropped = Arc::new(AtomicU64::new(0));
+    let (commands_in, commands_out) = commands.split();
+    let (replies_in, replies_out) = replies.split();
+    let (records_in, records_out) = records.split();
+    let control = ControlEnd {
+        commands: commands_in,
+        replies: replies_out,
+        waker,
+    };
+    let looped = LoopEnd {
+        commands: commands_out,
+        replies: replies_in,
+        records: records_in,
+        dropped: Arc::clone(&dropped),
+        bell: Arc::clone(bell),
+    };
+    let log = LogEnd {
+        thread,
+        records: records_out,
+        dropped,
+    };
+    Ends {
+        control,
+        looped,
+        log,
+    }
+}
+
+impl<C, R> LoopEnd<C, R> {
+    /// The next command, while there is room to reply to it.
+    pub fn command(&mut self) -> Option<C> {
+        if self.replies.ready() {
+            self.commands.dequeue()
+        } else {
+            None
+        }
+    }
+
+    /// Replies to a command that [`Self::command`] gave.
+    pub fn reply(&mut self, reply: R) {
+        // There is room: `command` has looked.
+        let _ = self.replies.enqueue(reply);
+        self.bell.ring();
+    }
+
+    /// Passes records on until `next` has no more or the ring is full; then the
+    /// half's own ring fills and counts what it drops: `dropped` of them.
+    pub fn pass_records(&mut self, dropped: u64, mut next: impl FnMut() -> Option<Frame>) {
+        while self.records.ready()
+            && let Some(frame) = next()
+        {
+            // There is room: that was just asked.
+            let _ = self.records.enqueue(frame);
+        }
+        self.dropped.store(dropped, Ordering::Relaxed);
+    }
+}
+
+impl<C, R> ControlEnd<C, R> {
+    /// Sends a command and wakes the loop.
+    ///
+    /// # Errors
+    /// The command, when the ring is full: the loop is far behind.
+    pub fn send(&mut self, command: C) -> Result<(), C> {
+        self.commands.enqueue(command)?;
+        // Fails only when the loop's poller is gone, and the loop with it.
+        let _ = self.waker.wake();
+        Ok(())
+    }
+
+    /// The next reply.
+    pub fn reply(&mut self) -> Option<R> {
+        self.replies.dequeue()
+    }
+}

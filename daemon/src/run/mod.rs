@@ -1,0 +1,248 @@
+//! `trunnion run`: the daemon. Starts the two loops, then is the control
+//! thread: signals, reloads, the log's text, and whoever asks for state.
+//!
+//! | thread | runs | allocates |
+//! |---|---|---|
+//! | `ha` | [`ha::HaLoop`] | not after the seal |
+//! | `lb` | [`lb::LbLoop`] | not after the seal |
+//! | `control`, the main one | [`control::Control`] on tokio | yes |
+
+mod answer;
+mod control;
+mod ha;
+mod lb;
+mod link;
+mod plan;
+pub mod records;
+mod snapshot;
+
+pub use snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView};
+
+use crate::config::{Config, Limits, Refused};
+use crate::control::Listener;
+use control::{Control, Loops};
+use ha::HaLoop;
+use lb::LbLoop;
+use link::{Bell, Ends, LogEnd};
+use mio::{Poll, Waker};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use trunnion_core::director::ha::{Ha, Memory};
+use trunnion_core::director::lb::Lb;
+use trunnion_sys::clock::boottime;
+use trunnion_sys::signal::{Signal, Signals};
+use trunnion_sys::slate::{self, Found, Slate};
+use trunnion_sys::tcp::Pool;
+use trunnion_sys::thread as sys_thread;
+
+/// The slate's meaning: [`Memory::words`], version 1.
+const SLATE_LAYOUT: u64 = 1;
+/// File name of the slate in the run directory.
+const SLATE_NAME: &str = "slate";
+/// How long another run may hold the slate before it is one that lives.
+const SLATE_PATIENCE: Duration = Duration::from_secs(2);
+/// Priority of the `ha` thread where it may have one (`SCHED_FIFO`, sched(7)).
+const REALTIME_PRIORITY: u8 = 50;
+/// Stack of a loop: they recurse nowhere, and all of it is locked in memory.
+const STACK_BYTES: usize = 256 * 1024;
+/// Descriptors beside the checks' sockets.
+const DESCRIPTORS: u64 = 1024;
+
+/// Why the daemon did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// There is no config to run.
+    Config(Refused),
+    /// The kernel refused something.
+    System {
+        /// What was done, in words.
+        what: String,
+        /// Why not.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(refused) => refused.fmt(f),
+            Self::System { what, error } => write!(f, "cannot {what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+trait Doing<T> {
+    /// Says what was being done when it failed.
+    fn doing(self, what: impl Into<String>) -> Result<T, StartError>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: impl Into<String>) -> Result<T, StartError> {
+        self.map_err(|error| StartError::System {
+            what: what.into(),
+            error,
+        })
+    }
+}
+
+/// Runs the daemon on the config file at `path` until SIGTERM.
+///
+/// # Errors
+/// [`StartError`] when it could not start; afterwards it tells its log.
+pub fn run(path: &Path) -> Result<ExitCode, StartError> {
+    let config = Config::load(path).map_err(StartError::Config)?;
+    for warning in &config.warnings {
+        eprintln!("{warning}");
+    }
+    // Before any thread: the loops inherit the block, the control thread lifts
+    // it once it listens.
+    let _blocked =
+        Signals::new(&[Signal::TERM, Signal::INT, Signal::HUP]).doing("block signals")?;
+    std::fs::create_dir_all(&config.node.run_dir).doing(format!(
+        "make the run directory {}",
+        config.node.run_dir.display()
+    ))?;
+    let socket = config.node.socket();
+    let listener = Listener::bind(&socket).doing(format!("listen on {}", socket.display()))?;
+    let (bell, heard) = Bell::new().doing("make a socket pair")?;
+    let loops = start(&config, &bell)?;
+    // Only now: it takes the kernel a while, and a node that goes on where it
+    // was killed has none.
+    if let Err(refused) = sys_thread::lock_memory() {
+        eprintln!("warn control: {refused}");
+    }
+    let control = Control::new(config, PathBuf::from(path), loops, bell, heard);
+    control.run(listener).doing("run the control thread")
+}
+
+/// Starts both loops, HA first: after a crash it has no time to lose.
+fn start(config: &Config, bell: &Arc<Bell>) -> Result<Loops, StartError> {
+    let (ha, ha_log, ha_thread) = start_ha(config, bell)?;
+    let (lb, lb_log, lb_thread) = start_lb(config, bell)?;
+    Ok(Loops {
+        logs: vec![Box::new(ha_log), Box::new(lb_log)],
+        ha,
+        ha_thread: Some(ha_thread),
+        lb,
+        lb_thread: Some(lb_thread),
+    })
+}
+
+type HaControl = link::ControlEnd<ha::HaCommand, ha::HaReply>;
+type LbControl = link::ControlEnd<lb::LbCommand, lb::LbReply>;
+type LoopThread = thread::JoinHandle<io::Result<()>>;
+
+fn start_ha(
+    config: &Config,
+    bell: &Arc<Bell>,
+) -> Result<(HaControl, LogEnd, LoopThread), StartError> {
+    let (slate, memory) = open_slate(config)?;
+    let poll = Poll::new().doing("make a poller")?;
+    let waker = Waker::new(poll.registry(), ha::WAKER).doing("make a waker")?;
+    let Ends {
+        mut control,
+        looped: end,
+        log,
+    } = link::link("ha", waker, bell);
+    let storage = plan::ha_storage(&config.limits);
+    let interfaces = storage.interfaces.len();
+    let plan = Box::new(plan::OwnedHaPlan::of(config));
+    let _ = control.send(ha::HaCommand::Plan(plan));
+    let looped = HaLoop::open(Ha::new(storage), end, poll, interfaces, slate, memory)
+        .doing("open the sockets of the ha loop")?;
+    let thread = thread::Builder::new()
+        .name("ha".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            // Better late adverts than none.
+            if let Err(refused) = sys_thread::realtime(REALTIME_PRIORITY) {
+                eprintln!("warn ha: {refused}");
+            }
+            let _ = sys_thread::no_timer_slack();
+            looped.run()
+        })
+        .doing("start the ha thread")?;
+    Ok((control, log, thread))
+}
+
+fn open_slate(config: &Config) -> Result<(Option<Slate>, Vec<Memory>), StartError> {
+    let path = config.node.run_dir.join(SLATE_NAME);
+    let cells = 2 * config.limits.routers.max(1) as usize;
+    let boot = slate::boot_id().doing("read the boot id")?;
+    let what = format!("open {}", path.display());
+    // A run that was just killed holds its lock until the kernel has taken it
+    // apart.
+    let deadline = boottime() + SLATE_PATIENCE;
+    let opened = loop {
+        match Slate::open(&path, SLATE_LAYOUT, boot, cells) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && boottime() < deadline => {
+                thread::sleep(Duration::from_millis(1));
+            }
+            opened => break opened,
+        }
+    };
+    match opened {
+        Ok((slate, found)) => {
+            let cell = |at| slate.read(at);
+            let memory = match found {
+                Found::Earlier => (0..cells)
+                    .filter_map(cell)
+                    .map(|[a, b, c, d, ..]| Memory::from_words([a, b, c, d]))
+                    .collect(),
+                Found::Nothing | Found::OtherBoot | Found::OtherLayout => Vec::new(),
+            };
+            Ok((Some(slate), memory))
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(StartError::System {
+            what: format!("{what}: another trunnion runs with this run_dir"),
+            error,
+        }),
+        Err(error) => Err(error).doing(what),
+    }
+}
+
+fn start_lb(
+    config: &Config,
+    bell: &Arc<Bell>,
+) -> Result<(LbControl, LogEnd, LoopThread), StartError> {
+    let limits: Limits = config.limits;
+    let sockets = limits.checks_in_flight;
+    let wanted = 2 * u64::from(sockets) + DESCRIPTORS;
+    sys_thread::raise_open_files(wanted)
+        .doing(format!("raise the limit of open files to {wanted}"))?;
+    let pool =
+        Pool::open(sockets, sockets).doing(format!("open {} sockets for checks", 2 * sockets))?;
+    let poll = Poll::new().doing("make a poller")?;
+    let waker = Waker::new(poll.registry(), lb::WAKER).doing("make a waker")?;
+    let Ends {
+        mut control,
+        looped: end,
+        log,
+    } = link::link("lb", waker, bell);
+    let seed = node_seed(&config.node.name);
+    let storage = plan::lb_storage(&limits, seed);
+    let plan = Box::new(plan::OwnedLbPlan::of(config));
+    let _ = control.send(lb::LbCommand::Plan(plan));
+    let looped =
+        LbLoop::open(Lb::new(storage), end, poll, pool).doing("open the sockets of the lb loop")?;
+    let thread = thread::Builder::new()
+        .name("lb".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || looped.run())
+        .doing("start the lb thread")?;
+    Ok((control, log, thread))
+}
+
+/// Sets the phases of this node's checks apart from its peer's.
+fn node_seed(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

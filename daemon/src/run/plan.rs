@@ -1,0 +1,225 @@
+//! From a config to the plans of the two halves, and the memory both are given
+//! at start. Runs on the control thread, which may allocate; the loops borrow
+//! what is made here, and hand it back to be freed.
+
+use crate::config::{self, Config, Limits, Own};
+use trunnion_core::check::{self, CheckConfig, Settings};
+use trunnion_core::director::ha::{AddressSlot, HaStorage, InstanceSlot, Interface};
+use trunnion_core::director::lb::{LbStorage, ServiceState};
+use trunnion_core::director::plan::{
+    HaPlan, Instance, InstanceName, InterfaceName, LbPlan, Peers, ServicePolicy, VirtualAddress,
+};
+use trunnion_core::model::{BLANK_DESTINATION, Destination, ServiceRow, Table, TableBuf};
+use trunnion_core::record::Frame;
+use trunnion_core::time;
+
+/// What the HA half is given, owned.
+#[derive(Debug, Default)]
+pub struct OwnedHaPlan {
+    instances: Vec<Instance>,
+    addresses: Vec<VirtualAddress>,
+}
+
+impl OwnedHaPlan {
+    /// The plan of a config.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let mut instances = Vec::with_capacity(config.vrrp.len());
+        let mut addresses = Vec::new();
+        for declared in &config.vrrp {
+            let first = addresses.len();
+            addresses.extend(declared.addresses.iter().map(|prefixed| VirtualAddress {
+                address: prefixed.address,
+                prefix: prefixed.prefix,
+            }));
+            instances.push(planned(declared, first));
+        }
+        instances.sort_by(|a: &Instance, b: &Instance| a.key().cmp(&b.key()));
+        Self {
+            instances,
+            addresses,
+        }
+    }
+
+    /// As the half takes it.
+    #[must_use]
+    pub fn plan(&self) -> HaPlan<'_> {
+        HaPlan {
+            instances: &self.instances,
+            addresses: &self.addresses,
+        }
+    }
+}
+
+/// An instance whose addresses begin at `first`.
+fn planned(declared: &config::Instance, first: usize) -> Instance {
+    let short = |name: &str| {
+        let end = name.floor_char_boundary(InstanceName::new().capacity());
+        InstanceName::try_from(&name[..end]).unwrap_or_default()
+    };
+    Instance {
+        name: short(&declared.name),
+        interface: InterfaceName::try_from(declared.interface.as_str())
+            .expect("the config bounds interface names"),
+        router: declared.router,
+        checksum: declared.checksum,
+        peers: Peers::from_slice(&declared.unicast_peers)
+            .expect("the config bounds the number of peers"),
+        addresses_first: count(first),
+        addresses_count: count(declared.addresses.len()),
+    }
+}
+
+/// What the LB half is given, owned.
+#[derive(Debug, Default)]
+pub struct OwnedLbPlan {
+    services: Vec<ServiceRow>,
+    destinations: Vec<Destination>,
+    policies: Vec<ServicePolicy>,
+    links: Vec<Option<u32>>,
+    checks: Vec<CheckConfig>,
+    declared_only: bool,
+}
+
+impl OwnedLbPlan {
+    /// The plan of a config, whose services and backends are sorted by key.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let mut plan = Self {
+            declared_only: config.ipvs.own == Own::Declared,
+            ..Self::default()
+        };
+        let backends = || config.services.iter().flat_map(|s| &s.backends);
+        plan.checks = backends().filter_map(|b| b.check).collect();
+        plan.checks.sort_unstable();
+        plan.checks.dedup();
+        for service in &config.services {
+            plan.services.push(ServiceRow {
+                service: service.service.clone(),
+                first: count(plan.destinations.len()),
+                count: count(service.backends.len()),
+            });
+            plan.policies.push(ServicePolicy {
+                min_healthy: service.min_healthy,
+            });
+            for backend in &service.backends {
+                plan.destinations.push(backend.destination);
+                let check = backend
+                    .check
+                    .and_then(|c| plan.checks.binary_search(&c).ok());
+                plan.links.push(check.map(count));
+            }
+        }
+        debug_assert!(plan.plan().table.is_sorted(), "the config sorts its rows");
+        plan
+    }
+
+    /// As the half takes it.
+    #[must_use]
+    pub fn plan(&self) -> LbPlan<'_> {
+        LbPlan {
+            table: Table {
+                services: &self.services,
+                destinations: &self.destinations,
+            },
+            policies: &self.policies,
+            links: &self.links,
+            checks: &self.checks,
+            declared_only: self.declared_only,
+        }
+    }
+}
+
+/// A number of rows as the tables count them: limits keep it far below 2^32.
+fn count(rows: usize) -> u32 {
+    u32::try_from(rows).expect("limits bound the number of rows")
+}
+
+/// Log records that wait in each half for its loop.
+const RECORDS: usize = 1024;
+/// Grain of the checks' timer wheel, a power of two: about 1 ms.
+const TICK_NS: u64 = 1 << 20;
+
+/// Memory that lives as long as the process: the loops end when it does.
+fn forever<T: Clone>(value: &T, len: usize) -> &'static mut [T] {
+    Box::leak(vec![value.clone(); len].into_boxed_slice())
+}
+
+/// The HA half's memory: twice the limits, since a reload keeps what it retires
+/// until it is gone.
+#[must_use]
+pub fn ha_storage(limits: &Limits) -> HaStorage<'static> {
+    let instances = 2 * limits.routers as usize;
+    let addresses = 2 * limits.addresses as usize;
+    let slot = InstanceSlot::blank();
+    HaStorage {
+        instances: [forever(&slot, instances), forever(&slot, instances)],
+        addresses: [
+            forever(&AddressSlot::BLANK, addresses),
+            forever(&AddressSlot::BLANK, addresses),
+        ],
+        interfaces: forever(&Interface::blank(), instances),
+        records: forever(&Frame::EMPTY, RECORDS),
+    }
+}
+
+/// The LB half's memory. `seed` sets this node's phase apart from others'.
+#[must_use]
+pub fn lb_storage(limits: &Limits, seed: u64) -> LbStorage<'static> {
+    let services = limits.services as usize;
+    let backends = limits.backends as usize;
+    let row = ServiceRow::blank();
+    let table = || {
+        TableBuf::new(
+            forever(&row, services),
+            forever(&BLANK_DESTINATION, backends),
+        )
+    };
+    let sockets = limits.checks_in_flight as usize;
+    LbStorage {
+        desired: table(),
+        target: table(),
+        actual: table(),
+        services: [
+            forever(&ServiceState::default(), services),
+            forever(&ServiceState::default(), services),
+        ],
+        links: forever(&None, backends),
+        checks: check::Storage {
+            checks: forever(&check::Slot::EMPTY, backends),
+            timers: forever(&time::Slot::EMPTY, backends),
+            sockets: forever(&check::Socket::EMPTY, 2 * sockets),
+        },
+        settings: Settings {
+            tick_ns: TICK_NS,
+            sockets_v4: limits.checks_in_flight,
+            late_margin: std::time::Duration::from_millis(100),
+            seed,
+        },
+        records: forever(&Frame::EMPTY, RECORDS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = include_str!("../../../docs/examples/full.toml");
+
+    #[test]
+    fn plans_are_sorted_and_equal_checks_are_one() {
+        let config = Config::parse(CONFIG, "full.toml").unwrap();
+        let lb = OwnedLbPlan::of(&config);
+        let plan = lb.plan();
+        assert!(plan.table.is_sorted());
+        assert!(plan.checks.is_sorted_by(|a, b| a < b));
+        assert_eq!(plan.links.len(), plan.table.destinations.len());
+        assert_eq!(plan.policies.len(), plan.table.services.len());
+        let ha = OwnedHaPlan::of(&config);
+        let plan = ha.plan();
+        assert!(plan.instances.is_sorted_by(|a, b| a.key() < b.key()));
+        for instance in plan.instances {
+            assert!(!plan.addresses_of(instance).is_empty());
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What a loop knows, copied for readers: the control thread sends an empty
+//! snapshot with room taken beforehand, the loop fills it and sends it back.
+
+use crate::config::Limits;
+use trunnion_core::check;
+use trunnion_core::director::ha::{Ha, HaCounters, Presence, RouteCounters};
+use trunnion_core::director::lb::{KernelCounters, Lb};
+use trunnion_core::director::plan::{InstanceName, InterfaceName, VirtualAddress};
+use trunnion_core::model::{Destination, Service};
+use trunnion_core::time::Instant;
+use trunnion_core::vrrp::Router;
+use trunnion_sys::alloc::SealedThread;
+
+/// A virtual router, as it was.
+#[derive(Clone, Debug)]
+pub struct RouterView {
+    /// Its name.
+    pub name: InstanceName,
+    /// Its interface.
+    pub interface: InterfaceName,
+    /// The router.
+    pub router: Router,
+    /// How many of the addresses that follow in the snapshot are its own.
+    pub addresses: usize,
+}
+
+/// What the HA loop knows.
+#[derive(Debug)]
+pub struct HaSnapshot {
+    /// When it was taken.
+    pub at: Instant,
+    /// Virtual routers.
+    pub routers: Vec<RouterView>,
+    /// Their addresses, router by router.
+    pub addresses: Vec<(VirtualAddress, Presence)>,
+    /// Counters of the half.
+    pub counters: HaCounters,
+    /// Counters of rtnetlink.
+    pub route: RouteCounters,
+    /// Log records lost because nobody took them in time.
+    pub records_dropped: u64,
+    /// Allocations of the loop's thread since its seal.
+    pub allocations: u64,
+    /// Wake-ups of the loop.
+    pub turns: u64,
+}
+
+impl HaSnapshot {
+    /// An empty snapshot with room for all the limits allow.
+    #[must_use]
+    pub fn with_room(limits: &Limits) -> Box<Self> {
+        Box::new(Self {
+            at: Instant::ZERO,
+            routers: Vec::with_capacity(2 * limits.routers as usize),
+            addresses: Vec::with_capacity(2 * limits.addresses as usize),
+            counters: HaCounters::default(),
+            route: RouteCounters::default(),
+            records_dropped: 0,
+            allocations: 0,
+            turns: 0,
+        })
+    }
+
+    /// Copies what the half knows. Allocates nothing.
+    pub fn fill(&mut self, now: Instant, ha: &Ha<'_>, sealed: Option<SealedThread>, turns: u64) {
+        self.at = now;
+        self.routers.clear();
+        self.addresses.clear();
+        for slot in ha.instances() {
+            let addresses = ha.addresses(slot);
+            if self.routers.len() == self.routers.capacity()
+                || self.addresses.capacity() - self.addresses.len() < addresses.len()
+            {
+                break;
+            }
+            self.routers.push(RouterView {
+                name: slot.config.name.clone(),
+                interface: slot.config.interface.clone(),
+                router: slot.router,
+                addresses: addresses.len(),
+            });
+            let all = addresses.iter().map(|a| (a.virtual_address, a.presence));
+            self.addresses.extend(all);
+        }
+        self.counters = *ha.counters();
+        self.route = *ha.route_counters();
+        self.records_dropped = ha.records_dropped();
+        self.allocations = sealed.map_or(0, SealedThread::allocations);
+        self.turns = turns;
+    }
+}
+
+/// A service, as it was.
+#[derive(Clone, Debug)]
+pub struct ServiceView {
+    /// What is desired of it.
+    pub service: Service,
+    /// Whether the kernel is known to have it.
+    pub in_kernel: bool,
+    /// Too few healthy backends, so that all get traffic.
+    pub open: bool,
+    /// How many of the destinations that follow in the snapshot are its own.
+    pub destinations: usize,
+}
+
+/// A destination, as it was.
+#[derive(Clone, Copy, Debug)]
+pub struct DestinationView {
+    /// What is desired of it while it is healthy.
+    pub destination: Destination,
+    /// Its weight in the kernel, if the kernel is known to have it.
+    pub kernel_weight: Option<u32>,
+    /// What its check found; nothing for one without a check.
+    pub check: Option<check::Status>,
+}
+
+/// What the LB loop knows.
+#[derive(Debug)]
+pub struct LbSnapshot {
+    /// When it was taken.
+    pub at: Instant,
+    /// Services.
+    pub services: Vec<ServiceView>,
+    /// Their destinations, service by service.
+    pub destinations: Vec<DestinationView>,
+    /// Whether the kernel holds what is desired, as far as is known.
+    pub settled: bool,
+    /// Counters of the kernel's table.
+    pub kernel: KernelCounters,
+    /// Counters of the checks.
+    pub checks: check::Counters,
+    /// Log records lost because nobody took them in time.
+    pub records_dropped: u64,
+    /// Allocations of the loop's thread since its seal.
+    pub allocations: u64,
+    /// Wake-ups of the loop.
+    pub turns: u64,
+}
+
+impl LbSnapshot {
+    /// An empty snapshot with room for all the limits allow.
+    #[must_use]
+    pub fn with_room(limits: &Limits) -> Box<Self> {
+        Box::new(Self {
+            at: Instant::ZERO,
+            services: Vec::with_capacity(limits.services as usize),
+            destinations: Vec::with_capacity(limits.backends as usize),
+            settled: false,
+            kernel: KernelCounters::default(),
+            checks: check::Counters::default(),
+            records_dropped: 0,
+            allocations: 0,
+            turns: 0,
+        })
+    }
+
+    /// Copies what the half knows. Allocates nothing.
+    pub fn fill(&mut self, now: Instant, lb: &Lb<'_>, sealed: Option<SealedThread>, turns: u64) {
+        self.at = now;
+        self.services.clear();
+        self.destinations.clear();
+        let (desired, actual) = (lb.desired(), lb.actual());
+        for (at, row) in desired.services.iter().enumerate() {
+            let found = actual
+                .services
+                .binary_search_by_key(&row.service.key, |held| held.service.key);
+            let held = found.ok().and_then(|found| actual.services.get(found));
+            let held_rows = held.map_or(&[][..], |held| actual.destinations_of(held));
+            self.services.push(ServiceView {
+                service: row.service.clone(),
+                in_kernel: held.is_some(),
+                open: lb.is_open(at),
+                destinations: row.range().len(),
+            });
+            for (place, destination) in row.range().zip(desired.destinations_of(row)) {
+                let found = held_rows.binary_search_by_key(&destination.key, |held| held.key);
+                self.destinations.push(DestinationView {
+                    destination: *destination,
+                    kernel_weight: found.ok().map(|found| held_rows[found].weight),
+                    check: lb.status(place),
+                });
+            }
+        }
+        self.settled = lb.is_settled();
+        self.kernel = *lb.kernel_counters();
+        self.checks = *lb.engine().counters();
+        self.records_dropped = lb.records_dropped();
+        self.allocations = sealed.map_or(0, SealedThread::allocations);
+        self.turns = turns;
+    }
+}
