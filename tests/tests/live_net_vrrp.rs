@@ -346,15 +346,17 @@ fn a_ttl_of_254_arrives_as_such() {
     assert_eq!(receive(&v4[1]).2, Err(Malformed::Ttl { found: 254 }));
 
     // scapy may send any hop limit; our socket always says 255.
-    let index = nodes[0].index();
+    // As a whole frame: which interface a packet of its leaves by is scapy's
+    // guess.
     let script = format!(
         "from scapy.all import *\nfrom scapy.layers.vrrp import VRRPv3\n\
-         send(IPv6(src='{from}',dst='ff02::12',hlim=254)/VRRPv3(vrid={VRID},addrlist=['fe80::10']),\
-         iface=dev_from_index({index}),verbose=0)\n"
+         sendp(Ether(src=get_if_hwaddr('first'),dst='33:33:00:00:00:12')\
+         /IPv6(src='{from}',dst='ff02::12',hlim=254)\
+         /VRRPv3(vrid={VRID},addrlist=['fe80::10']),iface='first',verbose=0)\n"
     );
     nodes[0].at(move || {
         let sent = Command::new("/usr/bin/python3")
-            .arg("-c")
+            .args(["-I", "-c"])
             .arg(script)
             .output();
         let sent = sent.expect("scapy: apt-get install python3-scapy");
