@@ -68,6 +68,22 @@ fn a_death_and_a_return_are_told_once_with_reason() {
     assert_eq!(world.engine.counters().went_down, 2);
 }
 
+/// In transition checks come faster: at most one interval to the first failure,
+/// then two more in fast intervals.
+#[test]
+fn a_doubt_is_settled_fast() {
+    let mut world = World::new(engine(9, 9, 9), vec![UP; 9]);
+    world.plan(&plan(9));
+    world.run_for(ms(3_000));
+    world.targets = vec![Behaviour::Refuses(ms(1)); 9];
+    world.run_for(ms(1_000 + 2 * 200 + 1));
+    assert!((0..9).all(|n| world.health_of(n) == HealthState::Down));
+    // And back: one down_interval, then one fast one.
+    world.targets = vec![UP; 9];
+    world.run_for(ms(500 + 200 + 3));
+    assert!((0..9).all(|n| world.health_of(n) == HealthState::Up));
+}
+
 #[test]
 fn an_interval_or_a_timeout_of_zero_is_the_least() {
     let mut world = World::new(engine(1, 1, 1), vec![Behaviour::Answers(Duration::ZERO)]);
@@ -247,6 +263,10 @@ fn an_adopted_health_holds_until_verdicts_say_otherwise() {
         [&(target(1), HealthState::Up)]
     );
     assert_eq!(told.len(), 2);
+    for p in 0..3 {
+        let id = world.engine.check_id(p).unwrap();
+        assert!(!world.engine.status(id).unwrap().presumed);
+    }
     let down = world.engine.check_id(0).unwrap();
     assert!(
         world.engine.status(down).unwrap().since.since(start) >= ms(400),

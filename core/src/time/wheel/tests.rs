@@ -78,6 +78,31 @@ fn a_stale_handle_names_nothing() {
     assert_eq!((wheel.len(), wheel.is_empty()), (0, true));
 }
 
+/// The heap's last entry takes the place of a cancelled one in another branch,
+/// where it may have to rise or to sink.
+#[test]
+fn a_cancel_within_the_tick_keeps_the_order() {
+    let mut random = 1_u64;
+    for _ in 0..200 {
+        let mut slots = [Slot::EMPTY; 64];
+        let mut wheel = Wheel::new(&mut slots, 1 << 40);
+        let mut set = Vec::new();
+        for _ in 0..64 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            let n = u32::try_from(random % 1000).unwrap();
+            set.push((n, wheel.insert(at(n.into()), n).unwrap()));
+        }
+        for (n, timer) in set.split_off(20) {
+            assert_eq!(wheel.cancel(timer), Some(n));
+        }
+        let mut left: Vec<_> = set.iter().map(|t| t.0).collect();
+        left.sort_unstable();
+        assert_eq!(drain(&mut wheel, at(1000)), left);
+    }
+}
+
 #[test]
 fn time_that_goes_back_is_harmless() {
     let mut slots = [Slot::EMPTY; 2];
