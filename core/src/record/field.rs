@@ -134,7 +134,7 @@ impl Field for IpAddr {
     }
 }
 
-/// A name such as an interface's or a reason's; cut at 47 bytes.
+/// A name such as an interface's or a reason's; cut at 56 bytes.
 impl Field for &'static str {
     const KIND: Kind = Kind::Text;
     fn encode(&self, fields: &mut Fields) {
@@ -149,7 +149,7 @@ impl<const N: usize> Field for heapless::String<N, u8> {
     }
 }
 
-const TEXT_BYTES_MAX: usize = 47;
+const TEXT_BYTES_MAX: usize = 56;
 
 fn text(text: &str, fields: &mut Fields) {
     let cut = text
