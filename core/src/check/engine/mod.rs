@@ -260,9 +260,9 @@ impl<'s> Engine<'s> {
             target: slot.config.target,
             state: slot.told,
             previous,
-            reason: match slot.last {
-                Some(Verdict::Failure(reason)) => Some(reason),
-                Some(Verdict::Success | Verdict::Indeterminate(_)) | None => None,
+            reason: match slot.told {
+                HealthState::Down => slot.reason,
+                HealthState::Up | HealthState::Unknown => None,
             },
             latency: slot.latency,
         })
@@ -377,6 +377,9 @@ impl<'s> Engine<'s> {
         match verdict {
             Verdict::Success | Verdict::Failure(_) => {
                 slot.last = Some(verdict);
+                if let Verdict::Failure(reason) = verdict {
+                    slot.reason = Some(reason);
+                }
                 slot.latency = now.since(started);
                 slot.presumed = false;
             }

@@ -1,7 +1,7 @@
 //! What the engine keeps of each check and each socket, in the owner's slices.
 
 use super::list::{Link, NIL};
-use crate::check::{CheckConfig, Health, HealthState, Kind, Verdict};
+use crate::check::{CheckConfig, Health, HealthState, Kind, Reason, Verdict};
 use crate::time::{self, Duration, Instant, Timer};
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -55,6 +55,9 @@ pub struct Slot {
     pub(super) presumed: bool,
     /// The last verdict that was one, and how long it took.
     pub(super) last: Option<Verdict>,
+    /// Why the last failed check failed: a success on the way up does not make
+    /// the target's fall a riddle.
+    pub(super) reason: Option<Reason>,
     pub(super) latency: Duration,
     /// When the health's state became what it is.
     pub(super) since: Instant,
@@ -99,6 +102,7 @@ impl Slot {
         told: HealthState::Unknown,
         presumed: false,
         last: None,
+        reason: None,
         latency: Duration::ZERO,
         since: Instant::ZERO,
         plan: NIL,
