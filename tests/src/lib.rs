@@ -1,9 +1,11 @@
 //! Shared parts of the tests: golden bytes, readers of what other programs
 //! print, the [`lab`] (a small network in namespaces with real traffic) and the
-//! [`demo`] that is played in it. Test code: it may panic and allocate; it may
+//! [`demo`] that is played in it, and the simulator of whole clusters ([`sim`]),
+//! which needs none. Test code: it may panic and allocate; it may
 //! not touch a network it did not make.
 
 pub mod demo;
 pub mod golden;
 pub mod ipvsadm;
 pub mod lab;
+pub mod sim;

@@ -1,0 +1,274 @@
+//! One node's IPVS table, and the generic netlink socket to it: requests are
+//! carried out inside the send in their order, errors are always told and
+//! successes only when asked, dumps are not atomic and do not say so. Not a
+//! scheduler: no packet passes.
+//!
+//! Source: net/netfilter/ipvs/ip_vs_ctl.c, with the errors seen on 6.1 to 7.2.
+
+use super::ipvs_request::{Op, decode, destination_message, service_message};
+use super::netlink::{self, Inbox, Message, Received, Request, errno};
+use super::random::Random;
+use trunnion_core::model::{Destination, DestinationKey, Service, ServiceKey};
+
+/// `GENL_ID_CTRL`.
+const CONTROL: u16 = 16;
+
+/// A service and its destinations, newest first.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub service: Service,
+    pub destinations: Vec<Destination>,
+}
+
+/// How often things go wrong, in a thousand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IpvsFaults {
+    /// A datagram to us does not fit our socket.
+    pub lost: u32,
+    /// A send fails.
+    pub send: u32,
+    /// A change is refused for want of memory.
+    pub refused: u32,
+}
+
+/// A change that was tried, and how it ended.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    pub op: Op,
+    /// 0, or the errno.
+    pub answer: i32,
+    /// The service's row before, if there was one.
+    pub before: Option<Row>,
+}
+
+#[derive(Clone, Debug)]
+struct Dump {
+    seq: u32,
+    /// All services, or one service's destinations.
+    of: Option<ServiceKey>,
+    at: usize,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub struct IpvsKernel {
+    /// In the order of the hash table, which means nothing.
+    pub rows: Vec<Row>,
+    pub faults: IpvsFaults,
+    /// What was tried since the last look.
+    pub tried: Vec<Tried>,
+    family: u16,
+    rows_per_datagram: usize,
+    inbox: Inbox,
+    dump: Option<Dump>,
+    random: Random,
+    pub faults_hit: u64,
+}
+
+impl IpvsKernel {
+    pub fn new(mut random: Random) -> Self {
+        Self {
+            rows: Vec::new(),
+            faults: IpvsFaults::default(),
+            tried: Vec::new(),
+            family: 28,
+            rows_per_datagram: random.index(4) + 1,
+            inbox: Inbox::default(),
+            dump: None,
+            random,
+            faults_hit: 0,
+        }
+    }
+
+    /// A new process opens its socket.
+    pub fn open(&mut self) {
+        self.inbox = Inbox::default();
+        self.dump = None;
+    }
+
+    /// `rmmod ip_vs`, and it is loaded again when someone asks: another number,
+    /// and an empty table.
+    pub fn reload_module(&mut self) {
+        self.rows.clear();
+        self.family += 1;
+    }
+
+    pub fn row(&self, key: &ServiceKey) -> Option<&Row> {
+        self.rows.iter().find(|row| row.service.key == *key)
+    }
+
+    /// Changes the table, whoever asked: the errno, 0 for none.
+    pub fn apply(&mut self, op: &Op) -> i32 {
+        let found = self.rows.iter().position(|r| r.service.key == *op.service());
+        match op {
+            Op::NewService(service) => {
+                if found.is_some() {
+                    return errno::EEXIST;
+                }
+                let at = self.random.index(self.rows.len() + 1);
+                let row = Row {
+                    service: service.clone(),
+                    destinations: Vec::new(),
+                };
+                self.rows.insert(at, row);
+            }
+            Op::SetService(service) => {
+                let Some(at) = found else { return errno::ESRCH };
+                self.rows[at].service = service.clone();
+            }
+            Op::DeleteService(_) => {
+                let Some(at) = found else { return errno::ESRCH };
+                self.rows.remove(at);
+            }
+            Op::NewDestination(_, new) => {
+                let Some(at) = found else { return errno::ESRCH };
+                let all = &mut self.rows[at].destinations;
+                if all.iter().any(|d| d.key == new.key) {
+                    return errno::EEXIST;
+                }
+                all.insert(0, *new);
+            }
+            Op::SetDestination(_, new) => {
+                let Some(at) = found else { return errno::ESRCH };
+                let all = &mut self.rows[at].destinations;
+                let Some(old) = all.iter_mut().find(|d| d.key == new.key) else {
+                    return errno::ENOENT;
+                };
+                *old = *new;
+            }
+            Op::DeleteDestination(_, key) => {
+                let Some(at) = found else { return errno::ESRCH };
+                let all = &mut self.rows[at].destinations;
+                let Some(place) = all.iter().position(|d| d.key == *key) else {
+                    return errno::ENOENT;
+                };
+                all.remove(place);
+            }
+        }
+        0
+    }
+
+    /// Carries out a datagram of requests.
+    ///
+    /// # Errors
+    /// The errno of sendmsg(2).
+    pub fn send(&mut self, datagram: &[u8]) -> Result<(), i32> {
+        if self.random.chance(self.faults.send) {
+            self.faults_hit += 1;
+            return Err(errno::ENOBUFS);
+        }
+        for request in netlink::requests(datagram) {
+            let answer = self.execute(&request);
+            if answer != 0 || request.flags & netlink::ACK != 0 {
+                self.deliver(netlink::ack(&request, answer));
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives once; the kernel writes the next part of a dump after that.
+    pub fn receive(&mut self) -> Option<Received> {
+        let received = self.inbox.pop()?;
+        self.go_on_dumping();
+        Some(received)
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
+    fn execute(&mut self, request: &Request<'_>) -> i32 {
+        if request.flags & netlink::REQUEST == 0 || request.kind == netlink::NOOP {
+            return 0;
+        }
+        if request.kind == CONTROL {
+            let message = Message::new(CONTROL, 0, request.seq)
+                .raw(&[1, 2, 0, 0])
+                .attribute(2, b"IPVS\0")
+                .attribute(1, &self.family.to_ne_bytes())
+                .attribute(3, &1_u32.to_ne_bytes())
+                .attribute(4, &0_u32.to_ne_bytes())
+                .attribute(5, &6_u32.to_ne_bytes());
+            self.deliver(message.bytes());
+            return 0;
+        }
+        if request.kind != self.family {
+            return errno::ENOENT;
+        }
+        let command = request.body[0];
+        match command {
+            // GET_SERVICE and GET_DEST.
+            4 | 8 if request.flags & netlink::DUMP == netlink::DUMP => {
+                assert!(self.dump.is_none(), "a second dump while one runs");
+                let of = (command == 8).then(|| super::ipvs_request::key(request.body));
+                self.dump = Some(Dump {
+                    seq: request.seq,
+                    of,
+                    at: 0,
+                });
+                self.go_on_dumping();
+                0
+            }
+            1..=3 | 5..=7 => {
+                let op = decode(request.body);
+                let before = self.row(op.service()).cloned();
+                let answer = if self.random.chance(self.faults.refused) {
+                    self.faults_hit += 1;
+                    errno::ENOMEM
+                } else {
+                    self.apply(&op)
+                };
+                self.tried.push(Tried { op, answer, before });
+                answer
+            }
+            _ => errno::EOPNOTSUPP,
+        }
+    }
+
+    fn deliver(&mut self, datagram: Vec<u8>) {
+        if self.random.chance(self.faults.lost) {
+            self.faults_hit += 1;
+            self.inbox.drop_one();
+        } else {
+            self.inbox.push(datagram);
+        }
+    }
+
+    fn go_on_dumping(&mut self) {
+        let Some(dump) = &self.dump else { return };
+        let (seq, at) = (dump.seq, dump.at);
+        let rows: Vec<Message> = match &dump.of {
+            None => self
+                .rows
+                .iter()
+                .map(|row| service_message(self.family, seq, &row.service))
+                .collect(),
+            // Of a service that is not there the dump is empty, and no error.
+            Some(key) => self.row(key).map_or_else(Vec::new, |row| {
+                let all = row.destinations.iter();
+                all.map(|d| destination_message(self.family, seq, d))
+                    .collect()
+            }),
+        };
+        let part: Vec<u8> = rows
+            .into_iter()
+            .skip(at)
+            .take(self.rows_per_datagram)
+            .flat_map(Message::bytes)
+            .collect();
+        if part.is_empty() {
+            self.dump = None;
+            self.deliver(netlink::done(seq, 0));
+        } else {
+            if let Some(dump) = &mut self.dump {
+                dump.at += self.rows_per_datagram;
+            }
+            self.deliver(part);
+        }
+    }
+}
+
+/// Whether a destination with this key is there.
+pub fn has(row: &Row, key: &DestinationKey) -> bool {
+    row.destinations.iter().any(|d| d.key == *key)
+}

@@ -1,0 +1,35 @@
+//! The simulator: whole clusters in virtual time, from one seed. Each node is
+//! an HA half and an LB half, driven as the daemon's loops drive them; kernels,
+//! links and backends are models; checkers watch. No socket, no thread, no
+//! clock.
+//!
+//! ```text
+//! Options (drawn) -> World { nodes, links, backends, queue of events }
+//!                      |  turns: handle_*, handle_timeout, polls
+//!                      v
+//!                    Watch { election, addresses, table, health }  -> Violation
+//! ```
+//!
+//! A run has two phases: in the first things go wrong as the options say, in the
+//! second all faults heal and everything must come right in bounded time. The
+//! same seed makes the same run, so a violation is repeated with
+//! `cargo xtask sim --seed N --trace`.
+
+mod backends;
+mod faults;
+mod ipvs_kernel;
+mod ipvs_request;
+mod link;
+mod netlink;
+mod node;
+mod options;
+mod random;
+mod route_kernel;
+mod site;
+mod turns;
+mod watch;
+mod world;
+
+pub use options::{Fault, Options};
+pub use watch::Violation;
+pub use world::{Failure, Summary, run};

@@ -1,0 +1,197 @@
+//! One node: its kernels, which outlive the daemon, and the daemon while it
+//! lives: an HA half and an LB half with their memory.
+
+use super::ipvs_kernel::IpvsKernel;
+use super::link::Packet;
+use super::random::Random;
+use super::route_kernel::RouteKernel;
+use super::site::{INTERFACES, Plan, limits, mac, own_v4, own_v6};
+use std::collections::VecDeque;
+use trunnion_core::check::{self, Settings, Slot, Socket};
+use trunnion_core::director::ha::{AddressSlot, Ha, HaStorage, InstanceSlot, Interface, Memory};
+use trunnion_core::director::lb::{Lb, LbStorage, ServiceState};
+use trunnion_core::model::{BLANK_DESTINATION, Destination, ServiceRow, TableBuf};
+use trunnion_core::record::Frame;
+use trunnion_core::time::{self, Duration, Instant};
+
+/// Check sockets of each family.
+const SOCKETS_MAX: usize = limits::CHECKS;
+
+/// The memory of one life of the daemon.
+#[derive(Debug)]
+pub struct Arena {
+    instances: [Vec<InstanceSlot>; 2],
+    addresses: [Vec<AddressSlot>; 2],
+    interfaces: Vec<Interface>,
+    ha_records: Vec<Frame>,
+    rows: [Vec<ServiceRow>; 3],
+    destinations: [Vec<Destination>; 3],
+    states: [Vec<ServiceState>; 2],
+    links: Vec<Option<u32>>,
+    checks: Vec<Slot>,
+    timers: Vec<time::Slot>,
+    sockets: Vec<Socket>,
+    lb_records: Vec<Frame>,
+}
+
+impl Arena {
+    pub fn new() -> Self {
+        let instances = || vec![InstanceSlot::blank(); 2 * limits::ROUTERS];
+        let addresses = || vec![AddressSlot::BLANK; 2 * limits::ADDRESSES];
+        let rows = || vec![ServiceRow::blank(); 2 * limits::SERVICES];
+        let destinations = || vec![BLANK_DESTINATION; 2 * limits::DESTINATIONS];
+        let states = || vec![ServiceState::default(); 2 * limits::SERVICES];
+        Self {
+            instances: [instances(), instances()],
+            addresses: [addresses(), addresses()],
+            interfaces: vec![Interface::blank(); INTERFACES.len()],
+            ha_records: vec![Frame::EMPTY; 256],
+            rows: [rows(), rows(), rows()],
+            destinations: [destinations(), destinations(), destinations()],
+            states: [states(), states()],
+            links: vec![None; 2 * limits::DESTINATIONS],
+            checks: vec![Slot::EMPTY; limits::CHECKS],
+            timers: vec![time::Slot::EMPTY; limits::CHECKS],
+            sockets: vec![Socket::EMPTY; 2 * SOCKETS_MAX],
+            lb_records: vec![Frame::EMPTY; 512],
+        }
+    }
+
+    /// The two halves over this memory, with so many check sockets of each
+    /// family.
+    pub fn halves(&mut self, settings: Settings, sockets: usize) -> (Ha<'_>, Lb<'_>) {
+        let [instances, spare_instances] = &mut self.instances;
+        let [addresses, spare_addresses] = &mut self.addresses;
+        let ha = Ha::new(HaStorage {
+            instances: [instances, spare_instances],
+            addresses: [addresses, spare_addresses],
+            interfaces: &mut self.interfaces,
+            records: &mut self.ha_records,
+        });
+        let [desired, target, actual] = &mut self.rows;
+        let [desired_rows, target_rows, actual_rows] = &mut self.destinations;
+        let [states, spare_states] = &mut self.states;
+        let lb = Lb::new(LbStorage {
+            desired: TableBuf::new(desired, desired_rows),
+            target: TableBuf::new(target, target_rows),
+            actual: TableBuf::new(actual, actual_rows),
+            services: [states, spare_states],
+            links: &mut self.links,
+            checks: check::Storage {
+                checks: &mut self.checks,
+                timers: &mut self.timers,
+                sockets: &mut self.sockets[..2 * sockets.min(SOCKETS_MAX)],
+            },
+            settings,
+            records: &mut self.lb_records,
+        });
+        (ha, lb)
+    }
+}
+
+/// A socket of a check, as the kernel sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Probe {
+    /// Counts connections: what came of an earlier one is not told any more.
+    pub epoch: u64,
+}
+
+/// The daemon while it lives.
+#[derive(Debug)]
+pub struct Life<'m> {
+    /// Which one: wake-ups of an earlier one mean nothing.
+    pub number: u64,
+    pub since: Instant,
+    pub ha: Ha<'m>,
+    pub lb: Lb<'m>,
+    pub packets: VecDeque<Packet>,
+    /// Sockets that are ready: which, of which connection, and what came of it.
+    pub ready: VecDeque<(u32, u64, Result<(), i32>)>,
+    pub probes: Vec<Probe>,
+    /// When each loop wakes next.
+    pub ha_armed: Option<Instant>,
+    pub lb_armed: Option<Instant>,
+    /// Until when each loop does not run.
+    pub ha_paused: Instant,
+    pub lb_paused: Instant,
+    /// Index of the interface each pair of raw sockets is bound to.
+    pub ports: [Option<u32>; INTERFACES.len()],
+    pub ports_version: u64,
+    /// Cells of the memory page in use.
+    pub cells_used: usize,
+    /// Told to shut down.
+    pub leaving: bool,
+    pub ha_done: bool,
+    pub lb_done: bool,
+    /// The process dies after so many more things it did.
+    pub doom: Option<u32>,
+    /// Turns since time last went on.
+    pub turns: (Instant, u32),
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub struct Node<'m> {
+    pub id: usize,
+    /// This node's clock began earlier than the world's.
+    pub offset: Duration,
+    pub route: RouteKernel,
+    pub ipvs: IpvsKernel,
+    /// The page of memory that outlives the process.
+    pub cells: Vec<Memory>,
+    /// The config file.
+    pub plan: Plan,
+    pub life: Option<Life<'m>>,
+    /// When its routing trouble was last seen, and how much there was.
+    pub route_trouble: (Instant, u64),
+    pub ipvs_trouble: (Instant, u64),
+    /// Room for requests in one datagram, bytes.
+    pub request_bytes: usize,
+    /// Check sockets of each family.
+    pub sockets: usize,
+}
+
+impl Node<'_> {
+    pub fn new(id: usize, seed: u64, plan: Plan) -> Self {
+        let mut random = Random::stream(seed, &format!("node {id}"));
+        let mut route = RouteKernel::new(Random::new(random.next()));
+        for (at, name) in INTERFACES.into_iter().enumerate() {
+            route.create(name, mac(at, id));
+            put_own_addresses(&mut route, at, id);
+        }
+        Self {
+            id,
+            offset: random.time(Duration::ZERO, Duration::from_secs(1_000_000)),
+            route,
+            ipvs: IpvsKernel::new(Random::new(random.next())),
+            cells: Vec::new(),
+            plan,
+            life: None,
+            route_trouble: (Instant::ZERO, 0),
+            ipvs_trouble: (Instant::ZERO, 0),
+            request_bytes: random.pick(&[400, 32 * 1024]),
+            sockets: random.pick(&[3, limits::CHECKS]),
+        }
+    }
+
+    /// The world's time on this node's clock.
+    pub fn local(&self, now: Instant) -> Instant {
+        now + self.offset
+    }
+
+    /// A time of this node's clock as the world's.
+    pub fn world(&self, local: Instant) -> Instant {
+        Instant::from_nanos(
+            local
+                .as_nanos()
+                .saturating_sub((Instant::ZERO + self.offset).as_nanos()),
+        )
+    }
+}
+
+/// What the system's own network configuration gives an interface.
+pub fn put_own_addresses(route: &mut RouteKernel, interface: usize, node: usize) {
+    let name = INTERFACES[interface];
+    route.put(name, own_v4(interface, node), 24, 0x80);
+    route.put(name, own_v6(interface, node), 64, 0x80);
+}

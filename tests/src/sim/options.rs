@@ -1,0 +1,187 @@
+//! What a run draws before it begins: how large the cluster is and what goes
+//! wrong in it. Each run enables a few faults only (swarm testing), since some
+//! bugs hide behind the noise of others.
+
+use super::ipvs_kernel::IpvsFaults;
+use super::random::Random;
+use super::route_kernel::RouteFaults;
+use std::fmt;
+use trunnion_core::time::Duration;
+
+/// Something that happens to the cluster now and then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// A process dies, in the midst of a turn perhaps, and is started again.
+    Crash,
+    /// A node loses power: its kernel forgets everything.
+    Reboot,
+    /// A clean shutdown, and a start later.
+    Shutdown,
+    /// A process, or one of its loops, does not run for a while.
+    Pause,
+    /// Some nodes do not hear some others, in one direction perhaps.
+    Partition,
+    /// An interface loses its carrier, or is set down, and comes back.
+    Flap,
+    /// An interface is deleted and made again, with another index.
+    Recreate,
+    /// Someone takes a virtual address off an interface.
+    Steal,
+    /// Someone else changes the IPVS table.
+    Writer,
+    /// The IPVS module is unloaded and loaded.
+    Module,
+    /// The config changes and all nodes are told, one after the other.
+    Reload,
+    /// A backend begins to behave in another way.
+    Backend,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Crash,
+        Self::Reboot,
+        Self::Shutdown,
+        Self::Pause,
+        Self::Partition,
+        Self::Flap,
+        Self::Recreate,
+        Self::Steal,
+        Self::Writer,
+        Self::Module,
+        Self::Reload,
+        Self::Backend,
+    ];
+}
+
+/// Everything a run draws before it begins.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What all else is drawn from.
+    pub seed: u64,
+    /// How many nodes.
+    pub nodes: usize,
+    /// How long things go wrong.
+    pub safety: Duration,
+    /// How long they then have to get right.
+    pub liveness: Duration,
+    /// From a cause to the loop's turn, at most.
+    pub wake: Duration,
+    /// Flight of a packet, least and most.
+    pub flight: [Duration; 2],
+    /// Packets lost, in a thousand.
+    pub loss: u32,
+    /// Packets that come twice.
+    pub duplicates: u32,
+    /// Sends refused with ENOBUFS.
+    pub refused_sends: u32,
+    /// Connects that fail for a reason of this node's own.
+    pub local_trouble: u32,
+    /// rtnetlink's faults.
+    pub route: RouteFaults,
+    /// IPVS's faults.
+    pub ipvs: IpvsFaults,
+    /// Faults that are enabled, and the mean time from one to the next.
+    pub faults: Vec<(Fault, Duration)>,
+}
+
+impl Options {
+    /// The options of a seed.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let mut r = Random::stream(seed, "options");
+        let calm = r.chance(60);
+        let mut rate = |r: &mut Random, most: u64| {
+            let enabled = r.chance(300) && !calm;
+            let rate = u32::try_from(r.between(1, most)).unwrap_or(1);
+            if enabled { rate } else { 0 }
+        };
+        let least = r.time(Duration::from_micros(50), Duration::from_millis(1));
+        let most = least + r.time(Duration::ZERO, Duration::from_millis(4));
+        let (loss, duplicates) = (rate(&mut r, 300), rate(&mut r, 100));
+        let (refused_sends, local_trouble) = (rate(&mut r, 200), rate(&mut r, 300));
+        let route = RouteFaults {
+            lost: rate(&mut r, 100),
+            refused: rate(&mut r, 300),
+            send: rate(&mut r, 100),
+        };
+        let ipvs = IpvsFaults {
+            lost: rate(&mut r, 100),
+            refused: rate(&mut r, 200),
+            send: rate(&mut r, 100),
+        };
+        let mut faults = Vec::new();
+        for fault in Fault::ALL {
+            let mean = r.time(Duration::from_secs(3), Duration::from_secs(20));
+            // Backends always do something: without it there is nothing to see.
+            if (r.chance(300) && !calm) || fault == Fault::Backend {
+                faults.push((fault, mean));
+            }
+        }
+        Self {
+            seed,
+            nodes: r.index(2) + 2,
+            safety: r.time(Duration::from_secs(20), Duration::from_secs(60)),
+            liveness: Duration::from_secs(90),
+            wake: r.time(Duration::from_micros(10), Duration::from_millis(3)),
+            flight: [least, most],
+            loss,
+            duplicates,
+            refused_sends,
+            local_trouble,
+            route,
+            ipvs,
+            faults,
+        }
+    }
+
+    /// Whether a fault is enabled.
+    #[must_use]
+    pub fn has(&self, fault: Fault) -> bool {
+        self.faults.iter().any(|(enabled, _)| *enabled == fault)
+    }
+
+    /// What a check of time allows for the way from a cause to its effect.
+    #[must_use]
+    pub fn slack(&self) -> Duration {
+        (self.wake + self.flight[1]) * 3 + Duration::from_millis(20)
+    }
+}
+
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            seed,
+            nodes,
+            safety,
+            liveness,
+            wake,
+            flight,
+            loss,
+            duplicates,
+            refused_sends,
+            local_trouble,
+            route,
+            ipvs,
+            faults,
+        } = self;
+        writeln!(f, "seed {seed}: {nodes} nodes")?;
+        writeln!(f, "  faults for {safety:.1?}, then {liveness:.1?} to heal")?;
+        writeln!(
+            f,
+            "  wake-up within {wake:.1?}, flight {:.1?} to {:.1?}",
+            flight[0], flight[1]
+        )?;
+        writeln!(
+            f,
+            "  of a thousand: lost {loss}, doubled {duplicates}, sends refused {refused_sends}, local trouble {local_trouble}"
+        )?;
+        writeln!(f, "  {route:?}")?;
+        writeln!(f, "  {ipvs:?}")?;
+        for (fault, mean) in faults {
+            writeln!(f, "  {fault:?} every {mean:.1?} or so")?;
+        }
+        Ok(())
+    }
+}

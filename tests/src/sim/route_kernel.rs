@@ -1,0 +1,424 @@
+//! One node's links and addresses, and the rtnetlink socket to them: requests
+//! are carried out inside the send, everyone's changes are told as they happen,
+//! dumps are not atomic. Not a routing table.
+//!
+//! Source: net/core/rtnetlink.c, net/ipv4/devinet.c, net/ipv6/addrconf.c.
+
+use super::netlink::{self, Inbox, Message, Received, Request, errno};
+use super::random::Random;
+use std::net::IpAddr;
+
+const NEWLINK: u16 = 16;
+const DELLINK: u16 = 17;
+const GETLINK: u16 = 18;
+const NEWADDR: u16 = 20;
+const DELADDR: u16 = 21;
+const GETADDR: u16 = 22;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_FLAGS: u16 = 8;
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_OPERSTATE: u16 = 16;
+
+/// `IFA_F_PERMANENT`, `IFA_F_TENTATIVE`.
+const PERMANENT: u32 = 0x80;
+pub const TENTATIVE: u32 = 0x40;
+
+/// An address of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub ip: IpAddr,
+    pub prefix: u8,
+    pub flags: u32,
+}
+
+/// An interface while it exists.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    pub name: &'static str,
+    pub index: u32,
+    pub mac: [u8; 6],
+    pub up: bool,
+    pub carrier: bool,
+    pub addresses: Vec<Address>,
+}
+
+impl Interface {
+    pub fn is_running(&self) -> bool {
+        self.up && self.carrier
+    }
+}
+
+/// How often things go wrong, in a thousand.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RouteFaults {
+    /// A datagram to us does not fit our socket.
+    pub lost: u32,
+    /// An address is refused.
+    pub refused: u32,
+    /// A send fails.
+    pub send: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Dump {
+    kind: u16,
+    seq: u32,
+    at: usize,
+    generation: u64,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub struct RouteKernel {
+    pub interfaces: Vec<Interface>,
+    pub faults: RouteFaults,
+    /// Secondaries outlive the first address of their subnet
+    /// (`promote_secondaries`).
+    promote: bool,
+    rows_per_datagram: usize,
+    next_index: u32,
+    /// Changes of any kind so far.
+    generation: u64,
+    inbox: Inbox,
+    dump: Option<Dump>,
+    random: Random,
+    pub faults_hit: u64,
+}
+
+impl RouteKernel {
+    pub fn new(mut random: Random) -> Self {
+        Self {
+            interfaces: Vec::new(),
+            faults: RouteFaults::default(),
+            promote: random.chance(500),
+            rows_per_datagram: random.index(6) + 1,
+            next_index: 2,
+            generation: 0,
+            inbox: Inbox::default(),
+            dump: None,
+            random,
+            faults_hit: 0,
+        }
+    }
+
+    /// A new process opens its socket.
+    pub fn open(&mut self) {
+        self.inbox = Inbox::default();
+        self.dump = None;
+    }
+
+    /// Whether the address is on an interface, whatever its prefix.
+    pub fn holds(&self, ip: IpAddr) -> bool {
+        let mut all = self.interfaces.iter().flat_map(|i| &i.addresses);
+        all.any(|a| a.ip == ip)
+    }
+
+    pub fn interface(&self, name: &str) -> Option<&Interface> {
+        self.interfaces.iter().find(|i| i.name == name)
+    }
+
+    /// An interface appears, as one that was not there.
+    pub fn create(&mut self, name: &'static str, mac: [u8; 6]) {
+        let index = self.next_index;
+        self.next_index += 1;
+        self.interfaces.push(Interface {
+            name,
+            index,
+            mac,
+            up: true,
+            carrier: true,
+            addresses: Vec::new(),
+        });
+        self.tell_link(self.interfaces.len() - 1);
+    }
+
+    /// An interface goes, with its addresses.
+    pub fn delete(&mut self, name: &str) {
+        let Some(at) = self.interfaces.iter().position(|i| i.name == name) else {
+            return;
+        };
+        self.drop_addresses(at, |_| true);
+        let gone = self.interfaces.remove(at);
+        self.notify(link_message(&gone, DELLINK, 0, 0));
+    }
+
+    pub fn set_carrier(&mut self, name: &str, carrier: bool) {
+        if let Some(at) = self.interfaces.iter().position(|i| i.name == name) {
+            self.interfaces[at].carrier = carrier;
+            self.tell_link(at);
+        }
+    }
+
+    /// `ip link set down` takes the IPv6 addresses with it.
+    pub fn set_up(&mut self, name: &str, up: bool) {
+        if let Some(at) = self.interfaces.iter().position(|i| i.name == name) {
+            self.interfaces[at].up = up;
+            if !up {
+                self.drop_addresses(at, |a| a.ip.is_ipv6());
+            }
+            self.tell_link(at);
+        }
+    }
+
+    /// Someone other than us adds an address.
+    pub fn put(&mut self, name: &str, ip: IpAddr, prefix: u8, flags: u32) {
+        if let Some(at) = self.interfaces.iter().position(|i| i.name == name) {
+            let new = Address { ip, prefix, flags };
+            self.interfaces[at].addresses.retain(|a| a.ip != ip);
+            self.interfaces[at].addresses.push(new);
+            let (index, seq) = (self.interfaces[at].index, self.stranger());
+            self.notify(address_message(index, &new, NEWADDR, 0, seq));
+        }
+    }
+
+    /// Someone other than us removes an address. Whether it was there.
+    pub fn take(&mut self, ip: IpAddr) -> bool {
+        for at in 0..self.interfaces.len() {
+            let found = self.interfaces[at].addresses.iter().find(|a| a.ip == ip);
+            if let Some(prefix) = found.map(|a| a.prefix) {
+                let seq = self.stranger();
+                return self.remove(at, ip, prefix, seq) == 0;
+            }
+        }
+        false
+    }
+
+    /// Carries out a datagram of requests.
+    ///
+    /// # Errors
+    /// The errno of sendmsg(2).
+    pub fn send(&mut self, datagram: &[u8]) -> Result<(), i32> {
+        if self.random.chance(self.faults.send) {
+            self.faults_hit += 1;
+            return Err(errno::ENOBUFS);
+        }
+        for request in netlink::requests(datagram) {
+            let answer = self.execute(&request);
+            if answer != 0 || request.flags & netlink::ACK != 0 {
+                self.deliver(netlink::ack(&request, answer));
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives once; the kernel writes the next part of a dump after that.
+    pub fn receive(&mut self) -> Option<Received> {
+        let received = self.inbox.pop()?;
+        self.go_on_dumping();
+        Some(received)
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
+    fn execute(&mut self, request: &Request<'_>) -> i32 {
+        if request.flags & netlink::REQUEST == 0 {
+            return 0;
+        }
+        match request.kind {
+            netlink::NOOP => 0,
+            GETLINK | GETADDR if request.flags & netlink::DUMP == netlink::DUMP => {
+                assert!(self.dump.is_none(), "a second dump while one runs");
+                self.dump = Some(Dump {
+                    kind: request.kind,
+                    seq: request.seq,
+                    at: 0,
+                    generation: self.generation,
+                });
+                self.go_on_dumping();
+                0
+            }
+            NEWADDR => self.new_address(request),
+            DELADDR => {
+                let (index, ip, prefix, _) = address_of(request.body);
+                match self.interfaces.iter().position(|i| i.index == index) {
+                    Some(at) => self.remove(at, ip, prefix, request.seq),
+                    None => errno::ENODEV,
+                }
+            }
+            _ => errno::EOPNOTSUPP,
+        }
+    }
+
+    fn new_address(&mut self, request: &Request<'_>) -> i32 {
+        let (index, ip, prefix, flags) = address_of(request.body);
+        let Some(at) = self.interfaces.iter().position(|i| i.index == index) else {
+            return errno::ENODEV;
+        };
+        // IPv4 knows one address with two masks as two.
+        let same = |a: &&Address| a.ip == ip && (ip.is_ipv6() || a.prefix == prefix);
+        if self.interfaces[at].addresses.iter().any(|a| same(&a)) {
+            return errno::EEXIST;
+        }
+        if self.random.chance(self.faults.refused) {
+            self.faults_hit += 1;
+            return errno::ENOMEM;
+        }
+        let new = Address {
+            ip,
+            prefix,
+            flags: flags | PERMANENT,
+        };
+        self.interfaces[at].addresses.push(new);
+        // The one who asked hears of it like all others, under its own number.
+        self.notify(address_message(index, &new, NEWADDR, 0, request.seq));
+        0
+    }
+
+    fn remove(&mut self, at: usize, ip: IpAddr, prefix: u8, seq: u32) -> i32 {
+        let here = &mut self.interfaces[at];
+        let found = here
+            .addresses
+            .iter()
+            .position(|a| a.ip == ip && a.prefix == prefix);
+        let Some(place) = found else {
+            return errno::EADDRNOTAVAIL;
+        };
+        let gone = here.addresses.remove(place);
+        let index = here.index;
+        let first = !here.addresses[..place].iter().any(|a| shares(a, &gone));
+        self.notify(address_message(index, &gone, DELADDR, 0, seq));
+        if gone.ip.is_ipv4() && first && !self.promote {
+            self.drop_addresses(at, |a| shares(a, &gone));
+        }
+        0
+    }
+
+    fn drop_addresses(&mut self, at: usize, which: impl Fn(&Address) -> bool) {
+        let here = &mut self.interfaces[at];
+        let (gone, kept) = here.addresses.drain(..).partition(|a| which(a));
+        here.addresses = kept;
+        let index = here.index;
+        let gone: Vec<Address> = gone;
+        for address in gone {
+            self.notify(address_message(index, &address, DELADDR, 0, 0));
+        }
+    }
+
+    fn tell_link(&mut self, at: usize) {
+        let message = link_message(&self.interfaces[at], NEWLINK, 0, 0);
+        self.notify(message);
+    }
+
+    fn notify(&mut self, message: Message) {
+        self.generation += 1;
+        self.deliver(message.bytes());
+    }
+
+    fn deliver(&mut self, datagram: Vec<u8>) {
+        if self.random.chance(self.faults.lost) {
+            self.faults_hit += 1;
+            self.inbox.drop_one();
+        } else {
+            self.inbox.push(datagram);
+        }
+    }
+
+    /// The sequence number of another program's request, which its
+    /// notification carries: many begin with 1 as we do.
+    fn stranger(&mut self) -> u32 {
+        u32::try_from(self.random.below(40)).unwrap_or(0)
+    }
+
+    fn go_on_dumping(&mut self) {
+        let Some(dump) = self.dump else { return };
+        let mut flags = netlink::MULTI;
+        if dump.generation != self.generation {
+            flags |= netlink::DUMP_INTERRUPTED;
+        }
+        let rows: Vec<Message> = match dump.kind {
+            GETLINK => self
+                .interfaces
+                .iter()
+                .map(|i| link_message(i, NEWLINK, flags, dump.seq))
+                .collect(),
+            _ => self
+                .interfaces
+                .iter()
+                .flat_map(|i| i.addresses.iter().map(|a| (i.index, a)))
+                .map(|(index, a)| address_message(index, a, NEWADDR, flags, dump.seq))
+                .collect(),
+        };
+        // Where it goes on is counted in rows, whichever they are by now.
+        let part: Vec<u8> = rows
+            .into_iter()
+            .skip(dump.at)
+            .take(self.rows_per_datagram)
+            .flat_map(Message::bytes)
+            .collect();
+        if part.is_empty() {
+            self.dump = None;
+            self.deliver(netlink::done(dump.seq, flags));
+        } else {
+            self.dump = Some(Dump {
+                at: dump.at + self.rows_per_datagram,
+                ..dump
+            });
+            self.deliver(part);
+        }
+    }
+}
+
+/// Whether both are of one subnet, by the prefix of the second.
+fn shares(a: &Address, first: &Address) -> bool {
+    match (a.ip, first.ip) {
+        (IpAddr::V4(x), IpAddr::V4(y)) if a.prefix == first.prefix => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(a.prefix)).unwrap_or(0);
+            (x.to_bits() ^ y.to_bits()) & mask == 0
+        }
+        _ => false,
+    }
+}
+
+/// Interface, address, prefix and flags of a request about an address.
+fn address_of(body: &[u8]) -> (u32, IpAddr, u8, u32) {
+    let (family, prefix, index) = (body[0], body[1], netlink::u32_at(body, 4));
+    let attributes = netlink::attributes(&body[8..]);
+    let raw = netlink::attribute(&attributes, IFA_LOCAL)
+        .or_else(|| netlink::attribute(&attributes, IFA_ADDRESS))
+        .expect("a request about an address names one");
+    let ip = match family {
+        2 => IpAddr::from(<[u8; 4]>::try_from(raw).expect("four bytes")),
+        10 => IpAddr::from(<[u8; 16]>::try_from(raw).expect("sixteen bytes")),
+        other => panic!("address family {other}"),
+    };
+    let flags = netlink::attribute(&attributes, IFA_FLAGS).map_or(0, |raw| netlink::u32_at(raw, 0));
+    (index, ip, prefix, flags)
+}
+
+fn address_message(index: u32, address: &Address, kind: u16, flags: u16, seq: u32) -> Message {
+    let low_flags = address.flags.to_le_bytes()[0];
+    let family = if address.ip.is_ipv4() { 2 } else { 10 };
+    let message = Message::new(kind, flags, seq)
+        .raw(&[family, address.prefix, low_flags, 0])
+        .raw(&index.to_ne_bytes());
+    let message = match address.ip {
+        IpAddr::V4(ip) => message
+            .attribute(IFA_ADDRESS, &ip.octets())
+            .attribute(IFA_LOCAL, &ip.octets()),
+        IpAddr::V6(ip) => message.attribute(IFA_ADDRESS, &ip.octets()),
+    };
+    message.attribute(IFA_FLAGS, &address.flags.to_ne_bytes())
+}
+
+fn link_message(interface: &Interface, kind: u16, flags: u16, seq: u32) -> Message {
+    let running = interface.is_running();
+    let mut bits: u32 = 0x1002;
+    bits |= u32::from(interface.up);
+    bits |= if running { 0x1_0040 } else { 0 };
+    let mut name = interface.name.as_bytes().to_vec();
+    name.push(0);
+    Message::new(kind, flags, seq)
+        .raw(&[0, 0, 1, 0])
+        .raw(&interface.index.to_ne_bytes())
+        .raw(&bits.to_ne_bytes())
+        .raw(&[0xff; 4])
+        .attribute(IFLA_IFNAME, &name)
+        .attribute(IFLA_ADDRESS, &interface.mac)
+        .attribute(IFLA_MTU, &1500_u32.to_ne_bytes())
+        .attribute(IFLA_OPERSTATE, &[if running { 6 } else { 2 }])
+}

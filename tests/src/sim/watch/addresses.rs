@@ -1,0 +1,192 @@
+//! Virtual addresses are where the Active is, and the link knows it.
+
+use super::{Peace, Violation};
+use crate::sim::link::Links;
+use crate::sim::node::Node;
+use crate::sim::site::{INTERFACES, Site, key_of, mac};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use trunnion_core::time::{Duration, Instant};
+use trunnion_core::vrrp::Role;
+
+/// After trouble with rtnetlink: the longest wait between attempts, and a lost
+/// reply's timeout.
+const BACKOFF: Duration = Duration::from_secs(34);
+/// From a router's decision to the kernel's interface, when nothing is lost.
+const APPLIED: Duration = Duration::from_millis(50);
+
+/// See the module's words.
+#[derive(Debug)]
+pub struct Addresses {
+    /// Every virtual address that ever was in a plan of the node.
+    known: Vec<BTreeSet<IpAddr>>,
+    /// Since when one is where it should not be, or not where it should.
+    wrong_since: BTreeMap<(usize, IpAddr), Instant>,
+    trouble: Vec<(u64, Instant)>,
+}
+
+impl Addresses {
+    pub fn new(nodes: usize) -> Self {
+        Self {
+            known: vec![BTreeSet::new(); nodes],
+            wrong_since: BTreeMap::new(),
+            trouble: vec![(0, Instant::ZERO); nodes],
+        }
+    }
+
+    pub fn planned(&mut self, node: &Node<'_>) {
+        self.known[node.id].extend(node.plan.addresses.iter().map(|a| a.address));
+    }
+
+    pub fn tick(
+        &mut self,
+        now: Instant,
+        peace: &Peace,
+        nodes: &[Node<'_>],
+    ) -> Result<(), Violation> {
+        for node in nodes {
+            let trouble = &mut self.trouble[node.id];
+            if trouble.0 != node.route.faults_hit {
+                *trouble = (node.route.faults_hit, now);
+            }
+            let troubled = trouble.1 > Instant::ZERO && now.since(trouble.1) <= BACKOFF;
+            let lives = node.life.as_ref().is_some_and(|life| !life.leaving);
+            let wanted = wanted(node);
+            for address in &self.known[node.id] {
+                let at = (node.id, *address);
+                let should = wanted.get(address).copied();
+                if !lives || should == Some(node.route.holds(*address)) || should.is_none() {
+                    self.wrong_since.remove(&at);
+                    continue;
+                }
+                let since = *self.wrong_since.entry(at).or_insert(now);
+                let Some(peace) = peace.since(now).filter(|_| !troubled) else {
+                    continue;
+                };
+                if now.since(since.max(peace)) > APPLIED {
+                    let text = format!(
+                        "node {} has {address}: {}; its router wants: {should:?}; for {:?}",
+                        node.id,
+                        node.route.holds(*address),
+                        now.since(since)
+                    );
+                    return Err(Violation::new(now, "addresses", text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A process that left in peace took its addresses along.
+    pub fn left(&mut self, now: Instant, node: &Node<'_>) -> Result<(), Violation> {
+        let trouble = self.trouble[node.id];
+        if node.route.faults_hit > 0 && now.since(trouble.1) <= BACKOFF {
+            return Ok(());
+        }
+        let held = node.plan.addresses.iter().find(|a| node.route.holds(a.address));
+        match held {
+            Some(held) => {
+                let text = format!("node {} left, and {} stayed", node.id, held.address);
+                Err(Violation::new(now, "addresses", text))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Which addresses a node's routers want on it. One that is no router's any
+/// more should be gone; one of a router that has not decided is not listed.
+fn wanted(node: &Node<'_>) -> BTreeMap<IpAddr, bool> {
+    let mut wanted = BTreeMap::new();
+    let Some(life) = &node.life else {
+        return wanted;
+    };
+    if !life.ha.is_known() {
+        return wanted;
+    }
+    for slot in life.ha.instances() {
+        let active = slot.router.state().role() == Role::Active;
+        let key = key_of(&slot.config);
+        for address in node.plan.addresses_of(key) {
+            // A virtual router at fault keeps what it can no longer remove.
+            let there = node.route.interface(INTERFACES[key.0]).is_some();
+            if there && slot.router.state().role() != Role::Initialize {
+                wanted.insert(address.address, active);
+            }
+        }
+    }
+    wanted
+}
+
+/// Who announces an address has it, under its own hardware address.
+pub fn announced(
+    now: Instant,
+    node: &Node<'_>,
+    interface: usize,
+    (address, said): (IpAddr, [u8; 6]),
+) -> Result<(), Violation> {
+    let found = node.route.interface(INTERFACES[interface]);
+    let own = found.map(|i| i.mac);
+    if own == Some(said) {
+        return Ok(());
+    }
+    let text = format!(
+        "node {} announced {address} at {said:02x?}; its interface is {own:02x?}",
+        node.id
+    );
+    Err(Violation::new(now, "announcement", text))
+}
+
+/// The Active has the addresses, nobody else does, and every host knows.
+pub fn end(
+    now: Instant,
+    nodes: &[Node<'_>],
+    links: &Links,
+    site: &Site,
+) -> Result<(), Violation> {
+    let fail = |checker, text| Err(Violation::new(now, checker, text));
+    for group in &site.groups {
+        let (interface, ..) = group.key;
+        let is_active = |node: &&Node<'_>| {
+            let mut slots = node.life.iter().flat_map(|life| life.ha.instances());
+            slots.any(|s| {
+                key_of(&s.config) == group.key && s.router.state().role() == Role::Active
+            })
+        };
+        let Some(active) = nodes.iter().find(is_active) else {
+            continue;
+        };
+        for virtual_address in &group.addresses {
+            let address = virtual_address.address;
+            for node in nodes {
+                if node.route.holds(address) != (node.id == active.id) {
+                    return fail(
+                        "addresses",
+                        format!(
+                            "node {} is Active for {address}; on node {} it is: {}",
+                            active.id,
+                            node.id,
+                            node.route.holds(address)
+                        ),
+                    );
+                }
+            }
+            let right = mac(interface, active.id);
+            for (host, neighbours) in links.neighbours.iter().enumerate() {
+                match neighbours.get(&(interface, address)) {
+                    Some(known) if *known == right => {}
+                    known => {
+                        return fail(
+                            "announcement",
+                            format!(
+                                "the host beside node {host} has {address} at {known:02x?}; node {} is Active at {right:02x?}",
+                                active.id
+                            ),
+                        );
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}

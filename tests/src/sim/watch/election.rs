@@ -1,0 +1,302 @@
+//! One Active for each virtual router, taken over for a reason and in time.
+
+use super::{Peace, Violation};
+use crate::sim::link::Packet;
+use crate::sim::node::Node;
+use crate::sim::site::{Key, Site, key_of};
+use std::collections::BTreeMap;
+use trunnion_core::model::Family;
+use trunnion_core::time::{Duration, Instant};
+use trunnion_core::vrrp::{Role, RouterConfig, State};
+
+/// What a node should have learned of a virtual router while it is Backup.
+#[derive(Clone, Copy, Debug)]
+struct Learned {
+    /// When it began to wait anew.
+    at: Instant,
+    /// The interval the Active told, centiseconds; none did yet.
+    interval: Option<u16>,
+    /// The Active said goodbye.
+    resigned: bool,
+    /// Since when the Active is of a lower priority.
+    lower_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    role: Role,
+    learned: Learned,
+}
+
+/// See the module's words.
+#[derive(Debug)]
+pub struct Election {
+    nodes: Vec<BTreeMap<Key, Seen>>,
+    /// Since when a virtual router has another number of Actives than one.
+    odd_since: BTreeMap<Key, (usize, Instant)>,
+    /// The longest interval ever configured for one.
+    longest: BTreeMap<Key, Duration>,
+    pub takeovers: u64,
+}
+
+impl Election {
+    pub fn new(nodes: usize) -> Self {
+        Self {
+            nodes: vec![BTreeMap::new(); nodes],
+            odd_since: BTreeMap::new(),
+            longest: BTreeMap::new(),
+            takeovers: 0,
+        }
+    }
+
+    pub fn started(&mut self, node: &Node<'_>) {
+        self.nodes[node.id].clear();
+    }
+
+    pub fn died(&mut self, node: usize) {
+        self.nodes[node].clear();
+    }
+
+    pub fn planned(&mut self, node: &Node<'_>) {
+        for instance in &node.plan.instances {
+            let interval = instance.router.interval.duration();
+            let longest = self.longest.entry(key_of(instance)).or_default();
+            *longest = interval.max(*longest);
+        }
+    }
+
+    /// An advert that the node takes for one.
+    pub fn heard(&mut self, now: Instant, node: &Node<'_>, packet: &Packet) {
+        let family = Family::of(&packet.source);
+        let message = match family {
+            Family::V4 => &packet.bytes[20..],
+            Family::V6 => &packet.bytes[..],
+        };
+        let key = (packet.interface, family, message[1]);
+        let priority = message[2];
+        let interval = u16::from_be_bytes([message[4] & 0x0f, message[5]]);
+        let Some(instance) = node.plan.instance(key) else {
+            return;
+        };
+        let Some(seen) = self.nodes[node.id].get_mut(&key) else {
+            return;
+        };
+        let RouterConfig {
+            priority: own,
+            preempt,
+            preempt_delay,
+            ..
+        } = instance.router;
+        let learned = &mut seen.learned;
+        if priority == 0 {
+            learned.resigned = true;
+            learned.at = now;
+            return;
+        }
+        if priority < own {
+            let since = *learned.lower_since.get_or_insert(now);
+            let owner = own == 255;
+            if (preempt || owner) && (owner || now >= since + preempt_delay) {
+                return;
+            }
+        } else {
+            learned.lower_since = None;
+        }
+        learned.at = now;
+        learned.interval = Some(interval);
+        learned.resigned = false;
+    }
+
+    /// Looks at the roles; a router that became Active had a reason.
+    pub fn roles(&mut self, now: Instant, node: &Node<'_>) -> Result<(), Violation> {
+        let Some(life) = &node.life else {
+            return Ok(());
+        };
+        let seen = &mut self.nodes[node.id];
+        for slot in life.ha.instances() {
+            let key = key_of(&slot.config);
+            let role = slot.router.state().role();
+            let blank = Learned {
+                at: now,
+                interval: None,
+                resigned: false,
+                lower_since: None,
+            };
+            let entry = seen.entry(key).or_insert(Seen {
+                role: Role::Initialize,
+                learned: blank,
+            });
+            let (before, learned) = (entry.role, entry.learned);
+            entry.role = role;
+            match (before, role) {
+                (Role::Initialize, Role::Backup) => entry.learned = blank,
+                (Role::Active, Role::Backup) => {
+                    // What it heard in this moment made it step down.
+                    entry.learned.lower_since = None;
+                    entry.learned.at = now;
+                }
+                (Role::Backup, Role::Active) => {
+                    self.takeovers += 1;
+                    early(now, node, key, &slot.config.router, learned)?;
+                }
+                (Role::Initialize, Role::Active) => {
+                    self.takeovers += 1;
+                    resumed(now, node, key, &slot.config.router)?;
+                }
+                (Role::Active | Role::Initialize, Role::Initialize)
+                | (Role::Backup, Role::Backup | Role::Initialize)
+                | (Role::Active, Role::Active) => {}
+            }
+        }
+        seen.retain(|key, _| life.ha.instances().iter().any(|i| key_of(&i.config) == *key));
+        Ok(())
+    }
+
+    /// One Active each, once peace has lasted.
+    pub fn tick(
+        &mut self,
+        now: Instant,
+        peace: &Peace,
+        nodes: &[Node<'_>],
+    ) -> Result<(), Violation> {
+        let mut keys: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
+        for node in nodes {
+            let Some(life) = node.life.as_ref().filter(|l| !l.leaving) else {
+                continue;
+            };
+            for instance in &node.plan.instances {
+                keys.entry(key_of(instance)).or_default();
+            }
+            for slot in life.ha.instances() {
+                if slot.router.state().role() == Role::Active {
+                    keys.entry(key_of(&slot.config)).or_default().push(node.id);
+                }
+            }
+        }
+        self.odd_since.retain(|key, _| keys.contains_key(key));
+        for (key, actives) in keys {
+            let count = actives.len();
+            if count == 1 {
+                self.odd_since.remove(&key);
+                continue;
+            }
+            let odd = self.odd_since.entry(key).or_insert((count, now));
+            if odd.0 != count {
+                *odd = (count, now);
+            }
+            let Some(peace_since) = peace.since(now) else {
+                continue;
+            };
+            let longest = self.longest.get(&key).copied().unwrap_or_default();
+            let bound = match count {
+                0 => longest * 4 + peace.slack,
+                _ => longest * 2 + peace.slack,
+            };
+            let since = odd.1.max(peace_since);
+            if now.since(since) > bound {
+                let text = format!(
+                    "{key:?} has {count} Actives ({actives:?}) for {:?}, {:?} of them in peace; bound {bound:?}",
+                    now.since(odd.1),
+                    now.since(since),
+                );
+                return Err(Violation::new(now, "election", text));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A takeover from Backup comes after the silence it must wait for.
+fn early(
+    now: Instant,
+    node: &Node<'_>,
+    key: Key,
+    router: &RouterConfig,
+    learned: Learned,
+) -> Result<(), Violation> {
+    if router.priority == 255 {
+        return Ok(());
+    }
+    let centis = learned.interval.unwrap_or(router.interval.get());
+    let interval = Duration::from_millis(u64::from(centis) * 10);
+    let skew = interval * (256 - u32::from(router.priority)) / 256;
+    let wait = if learned.resigned {
+        // Its own interval may be the one that counts; either will do.
+        skew.min(router.interval.duration() * (256 - u32::from(router.priority)) / 256)
+    } else {
+        interval * 3 + skew
+    };
+    if now.since(learned.at) + Duration::from_nanos(300) < wait {
+        let text = format!(
+            "node {} took {key:?} over {:?} after it began to wait, and should wait {wait:?}: {learned:?}",
+            node.id,
+            now.since(learned.at)
+        );
+        return Err(Violation::new(now, "early takeover", text));
+    }
+    Ok(())
+}
+
+/// A router that starts as Active owns the addresses, or its memory says that
+/// nobody can have noticed its absence.
+fn resumed(
+    now: Instant,
+    node: &Node<'_>,
+    key: Key,
+    router: &RouterConfig,
+) -> Result<(), Violation> {
+    let Some(life) = &node.life else {
+        return Ok(());
+    };
+    let local = node.local(now);
+    let recent = node.cells.iter().any(|cell| {
+        let interval = Duration::from_millis(u64::from(cell.interval) * 10);
+        cell.active && local.since(cell.last_sent) <= interval * 4
+    });
+    if router.priority == 255 || recent {
+        return Ok(());
+    }
+    let text = format!(
+        "node {} started {key:?} as Active (life of {:?}) without a memory of being it",
+        node.id,
+        now.since(life.since)
+    );
+    Err(Violation::new(now, "resume", text))
+}
+
+/// Everyone lives and hears everyone: one Active each, and of those who may
+/// preempt the one with the highest priority.
+pub fn end(now: Instant, nodes: &[Node<'_>], site: &Site) -> Result<(), Violation> {
+    let fail = |text| Err(Violation::new(now, "election", text));
+    for group in &site.groups {
+        let mut actives = Vec::new();
+        for node in nodes {
+            let Some(life) = &node.life else {
+                return fail(format!("node {} does not live", node.id));
+            };
+            let all = life.ha.instances();
+            let Some(slot) = all.iter().find(|s| key_of(&s.config) == group.key) else {
+                return fail(format!("node {} has no {:?}", node.id, group.key));
+            };
+            match slot.router.state() {
+                State::Active { .. } => actives.push(node.id),
+                State::Backup { .. } => {}
+                State::Initialize { .. } => {
+                    return fail(format!("node {} does not take part", node.id));
+                }
+            }
+        }
+        let [active] = actives[..] else {
+            return fail(format!("{:?} has Actives {actives:?}", group.key));
+        };
+        let best = group.members.iter().map(|m| m.0).max().unwrap_or(0);
+        let all_preempt = group.members.iter().all(|m| m.1);
+        if (all_preempt || best == 255) && group.members[active].0 < best {
+            return fail(format!(
+                "{:?}: node {active} is Active with less than priority {best}",
+                group.key
+            ));
+        }
+    }
+    Ok(())
+}

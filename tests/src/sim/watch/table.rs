@@ -1,0 +1,245 @@
+//! IPVS: make before break, nobody is cut off, nothing is done without need,
+//! and in the end the kernel holds what is desired.
+
+use super::Violation;
+use crate::sim::backends::Backends;
+use crate::sim::ipvs_kernel::{Row, Tried, has};
+use crate::sim::ipvs_request::Op;
+use crate::sim::node::{Life, Node};
+use crate::sim::options::{Fault, Options};
+use crate::sim::site::Plan;
+use trunnion_core::check::HealthState;
+use trunnion_core::model::{Destination, ServiceKey};
+use trunnion_core::time::{Duration, Instant};
+
+/// A pass that began before a config was read may end after it.
+const PASS: Duration = Duration::from_millis(500);
+
+/// See the module's words.
+#[derive(Debug)]
+pub struct TableWatch {
+    planned_at: Vec<Instant>,
+    /// When someone else last wrote, or something was lost.
+    written_at: Vec<Option<Instant>>,
+    leaving: Vec<bool>,
+    /// Replies get lost and requests are refused.
+    faulty: bool,
+    calm_at: Option<Instant>,
+}
+
+impl TableWatch {
+    pub fn new(options: &Options) -> Self {
+        let ipvs = options.ipvs;
+        Self {
+            planned_at: vec![Instant::ZERO; options.nodes],
+            written_at: vec![None; options.nodes],
+            leaving: vec![false; options.nodes],
+            faulty: ipvs.lost + ipvs.refused + ipvs.send > 0
+                || options.has(Fault::Writer)
+                || options.has(Fault::Module),
+            calm_at: None,
+        }
+    }
+
+    pub fn started(&mut self, now: Instant, node: &Node<'_>) {
+        self.leaving[node.id] = false;
+        self.planned_at[node.id] = now;
+    }
+
+    pub fn planned(&mut self, now: Instant, node: &Node<'_>) {
+        self.planned_at[node.id] = now;
+    }
+
+    pub fn leaving(&mut self, node: usize) {
+        self.leaving[node] = true;
+    }
+
+    pub fn written(&mut self, now: Instant, node: usize) {
+        self.written_at[node] = Some(now);
+    }
+
+    pub fn calm(&mut self, now: Instant) {
+        self.calm_at = Some(now);
+    }
+
+    pub fn changed(
+        &mut self,
+        now: Instant,
+        node: &Node<'_>,
+        tried: &Tried,
+        backends: &Backends,
+    ) -> Result<(), Violation> {
+        let Some(life) = &node.life else {
+            return Ok(());
+        };
+        if self.leaving[node.id] {
+            return Ok(());
+        }
+        let Tried { op, answer, before } = tried;
+        let fail = |checker, text: String| {
+            let text = format!("node {}: {text}: {op:?}", node.id);
+            Err(Violation::new(now, checker, text))
+        };
+        let settled = now.since(self.planned_at[node.id]) > PASS;
+        let plan = &node.plan;
+        let declared = plan.services.iter().find(|r| r.service.key == *op.service());
+        let wanted = declared.map(|row| plan.table().destinations_of(row));
+        match op {
+            Op::DeleteDestination(_, key) => {
+                let wanted = wanted.unwrap_or(&[]);
+                if settled && wanted.iter().any(|d| d.key == *key) {
+                    return fail("needless break", "deletes what is desired".to_owned());
+                }
+                let missing = wanted.iter().find(|d| {
+                    before.as_ref().is_some_and(|row| !has(row, &d.key))
+                });
+                if let (Some(missing), true) = (missing, settled && !self.faulty) {
+                    let text = format!("deletes before {} is there", missing.key);
+                    return fail("make before break", text);
+                }
+            }
+            Op::DeleteService(key) => {
+                if settled && declared.is_some() {
+                    return fail("needless break", format!("deletes {key}, which is desired"));
+                }
+                if settled && plan.declared_only && !self.faulty {
+                    return fail("needless break", format!("deletes {key}, which is not ours"));
+                }
+            }
+            Op::NewService(_)
+            | Op::SetService(_)
+            | Op::NewDestination(..)
+            | Op::SetDestination(..) => {}
+        }
+        if !self.faulty && *answer != 0 {
+            return fail("refused", format!("was answered {answer}"));
+        }
+        if *answer == 0 && !self.faulty && changes_nothing(op, before.as_ref()) {
+            return fail("needless", "changes nothing".to_owned());
+        }
+        // Whether clients of a service had someone to go to, and have nobody.
+        let after = node.ipvs.row(op.service());
+        let (Some(before), Some(row)) = (before, declared) else {
+            return Ok(());
+        };
+        let served = |row: &Row| row.destinations.iter().any(|d| lives(d, backends));
+        let cut_off = served(before) && !after.is_some_and(served);
+        let possible = believed(life, plan, &row.service.key, |d| lives(d, backends));
+        if cut_off && *answer == 0 && possible && !self.faulty {
+            return fail("cut off", "leaves the service without one that lives".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The kernel holds what is desired, by weights that follow from how the
+    /// backends are.
+    pub fn end(
+        &self,
+        now: Instant,
+        nodes: &[Node<'_>],
+        backends: &Backends,
+    ) -> Result<(), Violation> {
+        for node in nodes {
+            let plan = &node.plan;
+            let fail = |text: String| {
+                let text = format!("node {}: {text}", node.id);
+                Err(Violation::new(now, "table", text))
+            };
+            for (at, row) in plan.services.iter().enumerate() {
+                let Some(held) = node.ipvs.row(&row.service.key) else {
+                    return fail(format!("{} is missing", row.service.key));
+                };
+                if held.service != row.service {
+                    return fail(format!("{:?} is {:?}", row.service, held.service));
+                }
+                let Some(wanted) = effective(plan, at, backends) else {
+                    continue;
+                };
+                let mut found = held.destinations.clone();
+                found.sort_by_key(|d| d.key);
+                if found != wanted {
+                    return fail(format!(
+                        "{} holds {found:?}, and should {wanted:?}",
+                        row.service.key
+                    ));
+                }
+            }
+            let declared = |key: &ServiceKey| plan.services.iter().any(|r| r.service.key == *key);
+            let stranger = node.ipvs.rows.iter().find(|r| !declared(&r.service.key));
+            if let (Some(stranger), false) = (stranger, plan.declared_only) {
+                return fail(format!("{} is still there", stranger.service.key));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a service's destinations should be, by how their backends are; nothing
+/// when one is a close call.
+fn effective(plan: &Plan, service: usize, backends: &Backends) -> Option<Vec<Destination>> {
+    let row = &plan.services[service];
+    let mut rows = plan.table().destinations_of(row).to_vec();
+    let mut good = Vec::new();
+    for (at, d) in row.range().zip(&rows) {
+        good.push(match plan.links[at] {
+            None => true,
+            Some(check) => {
+                let check = plan.checks[check as usize];
+                backends.get(d.key.address).serves(check.timeout)?
+            }
+        });
+    }
+    let weighted = rows.iter().filter(|d| d.weight > 0).count();
+    let healthy = rows.iter().zip(&good).filter(|(d, good)| d.weight > 0 && **good).count();
+    let floor = usize::from(plan.policies[service].min_healthy).min(weighted);
+    if healthy >= floor {
+        for (d, good) in rows.iter_mut().zip(good) {
+            if !good {
+                d.weight = 0;
+            }
+        }
+    }
+    Some(rows)
+}
+
+fn lives(destination: &Destination, backends: &Backends) -> bool {
+    // Someone else's destination may be of no backend of ours.
+    let last = match destination.key.address {
+        std::net::IpAddr::V4(ip) => ip.octets()[3],
+        std::net::IpAddr::V6(ip) => ip.octets()[15],
+    };
+    let known = (1..=crate::sim::site::BACKENDS).contains(&last);
+    let timeout = Duration::from_millis(100);
+    destination.weight > 0
+        && known
+        && backends.get(destination.key.address).serves(timeout) == Some(true)
+}
+
+/// Whether the plan has a destination that serves and that the node does not
+/// take for dead.
+fn believed(
+    life: &Life<'_>,
+    plan: &Plan,
+    service: &ServiceKey,
+    serves: impl Fn(&Destination) -> bool,
+) -> bool {
+    let Some(row) = plan.services.iter().find(|r| r.service.key == *service) else {
+        return false;
+    };
+    row.range().zip(plan.table().destinations_of(row)).any(|(at, d)| {
+        let state = life.lb.status(at).map(|status| status.health.state());
+        d.weight > 0 && serves(d) && state != Some(HealthState::Down)
+    })
+}
+
+fn changes_nothing(op: &Op, before: Option<&Row>) -> bool {
+    let Some(before) = before else { return false };
+    match op {
+        Op::SetService(service) => before.service == *service,
+        Op::SetDestination(_, new) => before.destinations.contains(new),
+        Op::NewService(_)
+        | Op::NewDestination(..)
+        | Op::DeleteService(_)
+        | Op::DeleteDestination(..) => false,
+    }
+}
