@@ -29,6 +29,10 @@ use crate::time::{Duration, Instant};
 /// nothing and holds the kernel's mutex too long.
 pub const BATCH_MAX: usize = 128;
 
+/// How often the kernel is asked again when nothing gives cause: IPVS tells
+/// nobody that another program changed its table.
+const AUDIT: Duration = Duration::from_secs(60);
+
 /// How long a change of weights waits at most when the last attempt failed.
 const HURRY: Duration = Duration::from_millis(200);
 
@@ -53,8 +57,9 @@ enum State {
     Due(Ask),
     /// It was sent.
     Waiting(Ask, Exchange),
-    /// `actual` is what the kernel holds.
-    Settled,
+    /// `actual` is what the kernel holds, as far as the last dump and what was
+    /// changed since can tell.
+    Settled { audit_at: Instant },
     /// Something went wrong; wait, then ask everything again. Without a family
     /// there is no use in being asked to hurry.
     Backoff { until: Instant, hopeless: bool },
@@ -127,6 +132,7 @@ pub(super) struct Kernel<'s> {
     unknown_since: Instant,
     requests_before: u64,
     ever_dumped: bool,
+    dumped_at: Instant,
     counters: KernelCounters,
 }
 
@@ -142,6 +148,7 @@ impl<'s> Kernel<'s> {
             unknown_since: Instant::ZERO,
             requests_before: 0,
             ever_dumped: false,
+            dumped_at: Instant::ZERO,
             counters: KernelCounters::default(),
         }
     }
@@ -156,7 +163,7 @@ impl<'s> Kernel<'s> {
     }
 
     pub(super) const fn is_settled(&self) -> bool {
-        matches!(self.state, State::Settled)
+        matches!(self.state, State::Settled { .. })
     }
 
     /// Whether a dump was ever finished.
@@ -172,12 +179,13 @@ impl<'s> Kernel<'s> {
         )
     }
 
-    /// Starts a pass: `fill` writes the target.
+    /// Starts a pass: `fill` writes the target, and is shown what the kernel
+    /// holds.
     pub(super) fn begin_pass(
         &mut self,
-        fill: impl FnOnce(&mut TableBuf<'s>) -> Result<(), Full>,
+        fill: impl FnOnce(&mut TableBuf<'s>, Table<'_>) -> Result<(), Full>,
     ) -> Pass {
-        if !self.is_settled() || fill(&mut self.target).is_err() {
+        if !self.is_settled() || fill(&mut self.target, self.actual.table()).is_err() {
             return Pass::Full;
         }
         let start = Cursor::new(Ownership::All);
@@ -252,8 +260,10 @@ impl<'s> Kernel<'s> {
             State::Waiting(_, exchange) if exchange.deadline <= now => {
                 self.handle_lost(now, "no reply in time", log);
             }
-            State::Backoff { until, .. } if until <= now => self.state = State::Due(Ask::Family),
-            State::Waiting(..) | State::Backoff { .. } | State::Due(_) | State::Settled => {}
+            State::Backoff { until, .. } | State::Settled { audit_at: until } if until <= now => {
+                self.state = State::Due(Ask::Family);
+            }
+            State::Waiting(..) | State::Backoff { .. } | State::Due(_) | State::Settled { .. } => {}
         }
     }
 
@@ -261,7 +271,8 @@ impl<'s> Kernel<'s> {
         match self.state {
             State::Waiting(_, exchange) => Some(exchange.deadline),
             State::Backoff { until, .. } => Some(until),
-            State::Due(_) | State::Settled => None,
+            State::Settled { audit_at } => Some(audit_at),
+            State::Due(_) => None,
         }
     }
 
@@ -466,7 +477,7 @@ impl<'s> Kernel<'s> {
                     self.handle_lost(now, "the kernel's table is over the limits", log);
                 }
             }
-            Reply::Done { result: Ok(()), .. } => return Ok(self.dumped(ask)),
+            Reply::Done { result: Ok(()), .. } => return Ok(self.dumped(now, ask)),
             Reply::Done { result: Err(_), .. } | Reply::Ack { result: Err(_), .. } => {
                 self.handle_lost(now, "dump refused", log);
             }
@@ -475,8 +486,13 @@ impl<'s> Kernel<'s> {
         Ok(Progress::None)
     }
 
+    fn settle(&mut self) {
+        let audit_at = self.dumped_at + AUDIT;
+        self.state = State::Settled { audit_at };
+    }
+
     /// One dump is over: on to the next one, or settled.
-    fn dumped(&mut self, ask: Ask) -> Progress {
+    fn dumped(&mut self, now: Instant, ask: Ask) -> Progress {
         let next = match ask {
             Ask::Destinations { service } => {
                 self.actual.sort_destinations(service);
@@ -492,7 +508,8 @@ impl<'s> Kernel<'s> {
             self.state = State::Due(Ask::Destinations { service: next });
             return Progress::None;
         }
-        self.state = State::Settled;
+        self.dumped_at = now;
+        self.settle();
         self.ever_dumped = true;
         self.counters.dumps = self.counters.dumps.saturating_add(1);
         Progress::Dumped
@@ -523,7 +540,7 @@ impl<'s> Kernel<'s> {
         }
         self.backoff.reset();
         core::mem::swap(&mut self.target, &mut self.actual);
-        self.state = State::Settled;
+        self.settle();
         let requests = self
             .counters
             .requests()

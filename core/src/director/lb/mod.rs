@@ -303,11 +303,12 @@ impl<'s> Lb<'s> {
                 log,
                 ..
             } = self;
-            let pass = kernel.begin_pass(|target| {
+            let pass = kernel.begin_pass(|target, actual| {
                 target.copy_from(desired.table())?;
                 for (at, row) in desired.table().services.iter().enumerate() {
                     if let Some(state) = services.get_mut(at) {
-                        weigh(now, row, state, links, engine, target, log);
+                        let serving = serves(actual, &row.service.key);
+                        weigh(now, row, state, serving, links, engine, target, log);
                     }
                 }
                 Ok(())
@@ -425,11 +426,22 @@ impl<'s> Lb<'s> {
     }
 }
 
+/// Whether clients of a service are sent anywhere now.
+fn serves(actual: Table<'_>, key: &ServiceKey) -> bool {
+    let held = find(actual, key).map_or(&[][..], |row| actual.destinations_of(row));
+    held.iter().any(|destination| destination.weight > 0)
+}
+
 /// Sets the weights of one service in the target.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the parts of `Lb` it needs, apart"
+)]
 fn weigh(
     now: Instant,
     row: &ServiceRow,
     state: &mut ServiceState,
+    serving: bool,
     links: &[Option<u32>],
     engine: &Engine<'_>,
     target: &mut TableBuf<'_>,
@@ -445,7 +457,7 @@ fn weigh(
         },
     };
     let rows: &mut [Destination] = target.destinations_mut(row.range());
-    let open = settle(state.policy, state.open, rows, standing);
+    let open = settle(state.policy, state.open, serving, rows, standing);
     if open != state.open {
         state.open = open;
         let (address, port, mark) = records::service_fields(&row.service.key);

@@ -20,9 +20,15 @@ pub(super) enum Standing {
 /// Returns whether the service is open: too few healthy ones, so that all get
 /// their weight. `was_open` is what the last call returned; while a verdict is
 /// still out an open service stays open and a closed one stays closed.
+///
+/// `serving` is whether clients are sent anywhere now. Then, while none is known
+/// to be healthy, those without a verdict are presumed to be: a reload that
+/// replaces all destinations must not cut off a service until their first
+/// checks.
 pub(super) fn settle(
     policy: ServicePolicy,
     was_open: bool,
+    serving: bool,
     rows: &mut [Destination],
     standing: impl Fn(usize) -> Standing,
 ) -> bool {
@@ -39,11 +45,14 @@ pub(super) fn settle(
     }
     let floor = usize::from(policy.min_healthy).min(weighted);
     let open = up < floor && (was_open || !unknown);
+    let presume = serving && up == 0;
     if !open {
         for (at, row) in rows.iter_mut().enumerate() {
-            if standing(at) != Standing::Up {
-                row.weight = 0;
-            }
+            row.weight = match standing(at) {
+                Standing::Up => row.weight,
+                Standing::Unknown if presume => row.weight,
+                Standing::Unknown | Standing::Down => 0,
+            };
         }
     }
     open
@@ -57,6 +66,17 @@ mod tests {
 
     /// One letter a destination: `u`p, `d`own, `?` unknown; digits weights.
     fn check(min_healthy: u16, was_open: bool, standings: &str, configured: &str, expect: &str) {
+        check_serving(false, min_healthy, was_open, standings, configured, expect);
+    }
+
+    fn check_serving(
+        serving: bool,
+        min_healthy: u16,
+        was_open: bool,
+        standings: &str,
+        configured: &str,
+        expect: &str,
+    ) {
         let letters: Vec<char> = standings.chars().collect();
         let mut rows: Vec<Destination> = configured
             .chars()
@@ -68,6 +88,7 @@ mod tests {
         let open = settle(
             ServicePolicy { min_healthy },
             was_open,
+            serving,
             &mut rows,
             |at| match letters[at] {
                 'u' => Standing::Up,
@@ -108,6 +129,18 @@ mod tests {
         check(1, false, "dd?", "321", "000");
         check(1, true, "dd?", "321", "321 open");
         check(1, true, "du?", "321", "020");
+    }
+
+    #[test]
+    fn a_service_with_clients_is_not_cut_off_for_want_of_a_verdict() {
+        // All destinations were replaced.
+        check_serving(true, 1, false, "???", "321", "321");
+        check_serving(true, 0, false, "???", "321", "321");
+        // The only one known to be healthy went down.
+        check_serving(true, 1, false, "dd?", "321", "001");
+        check_serving(true, 1, false, "du?", "321", "020");
+        check_serving(true, 1, false, "ddd", "321", "321 open");
+        check_serving(true, 0, false, "ddd", "321", "000");
     }
 
     #[test]
