@@ -37,8 +37,8 @@ impl Announce {
         }
     }
 
-    /// Somebody else spoke for our addresses: say again whose they are. A peer
-    /// that keeps claiming cannot make us announce faster than the config's
+    /// Somebody else spoke for our addresses, or there are more of them: say
+    /// again whose they are. A peer that keeps claiming cannot make us announce faster than the config's
     /// interval.
     pub(super) fn reassert(self, config: &AnnounceConfig, now: Instant) -> Self {
         let Self { said_at, next } = self;

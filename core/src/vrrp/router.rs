@@ -178,6 +178,13 @@ impl Router {
         }
     }
 
+    /// Addresses are on the interface that were not there when the addresses
+    /// were last announced: a reload added them, or they were taken away and put
+    /// back. While Active all are announced again.
+    pub fn handle_addresses_added(&mut self, now: Instant) {
+        let _ = self.apply(now, Event::AddressesAdded);
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout) and the polls
     /// again, if nothing else happens. In the past when something due was not
     /// done yet; `None` when nothing is waited for.

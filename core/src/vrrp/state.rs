@@ -67,6 +67,7 @@ pub(super) enum Event {
     Timeout,
     Sent,
     Announced,
+    AddressesAdded,
     Fault,
     Shutdown,
     /// The config given to `step` is the one before.
@@ -158,6 +159,7 @@ fn initialize(
         | Event::Advert(_)
         | Event::Timeout
         | Event::Announced
+        | Event::AddressesAdded
         | Event::Shutdown
         | Event::Config(_) => (stay, Actions::NOOP),
     }
@@ -190,9 +192,11 @@ impl Waiting {
                 become_active(&new, now, Role::Backup, Reason::Owner)
             }
             Event::Config(new) => (self.configure(&new, now), Actions::NOOP),
-            Event::Timeout | Event::Startup(_) | Event::Sent | Event::Announced => {
-                (self.state(), Actions::NOOP)
-            }
+            Event::Timeout
+            | Event::Startup(_)
+            | Event::Sent
+            | Event::Announced
+            | Event::AddressesAdded => (self.state(), Actions::NOOP),
         }
     }
 
@@ -294,6 +298,13 @@ fn active(
             State::Active {
                 advert_at,
                 announce: announce.announced(&config.announce, now),
+            },
+            Actions::NOOP,
+        ),
+        Event::AddressesAdded => (
+            State::Active {
+                advert_at,
+                announce: announce.reassert(&config.announce, now),
             },
             Actions::NOOP,
         ),

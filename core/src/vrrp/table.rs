@@ -136,6 +136,7 @@ fn events() -> Vec<(&'static str, RouterConfig, Event)> {
         ("timeout", CONFIG, Event::Timeout),
         ("sent", CONFIG, Event::Sent),
         ("announced", CONFIG, Event::Announced),
+        ("addresses added", CONFIG, Event::AddressesAdded),
         ("fault", CONFIG, Event::Fault),
         ("shutdown", CONFIG, Event::Shutdown),
         (

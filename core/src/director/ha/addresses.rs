@@ -31,6 +31,8 @@ pub struct AddressSlot {
     /// The prefix it is on the interface with, which may be another than the
     /// plan's: it must be said to take it off.
     pub(super) held_prefix: u8,
+    /// It was put on the interface and not announced since.
+    pub(super) fresh: bool,
     /// The dump at hand has shown it.
     pub(super) seen: bool,
     /// The kernel refused the last attempt; announcements do not wait for it.
@@ -49,6 +51,7 @@ impl AddressSlot {
         instance: 0,
         presence: Presence::Unknown,
         held_prefix: 0,
+        fresh: false,
         seen: false,
         refused: false,
         retire: false,
@@ -141,6 +144,7 @@ impl<'s> Addresses<'s> {
                 instance,
                 presence: known.map_or(Presence::Unknown, |slot| slot.presence),
                 held_prefix: known.map_or(new.prefix, |slot| slot.held_prefix),
+                fresh: known.is_some_and(|slot| slot.fresh),
                 seen: known.is_some_and(|slot| slot.seen),
                 refused: known.is_some_and(|slot| slot.refused),
                 retire: false,

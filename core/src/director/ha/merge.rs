@@ -205,6 +205,7 @@ impl Ha<'_> {
         to.addresses = self.addresses.merge(at, &[], range);
         if !to.retire {
             to.retire = true;
+            to.resume = None;
             to.wanted = Some(false);
             let actions = to.router.handle_shutdown(now);
             let _ = to.apply(actions, &mut self.log, now);

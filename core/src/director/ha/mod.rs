@@ -3,7 +3,9 @@
 //!
 //! The owner's loop, after each wake-up, in this order: `handle_*` for what
 //! came in, then [`Ha::handle_timeout`], then each `poll_*` until it yields
-//! nothing, adverts first. [`Ha::poll_timeout`] says when to wake at the latest.
+//! nothing: memory before adverts, so that who says goodbye does not remember
+//! being Active should it die right then, and memory again after them.
+//! [`Ha::poll_timeout`] says when to wake at the latest.
 
 mod addresses;
 mod interfaces;
@@ -236,6 +238,7 @@ impl<'s> Ha<'s> {
         if changed {
             self.interfaces_version = self.interfaces_version.saturating_add(1);
         }
+        self.note_added(now);
         self.settle_interfaces(now);
     }
 
@@ -307,7 +310,7 @@ impl<'s> Ha<'s> {
             if slot.retry_at.is_some_and(|retry_at| now < retry_at) {
                 continue;
             }
-            let Some(transmit) = slot.router.poll_transmit(now) else {
+            let Some(transmit) = slot.poll_transmit(now) else {
                 continue;
             };
             match self.encode(slot, transmit, buf) {
@@ -330,6 +333,14 @@ impl<'s> Ha<'s> {
         let Some(slot) = self.instances.get_mut(instance) else {
             return;
         };
+        if slot.parting {
+            slot.peer = slot.peer.saturating_add(1);
+            if usize::from(slot.peer) >= slot.config.peers.len() {
+                slot.peer = 0;
+                slot.parting = false;
+            }
+            return;
+        }
         if let Err(errno) = result {
             self.counters.send_errors = self.counters.send_errors.saturating_add(1);
             if slot.resends == 0 {
@@ -349,6 +360,7 @@ impl<'s> Ha<'s> {
             }
         } else {
             slot.last_sent = now;
+            slot.last_interval = slot.config.router.interval;
             self.counters.adverts_sent = self.counters.adverts_sent.saturating_add(1);
         }
         slot.resends = 0;
@@ -442,6 +454,7 @@ impl<'s> Ha<'s> {
     /// may move.
     fn sent(&mut self, now: Instant, at: usize) {
         if let Some(slot) = self.instances.get_mut(at) {
+            slot.parting = false;
             slot.router.handle_sent(now);
             slot.memory_dirty = true;
         }
@@ -482,6 +495,18 @@ impl<'s> Ha<'s> {
         };
         if slot.apply(actions, &mut self.log, now) {
             self.netdev.mark_dirty();
+        }
+    }
+
+    /// What was put on an interface is to be announced.
+    fn note_added(&mut self, now: Instant) {
+        for slot in self.addresses.all_mut() {
+            if slot.fresh && slot.presence == Presence::Present {
+                slot.fresh = false;
+                if let Some(instance) = self.instances.get_mut(usize::from(slot.instance)) {
+                    instance.router.handle_addresses_added(now);
+                }
+            }
         }
     }
 
@@ -536,6 +561,7 @@ impl<'s> Ha<'s> {
             return;
         };
         slot.retire = true;
+        slot.resume = None;
         let actions = slot.router.handle_shutdown(now);
         // What an earlier run left behind goes as well.
         slot.wanted = Some(false);

@@ -15,7 +15,7 @@ use super::state::InstanceSlot;
 use crate::director::exchange::{Answers, Backoff, Exchange};
 use crate::director::records;
 use crate::model::Family;
-use crate::netlink::{Batch, Errno, Malformed, Messages, Reply};
+use crate::netlink::{Batch, Errno, Flags, Malformed, Messages, Reply};
 use crate::record::Ring;
 use crate::route::{
     AddressFlags, AddressProtocol, Event, InterfaceAddress, InterfaceIndex, Scope, decode, request,
@@ -266,12 +266,15 @@ impl Netdev {
             Reply::Data {
                 seq,
                 kind,
+                flags,
                 body,
                 offset,
-                ..
             } => {
                 let dumping = matches!(ask, Some(Ask::Links | Ask::Addresses));
-                let row = dumping && answers(seq) != Answers::Stranger;
+                // A notification carries the number of the request that caused
+                // it, which may be another program's: rows are parts of many.
+                let many = flags.contains(Flags::MULTI);
+                let row = dumping && many && answers(seq) != Answers::Stranger;
                 match decode(kind, body, offset)? {
                     Some(event) => Ok(self.handle_event(&event, row, view, log)),
                     None => Ok(false),
@@ -498,6 +501,7 @@ impl Netdev {
             }
             if becomes == Presence::Adding {
                 slot.held_prefix = prefix;
+                slot.fresh = true;
             }
             slot.presence = becomes;
             if self.batch.is_full() {

@@ -146,7 +146,11 @@ pub struct InstanceSlot {
     /// Addresses announced so far in the announcement at hand.
     pub(super) announced: usize,
     pub(super) last_sent: Instant,
+    /// The interval the last advert carried: what peers count by.
+    pub(super) last_interval: Centis,
     pub(super) memory_dirty: bool,
+    /// It stepped down to a better one, which must hear of it.
+    pub(super) parting: bool,
 }
 
 impl InstanceSlot {
@@ -168,6 +172,7 @@ impl InstanceSlot {
     pub(super) fn new(config: Instance) -> Self {
         Self {
             router: Router::new(config.router),
+            last_interval: config.router.interval,
             config,
             interface: 0,
             addresses: 0..0,
@@ -182,16 +187,42 @@ impl InstanceSlot {
             announced: 0,
             last_sent: Instant::ZERO,
             memory_dirty: true,
+            parting: false,
         }
     }
 
     pub(super) fn memory(&self) -> Memory {
-        Memory {
-            key: memory_key(&self.config),
-            active: self.router.state().role() == Role::Active,
-            last_sent: self.last_sent,
-            interval: self.config.router.interval.get(),
+        let key = memory_key(&self.config);
+        match self.resume {
+            // Not used yet: should this run end before, the next one may.
+            Some(Resume {
+                last_sent,
+                interval,
+            }) => Memory {
+                key,
+                active: true,
+                last_sent,
+                interval: interval.get(),
+            },
+            None => Memory {
+                key,
+                active: self.router.state().role() == Role::Active,
+                last_sent: self.last_sent,
+                interval: self.last_interval.get(),
+            },
         }
+    }
+
+    /// The advert that should go out now.
+    pub(super) fn poll_transmit(&self, now: Instant) -> Option<Transmit> {
+        // As if it had crossed the better one's advert on the way: that one
+        // announces the addresses again, to hosts that learned them from us
+        // while it could not be heard.
+        let parting = self.parting.then_some(Transmit {
+            priority: self.config.router.priority,
+            interval: self.config.router.interval,
+        });
+        parting.or_else(|| self.router.poll_transmit(now))
     }
 
     pub(super) fn start(&mut self, now: Instant, log: &mut Ring<'_>) -> Actions {
@@ -224,6 +255,7 @@ impl InstanceSlot {
             self.memory_dirty = true;
             self.announced = 0;
             self.peer = 0;
+            self.parting = from == Role::Active && to == Role::Backup;
             log.log(
                 now,
                 records::RouterChanged {
