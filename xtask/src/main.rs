@@ -12,6 +12,7 @@ mod fuzz;
 mod no_alloc;
 mod process;
 mod setup;
+mod sim;
 mod test;
 mod tidy;
 mod vm;
@@ -49,6 +50,7 @@ const COMMANDS: &[Command] = &[
     command!(tidy, "check the rules of the house that no compiler knows"),
     command!(setup, "find or install what the other commands call"),
     command!(fuzz, "run fuzz targets"),
+    command!(sim, "run whole clusters in virtual time"),
     command!(bench, "run benchmarks"),
     command!(
         capture,

@@ -41,10 +41,9 @@ impl Target {
             Behaviour::Accepts(after) if after * 3 / 2 <= timeout => Some(true),
             Behaviour::Accepts(after) if after >= timeout * 5 / 4 => Some(false),
             Behaviour::Accepts(_) => None,
-            Behaviour::Refuses
-            | Behaviour::Hangs
-            | Behaviour::Resets
-            | Behaviour::Unreachable => Some(false),
+            Behaviour::Refuses | Behaviour::Hangs | Behaviour::Resets | Behaviour::Unreachable => {
+                Some(false)
+            }
         }
     }
 

@@ -175,7 +175,6 @@ impl World<'_> {
             .expect("a first plan fits");
         here.life = Some(Life {
             number: self.lives,
-            since: self.now,
             ha,
             lb,
             packets: VecDeque::new(),
@@ -346,7 +345,8 @@ impl World<'_> {
     fn write(&mut self, node: usize) {
         let plan = &self.nodes[node].plan;
         let r = &mut self.random;
-        let ours = (!plan.services.is_empty()).then(|| &plan.services[r.index(plan.services.len())]);
+        let ours =
+            (!plan.services.is_empty()).then(|| &plan.services[r.index(plan.services.len())]);
         let stranger = DestinationKey {
             address: backend(trunnion_core::model::Family::V4, 99),
             port: 80,

@@ -99,7 +99,10 @@ impl IpvsKernel {
 
     /// Changes the table, whoever asked: the errno, 0 for none.
     pub fn apply(&mut self, op: &Op) -> i32 {
-        let found = self.rows.iter().position(|r| r.service.key == *op.service());
+        let found = self
+            .rows
+            .iter()
+            .position(|r| r.service.key == *op.service());
         match op {
             Op::NewService(service) => {
                 if found.is_some() {

@@ -29,6 +29,7 @@ pub struct Links {
     /// What the host beside each node last heard of each address.
     pub neighbours: Vec<BTreeMap<(usize, IpAddr), [u8; 6]>>,
     flight: [Duration; 2],
+    one_way: bool,
     pub loss: u32,
     pub duplicates: u32,
     random: Random,
@@ -41,6 +42,7 @@ impl Links {
             blocked: vec![vec![false; nodes]; nodes],
             neighbours: vec![BTreeMap::new(); nodes],
             flight: options.flight,
+            one_way: options.one_way,
             loss: options.loss,
             duplicates: options.duplicates,
             random: Random::stream(options.seed, "link"),
@@ -62,7 +64,7 @@ impl Links {
         let nodes = self.blocked.len();
         self.heal();
         let (a, b) = (self.random.index(nodes), self.random.index(nodes));
-        if a != b && self.random.chance(300) {
+        if a != b && self.one_way {
             self.blocked[a][b] = true;
             return;
         }

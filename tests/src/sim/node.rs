@@ -101,7 +101,6 @@ pub struct Probe {
 pub struct Life<'m> {
     /// Which one: wake-ups of an earlier one mean nothing.
     pub number: u64,
-    pub since: Instant,
     pub ha: Ha<'m>,
     pub lb: Lb<'m>,
     pub packets: VecDeque<Packet>,
@@ -142,9 +141,6 @@ pub struct Node<'m> {
     /// The config file.
     pub plan: Plan,
     pub life: Option<Life<'m>>,
-    /// When its routing trouble was last seen, and how much there was.
-    pub route_trouble: (Instant, u64),
-    pub ipvs_trouble: (Instant, u64),
     /// Room for requests in one datagram, bytes.
     pub request_bytes: usize,
     /// Check sockets of each family.
@@ -167,8 +163,6 @@ impl Node<'_> {
             cells: Vec::new(),
             plan,
             life: None,
-            route_trouble: (Instant::ZERO, 0),
-            ipvs_trouble: (Instant::ZERO, 0),
             request_bytes: random.pick(&[400, 32 * 1024]),
             sockets: random.pick(&[3, limits::CHECKS]),
         }
@@ -177,15 +171,6 @@ impl Node<'_> {
     /// The world's time on this node's clock.
     pub fn local(&self, now: Instant) -> Instant {
         now + self.offset
-    }
-
-    /// A time of this node's clock as the world's.
-    pub fn world(&self, local: Instant) -> Instant {
-        Instant::from_nanos(
-            local
-                .as_nanos()
-                .saturating_sub((Instant::ZERO + self.offset).as_nanos()),
-        )
     }
 }
 

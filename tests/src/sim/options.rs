@@ -70,6 +70,8 @@ pub struct Options {
     pub wake: Duration,
     /// Flight of a packet, least and most.
     pub flight: [Duration; 2],
+    /// Whether cuts may be of one direction.
+    pub one_way: bool,
     /// Packets lost, in a thousand.
     pub loss: u32,
     /// Packets that come twice.
@@ -92,7 +94,7 @@ impl Options {
     pub fn draw(seed: u64) -> Self {
         let mut r = Random::stream(seed, "options");
         let calm = r.chance(60);
-        let mut rate = |r: &mut Random, most: u64| {
+        let rate = |r: &mut Random, most: u64| {
             let enabled = r.chance(300) && !calm;
             let rate = u32::try_from(r.between(1, most)).unwrap_or(1);
             if enabled { rate } else { 0 }
@@ -126,6 +128,7 @@ impl Options {
             liveness: Duration::from_secs(90),
             wake: r.time(Duration::from_micros(10), Duration::from_millis(3)),
             flight: [least, most],
+            one_way: r.chance(300),
             loss,
             duplicates,
             refused_sends,
@@ -140,6 +143,35 @@ impl Options {
     #[must_use]
     pub fn has(&self, fault: Fault) -> bool {
         self.faults.iter().any(|(enabled, _)| *enabled == fault)
+    }
+
+    /// The same cluster with these faults alone, and often; links and kernels
+    /// lose nothing.
+    #[must_use]
+    pub fn only(seed: u64, faults: &[Fault]) -> Self {
+        let often = Duration::from_secs(3);
+        Self {
+            safety: Duration::from_secs(25),
+            one_way: false,
+            loss: 0,
+            duplicates: 0,
+            refused_sends: 0,
+            local_trouble: 0,
+            route: RouteFaults::default(),
+            ipvs: IpvsFaults::default(),
+            faults: faults.iter().map(|fault| (*fault, often)).collect(),
+            ..Self::draw(seed)
+        }
+    }
+
+    /// Whether hosts may have heard another than the Active last, and the Active
+    /// not that one: only announcements that are refreshed heal that.
+    #[must_use]
+    pub fn hides_rivals(&self) -> bool {
+        let silent = [Fault::Flap, Fault::Recreate, Fault::Crash, Fault::Reboot];
+        let cut = self.has(Fault::Partition)
+            && (self.one_way || self.refused_sends > 0 || silent.iter().any(|f| self.has(*f)));
+        cut || self.loss > 0
     }
 
     /// What a check of time allows for the way from a cause to its effect.
@@ -158,6 +190,7 @@ impl fmt::Display for Options {
             liveness,
             wake,
             flight,
+            one_way,
             loss,
             duplicates,
             refused_sends,
@@ -170,7 +203,7 @@ impl fmt::Display for Options {
         writeln!(f, "  faults for {safety:.1?}, then {liveness:.1?} to heal")?;
         writeln!(
             f,
-            "  wake-up within {wake:.1?}, flight {:.1?} to {:.1?}",
+            "  wake-up within {wake:.1?}, flight {:.1?} to {:.1?}, cuts of one direction: {one_way}",
             flight[0], flight[1]
         )?;
         writeln!(

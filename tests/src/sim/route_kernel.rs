@@ -22,9 +22,8 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_OPERSTATE: u16 = 16;
 
-/// `IFA_F_PERMANENT`, `IFA_F_TENTATIVE`.
+/// `IFA_F_PERMANENT`.
 const PERMANENT: u32 = 0x80;
-pub const TENTATIVE: u32 = 0x40;
 
 /// An address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -334,7 +334,10 @@ impl Site {
                 .map(|peer| own(interface, peer, family))
                 .collect();
             plan.instances.push(Instance {
-                name: format!("{interface}-{vrid}").as_str().try_into().expect("short"),
+                name: format!("{interface}-{vrid}")
+                    .as_str()
+                    .try_into()
+                    .expect("short"),
                 interface: INTERFACES[interface].try_into().expect("short"),
                 router: RouterConfig {
                     priority,
@@ -375,7 +378,8 @@ impl Site {
             for (destination, check) in destinations {
                 plan.destinations.push(destination);
                 let at = check.and_then(|check| checks.binary_search(&check).ok());
-                plan.links.push(at.map(|at| u32::try_from(at).expect("few")));
+                plan.links
+                    .push(at.map(|at| u32::try_from(at).expect("few")));
             }
         }
         plan.checks = checks;

@@ -122,7 +122,8 @@ impl World<'_> {
         }
         self.watch.roles(now, &self.nodes[node]);
         // A process may die between any two things it does.
-        let _ = self.send_adverts(node)
+        let _ = self.keep_memory(node)
+            && self.send_adverts(node)
             && self.send_route(node)
             && self.send_announcements(node)
             && self.keep_memory(node);
@@ -232,6 +233,8 @@ impl World<'_> {
             return Err(Errno(errno::ENOBUFS));
         }
         self.summary.adverts += 1;
+        self.watch
+            .said(self.now, node, interface, out.source, bytes);
         let packet = Packet {
             interface,
             source: out.source,
@@ -330,7 +333,7 @@ impl World<'_> {
         let here = &mut self.nodes[node];
         let Some(life) = &mut here.life else { return };
         let version = life.ha.interfaces_version();
-        if version == life.ports_version || !life.ha.is_known() {
+        if version == life.ports_version {
             return;
         }
         life.ports_version = version;

@@ -161,6 +161,7 @@ pub fn run(options: &Options, aloud: bool) -> Result<Summary, Box<Failure>> {
     }
     world.summary.time = world.now.since(Instant::ZERO);
     world.summary.lives = world.lives;
+    world.summary.takeovers = world.watch.takeovers();
     Ok(world.summary)
 }
 
@@ -261,8 +262,13 @@ impl<'m> World<'m> {
             }
             Event::Calm => self.calm(),
             Event::End => {
-                self.watch
-                    .end(self.now, &self.nodes, &self.links, &self.backends, &self.site);
+                self.watch.end(
+                    self.now,
+                    &self.nodes,
+                    &self.links,
+                    &self.backends,
+                    &self.site,
+                );
             }
         }
     }

@@ -83,7 +83,11 @@ impl Addresses {
         if node.route.faults_hit > 0 && now.since(trouble.1) <= BACKOFF {
             return Ok(());
         }
-        let held = node.plan.addresses.iter().find(|a| node.route.holds(a.address));
+        let held = node
+            .plan
+            .addresses
+            .iter()
+            .find(|a| node.route.holds(a.address));
         match held {
             Some(held) => {
                 let text = format!("node {} left, and {} stayed", node.id, held.address);
@@ -143,15 +147,14 @@ pub fn end(
     nodes: &[Node<'_>],
     links: &Links,
     site: &Site,
+    hides_rivals: bool,
 ) -> Result<(), Violation> {
     let fail = |checker, text| Err(Violation::new(now, checker, text));
     for group in &site.groups {
         let (interface, ..) = group.key;
         let is_active = |node: &&Node<'_>| {
             let mut slots = node.life.iter().flat_map(|life| life.ha.instances());
-            slots.any(|s| {
-                key_of(&s.config) == group.key && s.router.state().role() == Role::Active
-            })
+            slots.any(|s| key_of(&s.config) == group.key && s.router.state().role() == Role::Active)
         };
         let Some(active) = nodes.iter().find(is_active) else {
             continue;
@@ -170,6 +173,9 @@ pub fn end(
                         ),
                     );
                 }
+            }
+            if hides_rivals && group.announce.refresh.is_zero() {
+                continue;
             }
             let right = mac(interface, active.id);
             for (host, neighbours) in links.neighbours.iter().enumerate() {

@@ -5,6 +5,7 @@ use crate::sim::link::Packet;
 use crate::sim::node::Node;
 use crate::sim::site::{Key, Site, key_of};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use trunnion_core::model::Family;
 use trunnion_core::time::{Duration, Instant};
 use trunnion_core::vrrp::{Role, RouterConfig, State};
@@ -34,6 +35,8 @@ pub struct Election {
     nodes: Vec<BTreeMap<Key, Seen>>,
     /// Since when a virtual router has another number of Actives than one.
     odd_since: BTreeMap<Key, (usize, Instant)>,
+    /// The last advert each node sent: when, its priority and interval.
+    said: Vec<BTreeMap<Key, (Instant, u8, Duration)>>,
     /// The longest interval ever configured for one.
     longest: BTreeMap<Key, Duration>,
     pub takeovers: u64,
@@ -44,6 +47,7 @@ impl Election {
         Self {
             nodes: vec![BTreeMap::new(); nodes],
             odd_since: BTreeMap::new(),
+            said: vec![BTreeMap::new(); nodes],
             longest: BTreeMap::new(),
             takeovers: 0,
         }
@@ -65,16 +69,23 @@ impl Election {
         }
     }
 
+    /// A node sent an advert.
+    pub fn said(
+        &mut self,
+        now: Instant,
+        node: usize,
+        interface: usize,
+        from: IpAddr,
+        bytes: &[u8],
+    ) {
+        let (key, priority, centis) = fields(interface, from, bytes);
+        let interval = Duration::from_millis(u64::from(centis) * 10);
+        self.said[node].insert(key, (now, priority, interval));
+    }
+
     /// An advert that the node takes for one.
     pub fn heard(&mut self, now: Instant, node: &Node<'_>, packet: &Packet) {
-        let family = Family::of(&packet.source);
-        let message = match family {
-            Family::V4 => &packet.bytes[20..],
-            Family::V6 => &packet.bytes[..],
-        };
-        let key = (packet.interface, family, message[1]);
-        let priority = message[2];
-        let interval = u16::from_be_bytes([message[4] & 0x0f, message[5]]);
+        let (key, priority, interval) = fields(packet.interface, packet.source, &packet.bytes);
         let Some(instance) = node.plan.instance(key) else {
             return;
         };
@@ -96,7 +107,7 @@ impl Election {
         if priority < own {
             let since = *learned.lower_since.get_or_insert(now);
             let owner = own == 255;
-            if (preempt || owner) && (owner || now >= since + preempt_delay) {
+            if owner || (preempt && now >= since + preempt_delay) {
                 return;
             }
         } else {
@@ -141,14 +152,20 @@ impl Election {
                 }
                 (Role::Initialize, Role::Active) => {
                     self.takeovers += 1;
-                    resumed(now, node, key, &slot.config.router)?;
+                    let said = self.said[node.id].get(&key).copied();
+                    resumed(now, node, key, &slot.config.router, said)?;
                 }
                 (Role::Active | Role::Initialize, Role::Initialize)
                 | (Role::Backup, Role::Backup | Role::Initialize)
                 | (Role::Active, Role::Active) => {}
             }
         }
-        seen.retain(|key, _| life.ha.instances().iter().any(|i| key_of(&i.config) == *key));
+        seen.retain(|key, _| {
+            life.ha
+                .instances()
+                .iter()
+                .any(|i| key_of(&i.config) == *key)
+        });
         Ok(())
     }
 
@@ -237,31 +254,38 @@ fn early(
     Ok(())
 }
 
-/// A router that starts as Active owns the addresses, or its memory says that
-/// nobody can have noticed its absence.
+/// A router that starts as Active owns the addresses, or spoke as Active so
+/// shortly before that nobody can have noticed its absence.
 fn resumed(
     now: Instant,
     node: &Node<'_>,
     key: Key,
     router: &RouterConfig,
+    said: Option<(Instant, u8, Duration)>,
 ) -> Result<(), Violation> {
-    let Some(life) = &node.life else {
-        return Ok(());
-    };
-    let local = node.local(now);
-    let recent = node.cells.iter().any(|cell| {
-        let interval = Duration::from_millis(u64::from(cell.interval) * 10);
-        cell.active && local.since(cell.last_sent) <= interval * 4
+    let recent = said.is_some_and(|(at, priority, interval)| {
+        priority > 0 && now.since(at) < interval * 3 + interval * 2 / 256
     });
     if router.priority == 255 || recent {
         return Ok(());
     }
     let text = format!(
-        "node {} started {key:?} as Active (life of {:?}) without a memory of being it",
-        node.id,
-        now.since(life.since)
+        "node {} started {key:?} as Active, and last spoke {said:?}",
+        node.id
     );
     Err(Violation::new(now, "resume", text))
+}
+
+/// Virtual router, priority and interval (centiseconds) of an advert, which is a
+/// whole packet over IPv4.
+fn fields(interface: usize, source: IpAddr, bytes: &[u8]) -> (Key, u8, u16) {
+    let family = Family::of(&source);
+    let message = match family {
+        Family::V4 => &bytes[20..],
+        Family::V6 => bytes,
+    };
+    let interval = u16::from_be_bytes([message[4] & 0x0f, message[5]]);
+    ((interface, family, message[1]), message[2], interval)
 }
 
 /// Everyone lives and hears everyone: one Active each, and of those who may

@@ -74,18 +74,21 @@ impl HealthWatch {
                 continue;
             };
             if status.config != *config {
-                let text = format!("node {}: check {plan} is {status:?}, not {config:?}", node.id);
+                let text = format!(
+                    "node {}: check {plan} is {status:?}, not {config:?}",
+                    node.id
+                );
                 return Err(Violation::new(now, "health", text));
             }
             let state = status.health.state();
             let before = believed.insert(*config, state);
             let fall = u32::from(config.fall.max(1));
-            let between = config.interval.max(config.fast_interval).max(config.timeout);
+            let between = config
+                .interval
+                .max(config.fast_interval)
+                .max(config.timeout);
             let span = (between + config.timeout) * fall + SPREAD + self.slack;
-            if before != Some(HealthState::Down)
-                && state == HealthState::Down
-                && !status.presumed
-            {
+            if before != Some(HealthState::Down) && state == HealthState::Down && !status.presumed {
                 let since = now - (span + pause);
                 let bad_at = backends.bad_at(config.target.ip(), now);
                 if bad_at.is_none_or(|bad| bad < since) {

@@ -70,6 +70,7 @@ pub struct Watch {
     /// The first promise that was not kept.
     pub violation: Option<Violation>,
     peace: Peace,
+    hides_rivals: bool,
     election: election::Election,
     addresses: addresses::Addresses,
     table: table::TableWatch,
@@ -87,6 +88,7 @@ impl Watch {
                 slack: options.slack(),
                 broken: false,
             },
+            hides_rivals: options.hides_rivals(),
             election: election::Election::new(options.nodes),
             addresses: addresses::Addresses::new(options.nodes),
             table: table::TableWatch::new(options),
@@ -168,6 +170,18 @@ impl Watch {
         self.election.heard(now, node, packet);
     }
 
+    /// A node sent an advert.
+    pub fn said(
+        &mut self,
+        now: Instant,
+        node: usize,
+        interface: usize,
+        from: IpAddr,
+        bytes: &[u8],
+    ) {
+        self.election.said(now, node, interface, from, bytes);
+    }
+
     /// The roles of a node's routers may have changed.
     pub fn roles(&mut self, now: Instant, node: &Node<'_>) {
         let result = self.election.roles(now, node);
@@ -228,7 +242,7 @@ impl Watch {
     ) {
         for result in [
             election::end(now, nodes, site),
-            addresses::end(now, nodes, links, site),
+            addresses::end(now, nodes, links, site, self.hides_rivals),
             self.table.end(now, nodes, backends),
         ] {
             self.take(result);

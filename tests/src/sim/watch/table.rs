@@ -82,7 +82,10 @@ impl TableWatch {
         };
         let settled = now.since(self.planned_at[node.id]) > PASS;
         let plan = &node.plan;
-        let declared = plan.services.iter().find(|r| r.service.key == *op.service());
+        let declared = plan
+            .services
+            .iter()
+            .find(|r| r.service.key == *op.service());
         let wanted = declared.map(|row| plan.table().destinations_of(row));
         match op {
             Op::DeleteDestination(_, key) => {
@@ -90,9 +93,9 @@ impl TableWatch {
                 if settled && wanted.iter().any(|d| d.key == *key) {
                     return fail("needless break", "deletes what is desired".to_owned());
                 }
-                let missing = wanted.iter().find(|d| {
-                    before.as_ref().is_some_and(|row| !has(row, &d.key))
-                });
+                let missing = wanted
+                    .iter()
+                    .find(|d| before.as_ref().is_some_and(|row| !has(row, &d.key)));
                 if let (Some(missing), true) = (missing, settled && !self.faulty) {
                     let text = format!("deletes before {} is there", missing.key);
                     return fail("make before break", text);
@@ -103,7 +106,10 @@ impl TableWatch {
                     return fail("needless break", format!("deletes {key}, which is desired"));
                 }
                 if settled && plan.declared_only && !self.faulty {
-                    return fail("needless break", format!("deletes {key}, which is not ours"));
+                    return fail(
+                        "needless break",
+                        format!("deletes {key}, which is not ours"),
+                    );
                 }
             }
             Op::NewService(_)
@@ -126,7 +132,10 @@ impl TableWatch {
         let cut_off = served(before) && !after.is_some_and(served);
         let possible = believed(life, plan, &row.service.key, |d| lives(d, backends));
         if cut_off && *answer == 0 && possible && !self.faulty {
-            return fail("cut off", "leaves the service without one that lives".to_owned());
+            return fail(
+                "cut off",
+                "leaves the service without one that lives".to_owned(),
+            );
         }
         Ok(())
     }
@@ -190,7 +199,11 @@ fn effective(plan: &Plan, service: usize, backends: &Backends) -> Option<Vec<Des
         });
     }
     let weighted = rows.iter().filter(|d| d.weight > 0).count();
-    let healthy = rows.iter().zip(&good).filter(|(d, good)| d.weight > 0 && **good).count();
+    let healthy = rows
+        .iter()
+        .zip(&good)
+        .filter(|(d, good)| d.weight > 0 && **good)
+        .count();
     let floor = usize::from(plan.policies[service].min_healthy).min(weighted);
     if healthy >= floor {
         for (d, good) in rows.iter_mut().zip(good) {
@@ -226,10 +239,12 @@ fn believed(
     let Some(row) = plan.services.iter().find(|r| r.service.key == *service) else {
         return false;
     };
-    row.range().zip(plan.table().destinations_of(row)).any(|(at, d)| {
-        let state = life.lb.status(at).map(|status| status.health.state());
-        d.weight > 0 && serves(d) && state != Some(HealthState::Down)
-    })
+    row.range()
+        .zip(plan.table().destinations_of(row))
+        .any(|(at, d)| {
+            let state = life.lb.status(at).map(|status| status.health.state());
+            d.weight > 0 && serves(d) && state != Some(HealthState::Down)
+        })
 }
 
 fn changes_nothing(op: &Op, before: Option<&Row>) -> bool {

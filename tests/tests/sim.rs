@@ -1,0 +1,68 @@
+//! The simulator, for as long as a test may take; `cargo xtask sim` runs more.
+
+use trunnion_tests::sim::{Fault, Options, Summary, run};
+
+fn check(options: &Options) -> Summary {
+    run(options, false).unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+#[test]
+fn a_seed_is_a_run() {
+    let options = Options::draw(4);
+    assert_eq!(check(&options), check(&options));
+    assert_ne!(check(&options).digest, check(&Options::draw(5)).digest);
+}
+
+#[test]
+fn a_cluster_without_faults_elects_once_and_changes_a_table_once() {
+    for seed in 0..4 {
+        let summary = check(&Options::only(seed, &[]));
+        let Summary {
+            adverts,
+            takeovers,
+            changes,
+            probes,
+            ..
+        } = summary;
+        assert!(adverts > 100 && takeovers > 0, "{summary}");
+        assert!(changes > 0 && probes > 50, "{summary}");
+    }
+}
+
+/// One kind of fault at a time: what a violation is about is then plain.
+fn each_alone(faults: &[Fault]) {
+    for fault in faults {
+        for seed in 0..2 {
+            check(&Options::only(seed, &[*fault]));
+        }
+    }
+}
+
+#[test]
+fn processes_come_and_go() {
+    each_alone(&[Fault::Crash, Fault::Reboot, Fault::Shutdown, Fault::Pause]);
+}
+
+#[test]
+fn networks_come_and_go() {
+    each_alone(&[Fault::Partition, Fault::Flap, Fault::Recreate, Fault::Steal]);
+}
+
+#[test]
+fn configs_backends_and_other_programs_change() {
+    each_alone(&[Fault::Writer, Fault::Module, Fault::Reload, Fault::Backend]);
+}
+
+#[test]
+fn swarm_a() {
+    for seed in 0..12 {
+        check(&Options::draw(seed));
+    }
+}
+
+#[test]
+fn swarm_b() {
+    for seed in 1000..1012 {
+        check(&Options::draw(seed));
+    }
+}
