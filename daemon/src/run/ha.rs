@@ -194,6 +194,9 @@ impl HaLoop {
             self.read_packets();
             let now = self.clock.now();
             self.ha.handle_timeout(now);
+            // Before: who says goodbye must not remember being Active, should it
+            // die right then.
+            self.keep_memory();
             self.send_adverts();
             self.send_route();
             self.send_announcements();
@@ -371,7 +374,9 @@ impl HaLoop {
     /// interfaces that went.
     fn open_ports(&mut self) {
         let version = self.ha.interfaces_version();
-        if version == self.ports_version || !self.ha.is_known() {
+        // What is known of an interface holds while the kernel is asked again: a
+        // router that became Active in this turn must not wait for that.
+        if version == self.ports_version {
             return;
         }
         self.ports_version = version;

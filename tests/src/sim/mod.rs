@@ -27,6 +27,8 @@ mod random;
 mod route_kernel;
 mod site;
 mod turns;
+mod turns_ha;
+mod turns_lb;
 mod watch;
 mod world;
 

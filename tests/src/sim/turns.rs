@@ -1,30 +1,22 @@
-//! How a node's loops go round: what came in, then the deadlines, then what
-//! should go out, in the order of the daemon's own loops (daemon/src/run).
+//! When a node's loops go round, and when they do so no more. What they do then
+//! is in [`super::turns_ha`] and [`super::turns_lb`].
 
-use super::ipvs_kernel::Tried;
-use super::link::Packet;
-use super::netlink::{Received, errno};
-use super::site::INTERFACES;
 use super::watch::Violation;
 use super::world::{Event, World};
-use std::net::IpAddr;
-use trunnion_core::check::{self, Action, SocketId};
-use trunnion_core::director::ha::{AdvertOut, FrameOut};
+use trunnion_core::check;
 use trunnion_core::director::records;
-use trunnion_core::netlink::Errno;
 use trunnion_core::record::Entry;
 use trunnion_core::time::Duration;
-use trunnion_core::vrrp;
 
 /// Words for records.
-const CATALOGUES: &[&[Entry]] = &[records::RECORDS, check::RECORDS];
+pub const CATALOGUES: &[&[Entry]] = &[records::RECORDS, check::RECORDS];
 /// Turns of a loop at one instant: more is a loop that spins.
 const TURNS_MAX: u32 = 64;
 /// Datagrams read in one turn.
-const DATAGRAMS: u32 = 64;
+pub const DATAGRAMS: u32 = 64;
 
 /// Bytes of buffers; some runs have room for a few requests only.
-const BUFFER: usize = 32 * 1024;
+pub const BUFFER: usize = 32 * 1024;
 
 impl World<'_> {
     /// A wake-up of the HA loop, which takes a moment.
@@ -40,7 +32,7 @@ impl World<'_> {
     }
 
     /// Wakes the HA loop after `delay`, unless it wakes before.
-    fn arm_ha(&mut self, node: usize, delay: Duration) {
+    pub fn arm_ha(&mut self, node: usize, delay: Duration) {
         let at = self.now + delay;
         let Some(life) = &mut self.nodes[node].life else {
             return;
@@ -53,7 +45,7 @@ impl World<'_> {
     }
 
     /// The same of the LB loop.
-    fn arm_lb(&mut self, node: usize, delay: Duration) {
+    pub fn arm_lb(&mut self, node: usize, delay: Duration) {
         let at = self.now + delay;
         let Some(life) = &mut self.nodes[node].life else {
             return;
@@ -66,7 +58,7 @@ impl World<'_> {
     }
 
     /// When a timer fires that was set for so long from now.
-    fn late(&mut self, delay: Duration) -> Duration {
+    pub fn late(&mut self, delay: Duration) -> Duration {
         if delay.is_zero() {
             delay
         } else {
@@ -74,444 +66,8 @@ impl World<'_> {
         }
     }
 
-    /// A packet reaches a node's interface.
-    pub fn arrive(&mut self, node: usize, packet: Packet) {
-        let here = &mut self.nodes[node];
-        let name = INTERFACES[packet.interface];
-        let index = here
-            .route
-            .interface(name)
-            .filter(|i| i.is_running())
-            .map(|i| i.index);
-        let Some(life) = &mut here.life else { return };
-        // Who has no socket on the interface hears nothing.
-        if index.is_some() && life.ports[packet.interface] == index && life.packets.len() < 256 {
-            life.packets.push_back(packet);
-            self.wake_ha_soon(node);
-        }
-    }
-
-    /// One turn of the HA loop.
-    pub fn wake_ha(&mut self, node: usize, number: u64) {
-        let now = self.now;
-        let here = &mut self.nodes[node];
-        let Some(life) = here.life.as_mut().filter(|l| l.number == number) else {
-            return;
-        };
-        // A wake-up that was overtaken is one too many now and then.
-        let stale = life.ha_armed != Some(now);
-        if life.ha_done || (stale && !self.random.chance(100)) {
-            return;
-        }
-        if !stale {
-            life.ha_armed = None;
-        }
-        if now < life.ha_paused {
-            let rest = life.ha_paused.since(now);
-            self.arm_ha(node, rest);
-            return;
-        }
-        if !self.may_turn(node) {
-            return;
-        }
-        self.read_route(node);
-        self.read_packets(node);
-        let local = self.nodes[node].local(now);
-        if let Some(life) = &mut self.nodes[node].life {
-            life.ha.handle_timeout(local);
-        }
-        self.watch.roles(now, &self.nodes[node]);
-        // A process may die between any two things it does.
-        let _ = self.keep_memory(node)
-            && self.send_adverts(node)
-            && self.send_route(node)
-            && self.send_announcements(node)
-            && self.keep_memory(node);
-        self.open_ports(node);
-        self.take_ha_records(node);
-        let here = &mut self.nodes[node];
-        let local = here.local(now);
-        let more = !here.route.is_quiet();
-        let Some(life) = &mut here.life else { return };
-        if life.ha.is_finished(local) {
-            life.ha_done = true;
-            self.bury(node);
-            return;
-        }
-        let delay = match life.ha.poll_timeout() {
-            _ if more => Duration::ZERO,
-            Some(at) => at.since(local),
-            None => return,
-        };
-        let delay = self.late(delay);
-        self.arm_ha(node, delay);
-    }
-
-    fn read_route(&mut self, node: usize) {
-        let now = self.now;
-        for _ in 0..DATAGRAMS {
-            let here = &mut self.nodes[node];
-            let local = here.local(now);
-            let Some(life) = &mut here.life else { return };
-            match here.route.receive() {
-                Some(Received::Datagram(datagram)) => life.ha.handle_route(local, &datagram),
-                Some(Received::Lost) => life
-                    .ha
-                    .handle_route_lost(local, "replies or events were lost"),
-                None => return,
-            }
-            self.watch.roles(now, &self.nodes[node]);
-        }
-    }
-
-    fn read_packets(&mut self, node: usize) {
-        let now = self.now;
-        loop {
-            let here = &mut self.nodes[node];
-            let local = here.local(now);
-            let Some(life) = &mut here.life else { return };
-            let Some(packet) = life.packets.pop_front() else {
-                return;
-            };
-            let name = INTERFACES[packet.interface];
-            let place = life.ha.interfaces().iter().position(|i| i.name == name);
-            let Some(place) = place else { continue };
-            let received = match packet.source {
-                IpAddr::V4(_) => vrrp::Received::from_ipv4(&packet.bytes),
-                IpAddr::V6(_) => Ok(vrrp::Received {
-                    source: packet.source,
-                    destination: packet.destination,
-                    ttl: 255,
-                    payload: &packet.bytes,
-                }),
-            };
-            let before = life.ha.counters().rejects;
-            life.ha.handle_packet(local, place, received);
-            if life.ha.counters().rejects == before {
-                self.watch.heard(now, &self.nodes[node], &packet);
-            }
-            self.watch.roles(now, &self.nodes[node]);
-        }
-    }
-
-    fn send_adverts(&mut self, node: usize) -> bool {
-        let mut buffer = [0; 4096];
-        loop {
-            let here = &mut self.nodes[node];
-            let local = here.local(self.now);
-            let Some(life) = &mut here.life else {
-                return false;
-            };
-            let Some(out) = life.ha.poll_advert(local, &mut buffer) else {
-                return true;
-            };
-            let result = self.send_advert(node, &out, &buffer[..out.len]);
-            let Some(life) = &mut self.nodes[node].life else {
-                return false;
-            };
-            life.ha.handle_advert_sent(local, out.instance, result);
-            if self.dies(node) {
-                return false;
-            }
-        }
-    }
-
-    fn send_advert(&mut self, node: usize, out: &AdvertOut, bytes: &[u8]) -> Result<(), Errno> {
-        let here = &self.nodes[node];
-        let life = here.life.as_ref().expect("it polls");
-        let name = life.ha.interfaces()[out.interface].name.clone();
-        let interface = INTERFACES.iter().position(|i| **i == *name).unwrap_or(0);
-        let Some(port) = life.ports[interface] else {
-            return Err(Errno::ENODEV);
-        };
-        let there = here.route.interface(&name).filter(|i| i.index == port);
-        if !there.is_some_and(|i| i.is_running()) {
-            return Err(Errno(errno::ENETDOWN));
-        }
-        if self.random.chance(self.options.refused_sends) {
-            self.watch.disturbed(self.now);
-            return Err(Errno(errno::ENOBUFS));
-        }
-        self.summary.adverts += 1;
-        self.watch
-            .said(self.now, node, interface, out.source, bytes);
-        let packet = Packet {
-            interface,
-            source: out.source,
-            destination: out.destination,
-            bytes: bytes.to_vec(),
-        };
-        for to in (0..self.nodes.len()).filter(|to| *to != node) {
-            let group = out.destination == vrrp::group(family_of(out.destination));
-            let own = super::site::own(interface, to, family_of(out.destination));
-            if !group && own != out.destination {
-                continue;
-            }
-            let flights = self.links.flights(node, to);
-            if flights.is_empty() {
-                self.watch.disturbed(self.now);
-            }
-            for flight in flights {
-                self.after(flight, Event::Packet(to, packet.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    fn send_route(&mut self, node: usize) -> bool {
-        let mut buffer = [0; BUFFER];
-        let room = self.nodes[node].request_bytes;
-        loop {
-            let here = &mut self.nodes[node];
-            let local = here.local(self.now);
-            let Some(life) = &mut here.life else {
-                return false;
-            };
-            let Some(len) = life.ha.poll_route(local, &mut buffer[..room]) else {
-                return true;
-            };
-            if here.route.send(&buffer[..len]).is_err() {
-                life.ha
-                    .handle_route_lost(local, "the kernel did not take a request");
-                return true;
-            }
-            // It answers inside the send; but the process may be gone by then.
-            if self.dies(node) {
-                return false;
-            }
-            self.read_route(node);
-        }
-    }
-
-    fn send_announcements(&mut self, node: usize) -> bool {
-        let mut buffer = [0; 128];
-        loop {
-            let here = &mut self.nodes[node];
-            let local = here.local(self.now);
-            let Some(life) = &mut here.life else {
-                return false;
-            };
-            let Some(FrameOut { interface, len }) = life.ha.poll_announcement(local, &mut buffer)
-            else {
-                return true;
-            };
-            let name = life.ha.interfaces()[interface].name.clone();
-            let at = INTERFACES.iter().position(|i| **i == *name).unwrap_or(0);
-            let running = here.route.interface(&name).is_some_and(|i| i.is_running());
-            if running && life.ports[at].is_some() {
-                match self.links.announce(at, node, &buffer[..len]) {
-                    Ok(said) => self.watch.announced(self.now, &self.nodes[node], at, said),
-                    Err(why) => self.watch.report(Violation::new(self.now, "frames", why)),
-                }
-            }
-            if self.dies(node) {
-                return false;
-            }
-        }
-    }
-
-    fn keep_memory(&mut self, node: usize) -> bool {
-        let here = &mut self.nodes[node];
-        let Some(life) = &mut here.life else {
-            return false;
-        };
-        while let Some((at, memory)) = life.ha.poll_memory() {
-            if here.cells.len() <= at {
-                here.cells.resize(at + 1, Default::default());
-            }
-            here.cells[at] = memory;
-        }
-        let used = life.ha.instances().len();
-        for cell in here.cells.iter_mut().take(life.cells_used).skip(used) {
-            *cell = Default::default();
-        }
-        life.cells_used = used;
-        true
-    }
-
-    fn open_ports(&mut self, node: usize) {
-        let here = &mut self.nodes[node];
-        let Some(life) = &mut here.life else { return };
-        let version = life.ha.interfaces_version();
-        if version == life.ports_version {
-            return;
-        }
-        life.ports_version = version;
-        for interface in life.ha.interfaces() {
-            let at = INTERFACES.iter().position(|i| **i == *interface.name);
-            let found = interface.found.index.map(std::num::NonZero::get);
-            // A socket can be opened on an interface that is there.
-            let there = here.route.interface(&interface.name).map(|i| i.index);
-            if let Some(at) = at {
-                life.ports[at] = found.filter(|index| there == Some(*index));
-            }
-        }
-        self.wake_ha_soon(node);
-    }
-
-    fn take_ha_records(&mut self, node: usize) {
-        while let Some(life) = &mut self.nodes[node].life {
-            let Some(frame) = life.ha.poll_record() else {
-                return;
-            };
-            self.note(|| format!("node {node}: {}", frame.text(CATALOGUES)));
-        }
-    }
-
-    /// One turn of the LB loop.
-    pub fn wake_lb(&mut self, node: usize, number: u64) {
-        let now = self.now;
-        let here = &mut self.nodes[node];
-        let Some(life) = here.life.as_mut().filter(|l| l.number == number) else {
-            return;
-        };
-        // A wake-up that was overtaken is one too many now and then.
-        let stale = life.lb_armed != Some(now);
-        if life.lb_done || (stale && !self.random.chance(100)) {
-            return;
-        }
-        if !stale {
-            life.lb_armed = None;
-        }
-        if now < life.lb_paused {
-            let rest = life.lb_paused.since(now);
-            self.arm_lb(node, rest);
-            return;
-        }
-        if !self.may_turn(node) {
-            return;
-        }
-        self.read_sockets(node);
-        self.read_ipvs(node);
-        let local = self.nodes[node].local(now);
-        if let Some(life) = &mut self.nodes[node].life {
-            life.lb.handle_timeout(local);
-        }
-        if self.probe(node) {
-            self.send_ipvs(node);
-        }
-        self.watch.health(now, &self.nodes[node], &self.backends);
-        self.take_lb_records(node);
-        let here = &mut self.nodes[node];
-        let local = here.local(now);
-        let more = !here.ipvs.is_quiet();
-        let Some(life) = &mut here.life else { return };
-        if life.lb.is_finished(local) {
-            life.lb_done = true;
-            self.bury(node);
-            return;
-        }
-        let delay = match life.lb.poll_timeout() {
-            _ if more => Duration::ZERO,
-            Some(at) => at.since(local),
-            None => return,
-        };
-        let delay = self.late(delay);
-        self.arm_lb(node, delay);
-    }
-
-    fn read_sockets(&mut self, node: usize) {
-        let here = &mut self.nodes[node];
-        let local = here.local(self.now);
-        let Some(life) = &mut here.life else { return };
-        while let Some((socket, epoch, result)) = life.ready.pop_front() {
-            if life.probes[socket as usize].epoch != epoch {
-                continue;
-            }
-            match result {
-                Ok(()) => life.lb.handle_connected(local, SocketId(socket)),
-                Err(errno) => life.lb.handle_failed(local, SocketId(socket), Errno(errno)),
-            }
-        }
-    }
-
-    fn read_ipvs(&mut self, node: usize) {
-        for _ in 0..DATAGRAMS {
-            let here = &mut self.nodes[node];
-            let local = here.local(self.now);
-            let Some(life) = &mut here.life else { return };
-            match here.ipvs.receive() {
-                Some(Received::Datagram(datagram)) => life.lb.handle_ipvs(local, &datagram),
-                Some(Received::Lost) => life.lb.handle_ipvs_lost(local, "replies were lost"),
-                None => return,
-            }
-        }
-    }
-
-    /// Begins and ends connections. Whether the process still lives.
-    fn probe(&mut self, node: usize) -> bool {
-        loop {
-            let here = &mut self.nodes[node];
-            let local = here.local(self.now);
-            let Some(life) = &mut here.life else {
-                return false;
-            };
-            match life.lb.poll_probe(local) {
-                None => return true,
-                Some(Action::Disconnect { socket }) => life.probes[socket.index()].epoch += 1,
-                Some(Action::Connect { socket, target, .. }) => {
-                    self.summary.probes += 1;
-                    let probe = &mut life.probes[socket.index()];
-                    probe.epoch += 1;
-                    let (number, epoch) = (life.number, probe.epoch);
-                    if self.random.chance(self.options.local_trouble) {
-                        let errno = self.random.pick(&[
-                            errno::EMFILE,
-                            errno::EADDRNOTAVAIL,
-                            errno::ENOBUFS,
-                            errno::ENOMEM,
-                        ]);
-                        life.lb.handle_failed(local, socket, Errno(errno));
-                        self.watch.local_trouble(self.now, node);
-                    } else if let Some((after, result)) = self.backends.answer(target.ip()) {
-                        let event = Event::Ready(node, number, socket.0, epoch, result);
-                        self.after(after, event);
-                    }
-                }
-            }
-        }
-    }
-
-    fn send_ipvs(&mut self, node: usize) {
-        let mut buffer = [0; BUFFER];
-        let room = self.nodes[node].request_bytes;
-        loop {
-            let here = &mut self.nodes[node];
-            let local = here.local(self.now);
-            let Some(life) = &mut here.life else { return };
-            let Some(len) = life.lb.poll_ipvs(local, &mut buffer[..room]) else {
-                return;
-            };
-            if here.ipvs.send(&buffer[..len]).is_err() {
-                life.lb
-                    .handle_ipvs_lost(local, "the kernel did not take a request");
-                return;
-            }
-            let tried: Vec<Tried> = std::mem::take(&mut here.ipvs.tried);
-            self.summary.changes += tried.len() as u64;
-            for tried in tried {
-                self.note(|| format!("node {node} asks {:?}: {}", tried.op, tried.answer));
-                let here = &self.nodes[node];
-                self.watch.changed(self.now, here, &tried, &self.backends);
-            }
-            if self.dies(node) {
-                return;
-            }
-            self.read_ipvs(node);
-        }
-    }
-
-    fn take_lb_records(&mut self, node: usize) {
-        while let Some(life) = &mut self.nodes[node].life {
-            let Some(frame) = life.lb.poll_record() else {
-                return;
-            };
-            self.note(|| format!("node {node}: {}", frame.text(CATALOGUES)));
-        }
-    }
-
     /// Counts turns at one instant.
-    fn may_turn(&mut self, node: usize) -> bool {
+    pub fn may_turn(&mut self, node: usize) -> bool {
         let now = self.now;
         let Some(life) = &mut self.nodes[node].life else {
             return false;
@@ -528,7 +84,7 @@ impl World<'_> {
     }
 
     /// Whether this was the last thing the process did.
-    fn dies(&mut self, node: usize) -> bool {
+    pub fn dies(&mut self, node: usize) -> bool {
         let Some(life) = &mut self.nodes[node].life else {
             return true;
         };
@@ -544,8 +100,4 @@ impl World<'_> {
             None => false,
         }
     }
-}
-
-fn family_of(ip: IpAddr) -> trunnion_core::model::Family {
-    trunnion_core::model::Family::of(&ip)
 }

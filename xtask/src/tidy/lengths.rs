@@ -9,9 +9,8 @@ const LINES_MAX: usize = 500;
 /// Files that are longer, and how long they are now. A number here may only go
 /// down: split the file rather than raise it.
 const LONGER: &[(&str, usize)] = &[
-    ("core/src/director/ha/mod.rs", 559),
-    ("core/src/director/ha/netdev.rs", 639),
-    ("core/src/director/lb/kernel.rs", 581),
+    ("core/src/director/ha/netdev.rs", 609),
+    ("core/src/director/lb/kernel.rs", 554),
     ("core/src/time/wheel.rs", 511),
 ];
 

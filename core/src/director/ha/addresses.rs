@@ -1,6 +1,8 @@
 //! Virtual addresses: which should be on their interface, and which are.
 
 use crate::director::plan::VirtualAddress;
+use crate::model::Family;
+use crate::route::{AddressFlags, AddressProtocol, InterfaceAddress, InterfaceIndex, Scope};
 use core::net::{IpAddr, Ipv4Addr};
 use core::ops::Range;
 
@@ -169,6 +171,41 @@ impl<'s> Addresses<'s> {
     pub(super) const fn end_merge(&mut self) {
         core::mem::swap(&mut self.slots, &mut self.spare);
         self.len = self.spare_len;
+    }
+}
+
+/// A virtual address as the kernel is to have it: marked as ours, and for IPv6
+/// without duplicate detection, which would keep it silent for a second, and
+/// never chosen as a source. Or else the node's own health checks would come
+/// from it, and a backend that has the address too (direct routing) would
+/// answer itself; in IPv4 the first address of a subnet is chosen anyway.
+pub(super) fn virtual_address(
+    interface: InterfaceIndex,
+    address: IpAddr,
+    prefix: u8,
+) -> InterfaceAddress {
+    let silent = AddressFlags::NODAD.union(AddressFlags::DEPRECATED);
+    let (flags, scope) = match address {
+        IpAddr::V4(_) => (AddressFlags::empty(), Scope::UNIVERSE),
+        IpAddr::V6(a) if a.is_unicast_link_local() => (silent, Scope::LINK),
+        IpAddr::V6(_) => (silent, Scope::UNIVERSE),
+    };
+    InterfaceAddress {
+        interface,
+        address,
+        prefix,
+        flags,
+        scope,
+        protocol: AddressProtocol::TRUNNION,
+    }
+}
+
+/// Whether adverts can come from the address.
+pub(super) fn is_usable(address: &InterfaceAddress) -> bool {
+    let waits = AddressFlags::TENTATIVE.union(AddressFlags::DADFAILED);
+    match Family::of(&address.address) {
+        Family::V4 => true,
+        Family::V6 => !address.flags.intersects(waits),
     }
 }
 

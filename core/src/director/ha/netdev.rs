@@ -9,17 +9,14 @@
 //!                                     +--- done --+
 //! ```
 
-use super::addresses::{AddressSlot, Addresses, Presence};
+use super::addresses::{AddressSlot, Addresses, Presence, is_usable, virtual_address};
 use super::interfaces::{Found, Interface};
 use super::state::InstanceSlot;
 use crate::director::exchange::{Answers, Backoff, Exchange};
 use crate::director::records;
-use crate::model::Family;
 use crate::netlink::{Batch, Errno, Flags, Malformed, Messages, Reply};
 use crate::record::Ring;
-use crate::route::{
-    AddressFlags, AddressProtocol, Event, InterfaceAddress, InterfaceIndex, Scope, decode, request,
-};
+use crate::route::{Event, InterfaceAddress, decode, request};
 use crate::time::Instant;
 use core::net::IpAddr;
 
@@ -587,37 +584,6 @@ impl Netdev {
                 self.state = State::Due(Ask::Links);
             }
         }
-    }
-}
-
-/// A virtual address as the kernel is to have it: marked as ours, and for IPv6
-/// without duplicate detection, which would keep it silent for a second, and
-/// never chosen as a source. Or else the node's own health checks would come
-/// from it, and a backend that has the address too (direct routing) would
-/// answer itself; in IPv4 the first address of a subnet is chosen anyway.
-fn virtual_address(interface: InterfaceIndex, address: IpAddr, prefix: u8) -> InterfaceAddress {
-    let silent = AddressFlags::NODAD.union(AddressFlags::DEPRECATED);
-    let (flags, scope) = match address {
-        IpAddr::V4(_) => (AddressFlags::empty(), Scope::UNIVERSE),
-        IpAddr::V6(a) if a.is_unicast_link_local() => (silent, Scope::LINK),
-        IpAddr::V6(_) => (silent, Scope::UNIVERSE),
-    };
-    InterfaceAddress {
-        interface,
-        address,
-        prefix,
-        flags,
-        scope,
-        protocol: AddressProtocol::TRUNNION,
-    }
-}
-
-/// Whether adverts can come from the address.
-fn is_usable(address: &InterfaceAddress) -> bool {
-    let waits = AddressFlags::TENTATIVE.union(AddressFlags::DADFAILED);
-    match Family::of(&address.address) {
-        Family::V4 => true,
-        Family::V6 => !address.flags.intersects(waits),
     }
 }
 

@@ -17,6 +17,7 @@
 
 use super::super::exchange::{Answers, Backoff, Exchange};
 use super::super::records;
+use super::counters::KernelCounters;
 use crate::ipvs::{self, Refused, decode, request};
 use crate::model::{Family, Full, ServiceKey, Table, TableBuf};
 use crate::netlink::genl::{self, FamilyId};
@@ -63,36 +64,6 @@ enum State {
     /// Something went wrong; wait, then ask everything again. Without a family
     /// there is no use in being asked to hurry.
     Backoff { until: Instant, hopeless: bool },
-}
-
-/// How many requests of each kind were sent, and what became of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KernelCounters {
-    /// `IPVS_CMD_NEW_SERVICE` sent.
-    pub new_service: u64,
-    /// `IPVS_CMD_SET_SERVICE` sent.
-    pub set_service: u64,
-    /// `IPVS_CMD_DEL_SERVICE` sent.
-    pub del_service: u64,
-    /// `IPVS_CMD_NEW_DEST` sent.
-    pub new_dest: u64,
-    /// `IPVS_CMD_SET_DEST` sent.
-    pub set_dest: u64,
-    /// `IPVS_CMD_DEL_DEST` sent.
-    pub del_dest: u64,
-    /// Whole dumps of the table that were finished.
-    pub dumps: u64,
-    /// Datagrams sent.
-    pub datagrams: u64,
-    /// Requests the kernel refused.
-    pub refused: u64,
-    /// Times the state of the table became unknown: lost replies, overruns,
-    /// refusals.
-    pub resyncs: u64,
-    /// Replies to nothing we wait for.
-    pub strangers: u64,
-    /// Datagrams from the kernel that were not well formed.
-    pub malformed: u64,
 }
 
 /// What a datagram from the kernel led to.
@@ -580,29 +551,4 @@ fn breaks_a_rule(change: &Change<'_>) -> bool {
     let mut scratch = [0; ipvs::REQUEST_BYTES_MAX + HEADER_BYTES];
     let mut batch = Batch::new(&mut scratch, 0);
     request::change(&mut batch, FamilyId(0), change).is_err()
-}
-
-impl KernelCounters {
-    /// Requests that change the table, of all kinds.
-    #[must_use]
-    pub const fn requests(&self) -> u64 {
-        self.new_service
-            .saturating_add(self.set_service)
-            .saturating_add(self.del_service)
-            .saturating_add(self.new_dest)
-            .saturating_add(self.set_dest)
-            .saturating_add(self.del_dest)
-    }
-
-    fn count(&mut self, change: &Change<'_>) {
-        let counter = match change {
-            Change::AddService(_) => &mut self.new_service,
-            Change::SetService(_) => &mut self.set_service,
-            Change::DeleteService(_) => &mut self.del_service,
-            Change::AddDestination(..) => &mut self.new_dest,
-            Change::SetDestination(..) => &mut self.set_dest,
-            Change::DeleteDestination(..) => &mut self.del_dest,
-        };
-        *counter = counter.saturating_add(1);
-    }
 }

@@ -7,24 +7,26 @@
 //! `poll_*` until it yields nothing. [`Lb::poll_timeout`] says when to wake at
 //! the latest.
 
+mod counters;
 mod kernel;
 mod weights;
 
-pub use kernel::{BATCH_MAX, KernelCounters};
+pub use counters::KernelCounters;
+pub use kernel::BATCH_MAX;
 
 use super::plan::{LbPlan, ServicePolicy};
 use super::records;
 use crate::check::{
     self, Action, CheckId, Engine, HealthState, PlanError, Settings, SocketId, Status,
 };
-use crate::model::{Destination, Full, ServiceKey, ServiceRow, Table, TableBuf};
+use crate::model::{Full, ServiceKey, ServiceRow, Table, TableBuf};
 use crate::netlink::Errno;
 use crate::record::{Frame, Ring};
 use crate::time::{Duration, Instant, earliest};
 use core::cmp::Ordering;
 use core::fmt;
 use kernel::{Kernel, Pass, Progress};
-use weights::{Standing, settle};
+use weights::{serves, weigh};
 
 /// How long a shutdown waits for the kernel's table to be cleared.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -422,63 +424,6 @@ impl<'s> Lb<'s> {
                 policy: *policy,
                 open,
             };
-        }
-    }
-}
-
-/// Whether clients of a service are sent anywhere now.
-fn serves(actual: Table<'_>, key: &ServiceKey) -> bool {
-    let held = find(actual, key).map_or(&[][..], |row| actual.destinations_of(row));
-    held.iter().any(|destination| destination.weight > 0)
-}
-
-/// Sets the weights of one service in the target.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "the parts of `Lb` it needs, apart"
-)]
-fn weigh(
-    now: Instant,
-    row: &ServiceRow,
-    state: &mut ServiceState,
-    serving: bool,
-    links: &[Option<u32>],
-    engine: &Engine<'_>,
-    target: &mut TableBuf<'_>,
-    log: &mut Ring<'_>,
-) {
-    let first = row.range().start;
-    let standing = |at: usize| match check_of(engine, links, first.saturating_add(at)) {
-        None => Standing::Up,
-        Some(check) => match engine.health(check) {
-            HealthState::Up => Standing::Up,
-            HealthState::Down => Standing::Down,
-            HealthState::Unknown => Standing::Unknown,
-        },
-    };
-    let rows: &mut [Destination] = target.destinations_mut(row.range());
-    let open = settle(state.policy, state.open, serving, rows, standing);
-    if open != state.open {
-        state.open = open;
-        let (address, port, mark) = records::service_fields(&row.service.key);
-        if open {
-            log.log(
-                now,
-                records::ServiceOpened {
-                    address,
-                    port,
-                    mark,
-                },
-            );
-        } else {
-            log.log(
-                now,
-                records::ServiceClosed {
-                    address,
-                    port,
-                    mark,
-                },
-            );
         }
     }
 }

@@ -2,12 +2,74 @@
 //! healthy, 0 (drain) while it is not, and the configured one again for all
 //! when too few are left to be believed.
 
+use super::{ServiceState, check_of, find};
+use crate::check::{Engine, HealthState};
 use crate::director::plan::ServicePolicy;
-use crate::model::Destination;
+use crate::director::records;
+use crate::model::{Destination, ServiceKey, ServiceRow, Table, TableBuf};
+use crate::record::Ring;
+use crate::time::Instant;
+
+/// Whether clients of a service are sent anywhere now.
+pub(super) fn serves(actual: Table<'_>, key: &ServiceKey) -> bool {
+    let held = find(actual, key).map_or(&[][..], |row| actual.destinations_of(row));
+    held.iter().any(|destination| destination.weight > 0)
+}
+
+/// Sets the weights of one service in the target.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "the parts of `Lb` it needs, apart"
+)]
+pub(super) fn weigh(
+    now: Instant,
+    row: &ServiceRow,
+    state: &mut ServiceState,
+    serving: bool,
+    links: &[Option<u32>],
+    engine: &Engine<'_>,
+    target: &mut TableBuf<'_>,
+    log: &mut Ring<'_>,
+) {
+    let first = row.range().start;
+    let standing = |at: usize| match check_of(engine, links, first.saturating_add(at)) {
+        None => Standing::Up,
+        Some(check) => match engine.health(check) {
+            HealthState::Up => Standing::Up,
+            HealthState::Down => Standing::Down,
+            HealthState::Unknown => Standing::Unknown,
+        },
+    };
+    let rows: &mut [Destination] = target.destinations_mut(row.range());
+    let open = settle(state.policy, state.open, serving, rows, standing);
+    if open != state.open {
+        state.open = open;
+        let (address, port, mark) = records::service_fields(&row.service.key);
+        if open {
+            log.log(
+                now,
+                records::ServiceOpened {
+                    address,
+                    port,
+                    mark,
+                },
+            );
+        } else {
+            log.log(
+                now,
+                records::ServiceClosed {
+                    address,
+                    port,
+                    mark,
+                },
+            );
+        }
+    }
+}
 
 /// What the checks say of a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+enum Standing {
     /// Healthy, or presumed so.
     Up,
     /// Not healthy.
@@ -25,7 +87,7 @@ pub(super) enum Standing {
 /// to be healthy, those without a verdict are presumed to be: a reload that
 /// replaces all destinations must not cut off a service until their first
 /// checks.
-pub(super) fn settle(
+fn settle(
     policy: ServicePolicy,
     was_open: bool,
     serving: bool,
