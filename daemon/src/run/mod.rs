@@ -34,6 +34,7 @@ use std::thread;
 use std::time::Duration;
 use trunnion_core::director::ha::{Ha, Memory};
 use trunnion_core::director::lb::Lb;
+use trunnion_sys::alloc;
 use trunnion_sys::clock::boottime;
 use trunnion_sys::signal::{Signal, Signals};
 use trunnion_sys::slate::{self, Found, Slate};
@@ -97,6 +98,10 @@ impl<T> Doing<T> for io::Result<T> {
 /// # Errors
 /// [`StartError`] when it could not start; afterwards it tells its log.
 pub fn run(path: &Path) -> Result<ExitCode, StartError> {
+    // For tests: a loop that allocates ends the process and says where.
+    if std::env::var_os("TRUNNION_DENY_ALLOCATIONS").is_some() {
+        alloc::deny();
+    }
     let config = Config::load(path).map_err(StartError::Config)?;
     for warning in &config.warnings {
         eprintln!("{warning}");

@@ -1,0 +1,316 @@
+//! The daemon itself against a real network in namespaces made here: bad
+//! input, missing things, and the promise that its loops allocate nothing. It
+//! runs under an allocator that aborts when one does.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use serde_json::Value;
+use std::fs;
+use std::io::Read;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use trunnion_sys::netns::unshare_network;
+
+/// How long anything may take; nothing is timed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Runs a command; its failure is ours.
+fn run(command: &str) -> String {
+    let mut words = command.split_whitespace();
+    let output = Command::new(words.next().unwrap())
+        .args(words)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A daemon in the namespace of the calling thread, with a directory of its own.
+struct Daemon {
+    directory: PathBuf,
+    child: Child,
+}
+
+impl Daemon {
+    fn start(config: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("trunnion-live-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("node.toml");
+        fs::write(&file, complete(&directory, config)).unwrap();
+        let binary = std::env::var_os("TRUNNION_BIN").expect("TRUNNION_BIN: cargo xtask test");
+        let log = fs::File::create(directory.join("log")).unwrap();
+        let child = Command::new(binary)
+            .args(["run", "--config"])
+            .arg(&file)
+            .env("TRUNNION_DENY_ALLOCATIONS", "1")
+            .env_remove("JOURNAL_STREAM")
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { directory, child }
+    }
+
+    fn log(&self) -> String {
+        let mut text = String::new();
+        let mut file = fs::File::open(self.directory.join("log")).unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    /// Waits until the log has a line with these words.
+    fn says(&mut self, words: &str) {
+        self.says_times(words, 1);
+    }
+
+    fn says_times(&mut self, words: &str, times: usize) {
+        self.until(&format!("{words:?} in the log, {times} times"), |daemon| {
+            daemon.log().matches(words).count() >= times
+        });
+    }
+
+    fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for {what}:\n{}",
+                self.log()
+            );
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none(),
+                "ended ({ended:?}) before {what}:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn show(&self) -> Value {
+        let binary = std::env::var_os("TRUNNION_BIN").unwrap();
+        let output = Command::new(binary)
+            .args(["show", "--json", "--socket"])
+            .arg(self.directory.join("run/control.sock"))
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{stderr}\n{}", self.log());
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn rewrite(&self, config: &str) {
+        let text = complete(&self.directory, config);
+        fs::write(self.directory.join("node.toml"), text).unwrap();
+        self.signal("HUP");
+    }
+
+    fn signal(&self, signal: &str) {
+        run(&format!("kill -{signal} {}", self.child.id()));
+    }
+
+    /// SIGTERM: goodbye and exit status 0, with nothing allocated by a loop.
+    fn stop(mut self) {
+        for thread in self.show()["threads"].as_array().unwrap() {
+            let allocations = &thread["allocations_after_seal"];
+            assert!(allocations.is_null() || *allocations == 0, "{thread}");
+        }
+        self.signal("TERM");
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(Instant::now() < deadline, "does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(status.success(), "{status}:\n{}", self.log());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn complete(directory: &std::path::Path, config: &str) -> String {
+    let run_dir = directory.join("run");
+    format!(
+        "[node]\nname = \"live\"\nrun_dir = {run_dir:?}\n[limits]\nchecks_in_flight = 32\n{config}"
+    )
+}
+
+const ROUTER: &str = r#"
+[[vrrp]]
+name = "public"
+interface = "va"
+vrid = 51
+priority = 150
+interval = "50ms"
+addresses = ["10.66.0.10/32"]
+"#;
+
+fn veth() {
+    run("ip link add va address 02:00:00:00:00:0a type veth peer name vb");
+    run("ip link set vb up");
+    run("ip addr add 10.66.0.1/24 dev va");
+    run("ip link set va up");
+}
+
+fn holds(address: &str) -> bool {
+    run("ip -o addr show").contains(address)
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_missing_interface_is_named_and_waited_for() {
+    unshare_network().expect("a network namespace: run as root");
+    let mut daemon = Daemon::start(ROUTER);
+    daemon.says("interface va is not ready: no such interface");
+    veth();
+    daemon.says("Backup -> Active");
+    daemon.until("the address", |_| holds("10.66.0.10/32"));
+    // Someone else takes the address away: it comes back.
+    run("ip addr del 10.66.0.10/32 dev va");
+    daemon.says("10.66.0.10 was taken off va by someone else");
+    daemon.until("the address again", |_| holds("10.66.0.10/32"));
+    // The link goes, with everything on it, and comes back as another one.
+    run("ip link del va");
+    daemon.says_times("interface va is not ready: no such interface", 2);
+    veth();
+    daemon.says_times("Backup -> Active", 2);
+    daemon.until("the address a third time", |_| holds("10.66.0.10/32"));
+    daemon.stop();
+    assert!(!holds("10.66.0.10/32"), "{}", run("ip -o addr show"));
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_address_that_an_earlier_run_left_is_taken_off_by_a_backup() {
+    unshare_network().expect("a network namespace: run as root");
+    veth();
+    run("ip addr add 10.66.0.10/32 dev va");
+    let mut daemon = Daemon::start(ROUTER);
+    daemon.says("address 10.66.0.10 is off va");
+    daemon.says("Backup -> Active");
+    daemon.until("the address", |_| holds("10.66.0.10/32"));
+    daemon.stop();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn backends_that_cannot_be_reached_have_their_own_reasons() {
+    unshare_network().expect("a network namespace: run as root");
+    veth();
+    run("ip route add blackhole 10.67.0.1/32");
+    run("ip route add unreachable 10.67.0.2/32");
+    // Accepts and never answers, and one whose queue is full: the kernel
+    // completes the first one's handshake and drops the second one's.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let config = format!(
+        r#"
+[[service]]
+name = "web"
+address = "10.66.0.10:80"
+forward = "masq"
+check = {{ type = "tcp", interval = "100ms", timeout = "100ms", rise = 1, fall = 1 }}
+backends = [
+  {{ address = "10.67.0.1:80" }},
+  {{ address = "10.67.0.2:80" }},
+  {{ address = "203.0.113.1:80" }},
+  {{ address = "127.0.0.1:1" }},
+  {{ address = "127.0.0.1:{port}" }},
+]
+"#
+    );
+    let mut daemon = Daemon::start(&config);
+    daemon.until("a verdict on each", |daemon| {
+        let text = daemon.show()["services"].to_string();
+        text.matches(r#""health":"down""#).count() == 4
+            && text.matches(r#""health":"up""#).count() == 1
+    });
+    let state = daemon.show();
+    let backends = state["services"][0]["backends"].as_array().unwrap();
+    let found = |address: &str, port: u16| {
+        let found = backends
+            .iter()
+            .find(|b| b["address"] == address && b["port"] == port);
+        found.unwrap()["check"]["last"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(found("10.67.0.1", 80), "blackhole route");
+    assert_eq!(found("10.67.0.2", 80), "host unreachable");
+    assert_eq!(found("203.0.113.1", 80), "net unreachable");
+    assert_eq!(found("127.0.0.1", 1), "refused");
+    assert_eq!(found("127.0.0.1", port), "ok");
+    // Said once each, not once for each check.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(
+        daemon.log().matches("is down").count(),
+        4,
+        "{}",
+        daemon.log()
+    );
+    daemon.stop();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_bad_reload_changes_nothing_and_says_why() {
+    unshare_network().expect("a network namespace: run as root");
+    veth();
+    let mut daemon = Daemon::start(ROUTER);
+    daemon.says("Backup -> Active");
+    let before = daemon.show()["routers"][0]["since_ms"].as_u64().unwrap();
+    daemon.rewrite(&ROUTER.replace("priority = 150", "priorty = 150"));
+    daemon.says("nothing was changed");
+    daemon.says("write `priority`");
+    // A good one applies what differs, without leaving the state.
+    daemon.rewrite(&ROUTER.replace("150", "160"));
+    daemon.says("reloaded: 1 virtual routers");
+    let state = daemon.show();
+    let router = &state["routers"][0];
+    assert_eq!(
+        (router["priority"].as_u64(), router["state"].as_str()),
+        (Some(160), Some("active"))
+    );
+    assert!(router["since_ms"].as_u64().unwrap() >= before);
+    // Limits are taken at start.
+    let limits = ROUTER.replace("[[vrrp]]", "routers = 9\n[[vrrp]]");
+    daemon.rewrite(&limits);
+    daemon.says("limits and run_dir need a restart");
+    // An instance that is gone says goodbye.
+    daemon.rewrite(&ROUTER.replace("vrid = 51", "vrid = 52"));
+    daemon.says("Active -> Initialize: shut down");
+    daemon.says_times("Backup -> Active", 2);
+    daemon.stop();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_second_daemon_of_the_same_run_dir_is_refused() {
+    unshare_network().expect("a network namespace: run as root");
+    veth();
+    let mut daemon = Daemon::start(ROUTER);
+    daemon.says("Backup -> Active");
+    let binary = std::env::var_os("TRUNNION_BIN").unwrap();
+    let second = Command::new(binary)
+        .args(["run", "--config"])
+        .arg(daemon.directory.join("node.toml"))
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{words}");
+    assert!(words.contains("a daemon answers on"), "{words}");
+    daemon.stop();
+}
