@@ -235,6 +235,7 @@ backends = [
 "#
     );
     let mut daemon = Daemon::start(&config);
+    daemon.says("started with");
     daemon.until("a verdict on each", |daemon| {
         let text = daemon.show()["services"].to_string();
         text.matches(r#""health":"down""#).count() == 4

@@ -60,7 +60,7 @@ const PORTS: usize = 3;
 
 /// Packets read from one socket in one turn: deadlines are served between.
 const PACKETS_PER_TURN: u32 = 64;
-/// Datagrams read from rtnetlink in one turn.
+/// Datagrams read from rtnetlink, and sent to it, in one turn.
 const DATAGRAMS_PER_TURN: u32 = 64;
 /// Announcements sent in one turn, so that adverts keep their time.
 const FRAMES_PER_TURN: u32 = 256;
@@ -322,7 +322,7 @@ impl HaLoop {
     }
 
     fn send_route(&mut self) {
-        loop {
+        for _ in 0..DATAGRAMS_PER_TURN {
             let now = self.clock.now();
             let Some(len) = self.ha.poll_route(now, &mut self.datagram) else {
                 return;
@@ -335,6 +335,8 @@ impl HaLoop {
             // The kernel answers inside the send: the reply is there.
             self.read_route();
         }
+        // Adverts that are due go first.
+        self.more = true;
     }
 
     fn send_announcements(&mut self) {

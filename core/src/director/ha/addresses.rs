@@ -1,5 +1,6 @@
 //! Virtual addresses: which should be on their interface, and which are.
 
+use super::state::InstanceSlot;
 use crate::director::plan::VirtualAddress;
 use crate::model::Family;
 use crate::route::{AddressFlags, AddressProtocol, InterfaceAddress, InterfaceIndex, Scope};
@@ -112,6 +113,27 @@ impl<'s> Addresses<'s> {
 
     pub(super) fn of(&self, range: Range<usize>) -> &[AddressSlot] {
         self.slots.get(range).unwrap_or(&[])
+    }
+
+    /// Whether the address at `at` is wanted on the same interface by a slot of
+    /// another instance, as after a reload that gave it to that one.
+    pub(super) fn is_claimed_by_another(&self, at: usize, instances: &[InstanceSlot]) -> bool {
+        let Some(slot) = self.all().get(at).filter(|slot| slot.retire) else {
+            return false;
+        };
+        let interface = |slot: &AddressSlot| {
+            let instance = instances.get(usize::from(slot.instance))?;
+            Some((instance.interface, instance.wanted))
+        };
+        let Some((here, _)) = interface(slot) else {
+            return false;
+        };
+        let address = slot.virtual_address.address;
+        self.all().iter().any(|other| {
+            !other.retire
+                && other.virtual_address.address == address
+                && interface(other) == Some((here, Some(true)))
+        })
     }
 
     /// Begins a merge: what [`Self::merge`] adds is next, until

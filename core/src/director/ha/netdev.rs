@@ -454,7 +454,11 @@ impl Netdev {
         interfaces: &[Interface],
     ) {
         self.batch.clear();
-        for (at, slot) in addresses.all_mut().iter_mut().enumerate() {
+        for at in 0..addresses.len() {
+            let claimed = addresses.is_claimed_by_another(at, instances);
+            let Some(slot) = addresses.all_mut().get_mut(at) else {
+                return;
+            };
             let Some(instance) = instances.get(usize::from(slot.instance)) else {
                 continue;
             };
@@ -475,6 +479,12 @@ impl Netdev {
                     let new = virtual_address(index, address, prefix);
                     self.counters.adds = self.counters.adds.saturating_add(1);
                     (request::add_address(batch, &new), Presence::Adding)
+                }
+                // A reload gave the address to another instance, which has it
+                // now: two slots must not fight over it.
+                (Presence::Present, Some(false)) if claimed => {
+                    slot.presence = Presence::Absent;
+                    continue;
                 }
                 (Presence::Present, Some(false)) => {
                     self.counters.deletes = self.counters.deletes.saturating_add(1);
