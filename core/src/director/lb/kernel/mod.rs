@@ -15,14 +15,16 @@
 //! tells. A row that a dump missed (dumps are not atomic) is added again and
 //! answered EEXIST, which changes nothing and leads to another dump.
 
-use super::super::exchange::{Answers, Backoff, Exchange};
-use super::super::records;
+mod ask;
+
 use super::counters::KernelCounters;
-use crate::ipvs::{self, Refused, decode, request};
+use crate::director::exchange::{Answers, Backoff, Exchange};
+use crate::director::records;
+use crate::ipvs::decode;
 use crate::model::{Family, Full, ServiceKey, Table, TableBuf};
 use crate::netlink::genl::{self, FamilyId};
-use crate::netlink::{Batch, Errno, HEADER_BYTES, Malformed, Messages, Reply};
-use crate::reconcile::{Change, Cursor, Ownership};
+use crate::netlink::{Batch, Malformed, Messages, Reply};
+use crate::reconcile::{Cursor, Ownership};
 use crate::record::Ring;
 use crate::time::{Duration, Instant};
 
@@ -247,60 +249,6 @@ impl<'s> Kernel<'s> {
         }
     }
 
-    /// Encodes `ask`; what it is once its bytes are on their way.
-    fn write(&mut self, ask: Ask, batch: &mut Batch<'_>) -> Ask {
-        // Without a family id there is nothing to ask but for the id.
-        let (Some(family), false) = (self.family, matches!(ask, Ask::Family)) else {
-            // A buffer too small for one lookup is the owner's bug; the
-            // deadline reports it.
-            let _ = genl::get_family(batch, ipvs::FAMILY_NAME);
-            return Ask::Family;
-        };
-        match ask {
-            Ask::Family => ask,
-            Ask::Services => {
-                let _ = request::dump_services(batch, family);
-                ask
-            }
-            Ask::Destinations { service } => {
-                if let Some(row) = self.actual.table().services.get(service) {
-                    let _ = request::dump_destinations(batch, family, &row.service.key);
-                }
-                ask
-            }
-            Ask::Changes {
-                next: start,
-                failed,
-                ..
-            } => {
-                let mut next = start;
-                let mut refused = failed;
-                let (target, actual) = (self.target.table(), self.actual.table());
-                for _ in 0..BATCH_MAX {
-                    let before = next;
-                    let Some(change) = next.next(target, actual) else {
-                        break;
-                    };
-                    match request::change(batch, family, &change) {
-                        Ok(_) => self.counters.count(&change),
-                        Err(Refused::Full) => {
-                            next = before;
-                            break;
-                        }
-                        // The config refuses these with words of its own.
-                        Err(_) => refused = true,
-                    }
-                }
-                let _ = batch.barrier();
-                Ask::Changes {
-                    start,
-                    next,
-                    failed: refused,
-                }
-            }
-        }
-    }
-
     /// Takes a datagram from the kernel. `wanted` says which services of a dump
     /// are ours to know about.
     pub(super) fn handle_datagram(
@@ -519,36 +467,8 @@ impl<'s> Kernel<'s> {
         Progress::Applied { requests }
     }
 
-    /// Says which row was refused and what that means: the change at `index` of
-    /// the datagram that began at `start`.
-    fn report(&self, now: Instant, start: Cursor, index: usize, errno: Errno, log: &mut Ring<'_>) {
-        let mut cursor = start;
-        let (target, actual) = (self.target.table(), self.actual.table());
-        let mut refused = None;
-        let mut left = index.saturating_add(1);
-        while left > 0 {
-            refused = cursor.next(target, actual);
-            match refused {
-                // What our own rules refused never got a sequence number.
-                Some(change) if breaks_a_rule(&change) => {}
-                Some(_) => left = left.saturating_sub(1),
-                None => return,
-            }
-        }
-        if let Some(change) = refused {
-            records::log_refused(log, now, &change, errno);
-        }
-    }
-
     fn family_of(&self, service: usize) -> Family {
         let row = self.actual.table().services.get(service);
         row.map_or(Family::V4, |row| row.service.key.family())
     }
-}
-
-/// Whether our own rules refuse the change, so that it is never sent.
-fn breaks_a_rule(change: &Change<'_>) -> bool {
-    let mut scratch = [0; ipvs::REQUEST_BYTES_MAX + HEADER_BYTES];
-    let mut batch = Batch::new(&mut scratch, 0);
-    request::change(&mut batch, FamilyId(0), change).is_err()
 }
