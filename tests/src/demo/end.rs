@@ -1,7 +1,7 @@
 //! The end: what the nodes allocated after the seal, and a clean farewell.
 
 use super::world::{LIMIT, World};
-use crate::lab::{LabError, Result};
+use crate::lab::Result;
 
 pub fn play(world: &mut World<'_>) -> Result<()> {
     for index in 0..2 {
@@ -23,13 +23,8 @@ pub fn play(world: &mut World<'_>) -> Result<()> {
 fn allocations(world: &mut World<'_>, index: usize) -> Result<()> {
     let shown = world.nodes[index].show()?;
     let name = world.nodes[index].name().to_owned();
-    let counted = &shown["counters"]["allocations_after_seal"];
     for thread in ["ha", "lb"] {
-        let count = counted[thread].as_u64().ok_or_else(|| {
-            LabError::new(format!(
-                "{name} shows no allocations_after_seal of {thread}: {shown}"
-            ))
-        })?;
+        let count = shown.allocations(thread)?;
         let seen = format!("{thread}: {count} allocations after the seal");
         world.report.check(&name, count == 0, seen, "0");
     }

@@ -6,7 +6,7 @@ use super::{Options, daemon};
 use crate::lab::client::{Tally, requests};
 use crate::lab::config::Config;
 use crate::lab::download::Download;
-use crate::lab::nlmon::{COMMANDS, Capture, Requests};
+use crate::lab::nlmon::{Capture, Requests};
 use crate::lab::node::Node;
 use crate::lab::pinger::Pinger;
 use crate::lab::plan::{self, FAMILIES, Family};
@@ -210,23 +210,7 @@ impl<'a> World<'a> {
         if !node.is_trunnion() {
             return Ok(None);
         }
-        let shown = node.show()?;
-        let counters = &shown["counters"]["netlink_requests"];
-        let mut requests = Requests::default();
-        for command in COMMANDS {
-            // Only those it names are sent at all.
-            if let Some(count) = counters[command].as_u64() {
-                requests = requests.with(command, count);
-            }
-        }
-        if counters["new_dest"].is_u64() {
-            Ok(Some(requests.writes()))
-        } else {
-            let name = node.name();
-            Err(LabError::new(format!(
-                "{name} shows no netlink_requests: {shown}"
-            )))
-        }
+        node.show()?.requests().map(Some)
     }
 
     /// Checks what a node asked its kernel to change.

@@ -28,6 +28,7 @@ pub mod pinger;
 pub mod plan;
 pub mod process;
 pub mod rtnl;
+pub mod show;
 pub mod topology;
 
 pub use netns::Netns;

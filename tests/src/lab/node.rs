@@ -5,6 +5,7 @@ use super::config::Config;
 use super::ipvsadm::Table;
 use super::plan::{self, FAMILIES, Family};
 use super::process::Process;
+use super::show::Shown;
 use super::{Context, LabError, Netns, Result, keepalived, wait_for};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
@@ -267,7 +268,7 @@ impl Node {
     ///
     /// # Errors
     /// The daemon does not answer, or not with JSON.
-    pub fn show(&self) -> Result<serde_json::Value> {
+    pub fn show(&self) -> Result<Shown> {
         let Daemon::Trunnion(binary) = &self.daemon else {
             return Err(LabError::new("keepalived has nothing to show"));
         };
@@ -276,7 +277,7 @@ impl Node {
             .args(["show", "--json", "--config"])
             .arg(self.file("toml"));
         let text = self.netns.output(&mut command)?;
-        serde_json::from_str(&text).context(|| format!("read what {} shows", self.name()))
+        Shown::read(&text).context(|| self.name().to_owned())
     }
 
     /// The end of the daemon's log.

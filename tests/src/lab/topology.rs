@@ -8,6 +8,7 @@ use super::{Context, Result};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const PREFIX: &str = "trunnion-";
 
@@ -56,7 +57,9 @@ impl Lab {
     /// What could not be made, with the words of `ip`.
     pub fn build() -> Result<Self> {
         sweep();
-        let run = format!("{PREFIX}{}", std::process::id());
+        static LABS: AtomicU32 = AtomicU32::new(1);
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
+        let run = format!("{PREFIX}{}-{number}", std::process::id());
         let netns = |role: &str| Netns::new(&format!("{run}-{role}"), role);
         let directory = std::env::temp_dir().join(&run);
         std::fs::create_dir_all(&directory).context(|| format!("make {}", directory.display()))?;
@@ -290,8 +293,8 @@ mod tests {
 
     #[test]
     fn only_names_of_ours_are_swept() {
-        assert_eq!(owner("trunnion-123-lb1"), Some(123));
-        assert_eq!(owner("trunnion-123"), Some(123));
+        assert_eq!(owner("trunnion-123-1-lb1"), Some(123));
+        assert_eq!(owner("trunnion-123-1"), Some(123));
         assert_eq!(owner("trunnion-lab"), None);
         assert_eq!(owner("trunnion-x1-lb1"), None);
         assert_eq!(owner("other-123"), None);
