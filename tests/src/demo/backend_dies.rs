@@ -5,7 +5,7 @@ use super::report::Figure;
 use super::world::{LIMIT, World, ms};
 use crate::lab::config::{CHECK_INTERVAL, CHECK_TIMEOUT, FALL, RISE};
 use crate::lab::plan::{self, BACKEND_NAMES, FAMILIES, family_name};
-use crate::lab::{LabError, Result, wait_for};
+use crate::lab::{LabError, Result, wait_slowly};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -78,7 +78,7 @@ fn drained(world: &World<'_>) -> Result<()> {
     let keys = FAMILIES
         .map(|family| SocketAddr::new(plan::backend(family, VICTIM), plan::PORT).to_string());
     let mut last = None;
-    wait_for(LIMIT, || {
+    wait_slowly(LIMIT, || {
         let table = world.nodes[0].table().ok()?;
         let gone = |key: &String| table.weight(key).unwrap_or(0) == 0;
         let all = keys.iter().all(gone);

@@ -3,9 +3,9 @@
 
 use super::report::Figure;
 use super::world::{LIMIT, PERIOD, World, ms};
-use crate::lab::Result;
 use crate::lab::pinger::{Gap, Pinger};
 use crate::lab::plan::{self, FAMILIES, family_name};
+use crate::lab::{Result, wait_for};
 use std::time::{Duration, Instant};
 
 /// For what is not VRRP's: the taking of the address, its announcement and the
@@ -117,6 +117,15 @@ fn returns_and_does_not(world: &mut World<'_>, pingers: &[Pinger; 2]) -> Result<
 /// Waits until a node's kernel has the addresses, and puts down when it took
 /// them.
 fn took_over(world: &mut World<'_>, node: usize, since: Instant) -> Result<()> {
+    // The kernel's own word, which costs nothing to wait for.
+    let all = || {
+        let taken = |family| world.addresses[node].first(since, plan::vip(family), true);
+        FAMILIES
+            .iter()
+            .all(|family| taken(*family).is_some())
+            .then_some(())
+    };
+    wait_for(LIMIT, all);
     world.nodes[node].wait_holds(true, LIMIT)?;
     let taken = FAMILIES.map(|family| {
         let taken = world.addresses[node].first(since, plan::vip(family), true);

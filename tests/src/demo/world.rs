@@ -138,7 +138,7 @@ impl<'a> World<'a> {
 
     /// One download through the VIP of each family, both established.
     pub fn downloads(&self, seconds: u64) -> Result<[Download; 2]> {
-        const RATE: u64 = 200_000;
+        const RATE: u64 = 50_000;
         let downloads = FAMILIES.map(|family| {
             let address = plan::service(family);
             Download::start(&self.lab.client, address, seconds * RATE, RATE)

@@ -11,7 +11,7 @@ const WORKERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 const REQUEST_BYTES_MAX: usize = 4096;
 /// Time between two pieces of a slow download.
-const PIECE: Duration = Duration::from_millis(20);
+const PIECE: Duration = Duration::from_millis(50);
 
 /// Byte `at` of a slow download, so that the client can tell that none is
 /// missing.
@@ -53,7 +53,6 @@ fn accept(name: &str, listener: &TcpListener) -> std::io::Result<()> {
 
 fn answer(name: &str, mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_nodelay(true)?;
     let mut request = Vec::new();
     while !request.windows(4).any(|window| window == b"\r\n\r\n") {
         let mut buffer = [0; 1024];
@@ -78,6 +77,7 @@ fn answer(name: &str, mut stream: TcpStream) -> std::io::Result<()> {
             stream.write_all(whole.as_bytes())
         }
         Slow::Yes { bytes, rate } => {
+            stream.set_nodelay(true)?;
             head(&mut stream, name, "200 OK", bytes)?;
             trickle(&mut stream, bytes, rate)
         }

@@ -73,8 +73,22 @@ impl<T, E: std::fmt::Display> Context<T> for std::result::Result<T, E> {
 
 /// Asks until the answer is `Some`, every few milliseconds; `None` when
 /// `limit` has passed. A condition with a deadline, where a sleep would be a
-/// guess.
-pub fn wait_for<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+/// guess. For what costs little to ask.
+pub fn wait_for<T>(limit: Duration, ask: impl FnMut() -> Option<T>) -> Option<T> {
+    wait_every(Duration::from_millis(5), limit, ask)
+}
+
+/// The same for what costs much to ask, such as the start of a program: the
+/// whole lab may have one CPU, and what is measured in it should get most.
+pub fn wait_slowly<T>(limit: Duration, ask: impl FnMut() -> Option<T>) -> Option<T> {
+    wait_every(Duration::from_millis(50), limit, ask)
+}
+
+fn wait_every<T>(
+    pause: Duration,
+    limit: Duration,
+    mut ask: impl FnMut() -> Option<T>,
+) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(answer) = ask() {
@@ -83,6 +97,6 @@ pub fn wait_for<T>(limit: Duration, mut ask: impl FnMut() -> Option<T>) -> Optio
         if Instant::now() >= deadline {
             return None;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(pause);
     }
 }

@@ -6,7 +6,7 @@ use super::ipvsadm::Table;
 use super::plan::{self, FAMILIES, Family};
 use super::process::Process;
 use super::show::Shown;
-use super::{Context, LabError, Netns, Result, keepalived, wait_for};
+use super::{Context, LabError, Netns, Result, keepalived, wait_slowly};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -217,7 +217,7 @@ impl Node {
                 .iter()
                 .all(|family| node.holds(*family).is_ok_and(|holds| holds == wanted))
         };
-        wait_for(limit, || all(self).then_some(())).ok_or_else(|| {
+        wait_slowly(limit, || all(self).then_some(())).ok_or_else(|| {
             LabError::new(format!(
                 "{} {} the virtual addresses after {} ms; its log:\n{}",
                 self.name(),
@@ -243,7 +243,7 @@ impl Node {
     pub fn wait_table(&self, limit: Duration) -> Result<()> {
         let wanted = self.config.table();
         let mut last = Vec::new();
-        wait_for(limit, || match self.table() {
+        wait_slowly(limit, || match self.table() {
             Ok(table) => {
                 last = table.differences(&wanted);
                 last.is_empty().then_some(())

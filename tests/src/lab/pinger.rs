@@ -4,6 +4,7 @@
 
 use super::client::{Failure, Tally, answered, request};
 use super::{LabError, Netns, Result};
+use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use std::io::{ErrorKind, Read, Write};
@@ -264,7 +265,7 @@ impl<'a> Engine<'a> {
             // Answers first: one that has come must not be given up because we
             // were late to look.
             for event in &events {
-                self.advance(event.token().0);
+                self.advance(event);
             }
             let now = Instant::now();
             self.give_up(now);
@@ -303,12 +304,13 @@ impl<'a> Engine<'a> {
         Ok(())
     }
 
-    fn advance(&mut self, slot: usize) {
+    fn advance(&mut self, event: &Event) {
+        let Token(slot) = event.token();
         // A slot freed in this round may still have an event: nothing to do.
         let Some(attempt) = self.tries.get_mut(slot).and_then(Option::as_mut) else {
             return;
         };
-        if let Some(result) = attempt.advance() {
+        if let Some(result) = attempt.advance(event) {
             let started = attempt.started;
             self.tries[slot] = None;
             self.note(started, result);
@@ -338,32 +340,34 @@ impl<'a> Engine<'a> {
 }
 
 impl Try {
-    /// Does what can be done now; the result, when there is one.
-    fn advance(&mut self) -> Option<std::result::Result<String, Failure>> {
-        let failed = |error: &std::io::Error| Some(Err(Failure::of(error)));
+    /// Does what can be done now; the result, when there is one. No system call
+    /// more than needed: in user-mode Linux hundreds of tries a second are most
+    /// of what the machine can do.
+    fn advance(&mut self, event: &Event) -> Option<std::result::Result<String, Failure>> {
+        let failed = |error: &std::io::Error| {
+            let later = [ErrorKind::WouldBlock, ErrorKind::Interrupted];
+            (!later.contains(&error.kind())).then(|| Err(Failure::of(error)))
+        };
         if !self.asked {
-            if let Ok(Some(error)) | Err(error) = self.stream.take_error() {
-                return failed(&error);
-            }
-            match self.stream.peer_addr() {
-                Err(error) if error.kind() == ErrorKind::NotConnected => return None,
-                Err(error) => return failed(&error),
-                Ok(_) => {}
-            }
-            // A request of one small segment on a new connection is taken whole.
-            if let Err(error) = self.stream.write_all(request("/").as_bytes()) {
+            // A connect that failed fails the write with its own error. A
+            // request of one small segment on a new connection is taken whole.
+            if let Err(error) = self.stream.write(request("/").as_bytes()) {
                 return failed(&error);
             }
             self.asked = true;
+        }
+        if !event.is_readable() {
+            return None;
         }
         let mut buffer = [0; 1024];
         loop {
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Some(answered(&self.reply).ok_or(Failure::Broken)),
                 Ok(length) => self.reply.extend(&buffer[..length]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return failed(&error),
+            }
+            if let Some(name) = answered(&self.reply) {
+                return Some(Ok(name));
             }
         }
     }
