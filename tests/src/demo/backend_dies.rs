@@ -2,7 +2,7 @@
 //! comes back after `rise` successes.
 
 use super::report::Figure;
-use super::world::{LIMIT, World, ms};
+use super::world::{LIMIT, PERIOD, World, ms};
 use crate::lab::config::{CHECK_INTERVAL, CHECK_TIMEOUT, FALL, RISE};
 use crate::lab::plan::{self, BACKEND_NAMES, FAMILIES, family_name};
 use crate::lab::{LabError, Result, wait_slowly};
@@ -17,7 +17,7 @@ const SLACK: Duration = Duration::from_millis(100);
 
 pub fn play(world: &mut World<'_>) -> Result<()> {
     let name = BACKEND_NAMES[VICTIM];
-    let pingers = world.pingers()?;
+    let pingers = world.pingers(PERIOD)?;
     let killed = Instant::now();
     world.lab.kill_backend(VICTIM);
     world.report.event(name, "killed");

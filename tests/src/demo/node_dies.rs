@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 pub const SLACK: Duration = Duration::from_millis(40);
 
 pub fn play(world: &mut World<'_>) -> Result<()> {
-    let pingers = world.pingers()?;
+    let pingers = world.pingers(PERIOD)?;
     power_cut(world, &pingers)?;
     returns_and_preempts(world, &pingers)?;
     leaves(world, &pingers, 0)?;

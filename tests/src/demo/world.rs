@@ -120,16 +120,14 @@ impl<'a> World<'a> {
         two.wait_table(LIMIT)
     }
 
-    /// A client that asks the VIP every [`PERIOD`].
-    pub fn pinger(&self, family: Family) -> Pinger {
-        let address = plan::service(family);
-        Pinger::start(&self.lab.client, address, PERIOD, TRY_TIMEOUT)
-    }
-
-    /// One for each family, answered at least once.
-    pub fn pingers(&self) -> Result<[Pinger; 2]> {
+    /// A client for each family that asks the VIP every so often, answered at
+    /// least once.
+    pub fn pingers(&self, period: Duration) -> Result<[Pinger; 2]> {
         let start = Instant::now();
-        let pingers = FAMILIES.map(|family| self.pinger(family));
+        let pingers = FAMILIES.map(|family| {
+            let address = plan::service(family);
+            Pinger::start(&self.lab.client, address, period, TRY_TIMEOUT)
+        });
         for pinger in &pingers {
             pinger.answered(start, LIMIT)?;
         }

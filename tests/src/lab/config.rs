@@ -18,6 +18,11 @@ pub const FALL: u32 = 2;
 
 const VRID: u8 = 51;
 
+/// The daemon takes and locks its memory by these at start; the defaults are a
+/// large site's, and page faults are dear in user-mode Linux.
+const LIMITS: &str = "[limits]\nservices = 16\nbackends = 64\nchecks_in_flight = 64\n\
+                      routers = 8\naddresses = 32\n";
+
 /// The configuration of one balancer node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -99,7 +104,7 @@ impl Config {
     #[must_use]
     pub fn toml(&self, run_dir: &Path) -> String {
         let mut text = format!(
-            "[node]\nname = \"{}\"\nrun_dir = \"{}\"\n",
+            "[node]\nname = \"{}\"\nrun_dir = \"{}\"\n\n{LIMITS}",
             self.name,
             run_dir.display()
         );

@@ -25,6 +25,12 @@ const EVERYWHERE: [(&str, &str); 4] = [
 /// What ip-link(8) calls the bridge of a port.
 const BRIDGE: &str = "master";
 
+/// A balancer with direct routing sees only the client's side of a connection,
+/// so FIN_WAIT is the last state it knows. Without bit 2 a client that uses a
+/// port again within two minutes gets its old backend, whatever the weights say
+/// now (ipvs-sysctl.rst in the kernel's documentation).
+const BALANCER: [(&str, &str); 1] = [("ipv4/vs/conn_reuse_mode", "3")];
+
 /// A DSR backend holds the VIP and must not say so.
 const BACKEND: [(&str, &str); 2] = [
     ("ipv4/conf/all/arp_ignore", "1"),
@@ -99,6 +105,11 @@ impl Lab {
         ip(None, &batch)?;
         for netns in self.namespaces() {
             netns.sysctls(&EVERYWHERE)?;
+        }
+        for balancer in &self.balancers {
+            // Loads ip_vs, without which it has no settings.
+            super::rtnl::resolve_ipvs(balancer)?;
+            balancer.sysctls(&BALANCER)?;
         }
         for backend in &self.backends {
             backend.sysctls(&BACKEND)?;
