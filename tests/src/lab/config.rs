@@ -133,7 +133,7 @@ impl Config {
             addresses = addresses.join(", "),
             preempt = self.preempt,
         );
-        if let Some(checksum) = self.checksum {
+        if let (Some(checksum), Family::V4) = (self.checksum, family) {
             let _ = writeln!(text, "checksum = \"{checksum}\"");
         }
     }

@@ -213,19 +213,27 @@ impl Node {
     /// Not within `limit`: with the end of its log.
     pub fn wait_holds(&mut self, wanted: bool, limit: Duration) -> Result<()> {
         let all = |node: &Self| {
-            FAMILIES
-                .iter()
-                .all(|family| node.holds(*family).is_ok_and(|holds| holds == wanted))
+            let is = |family: &Family| node.holds(*family).is_ok_and(|holds| holds == wanted);
+            FAMILIES.iter().all(is)
         };
-        wait_slowly(limit, || all(self).then_some(())).ok_or_else(|| {
-            LabError::new(format!(
-                "{} {} the virtual addresses after {} ms; its log:\n{}",
-                self.name(),
-                if wanted { "has not" } else { "still has" },
-                limit.as_millis(),
-                self.log_tail(8)
-            ))
-        })
+        let seen = wait_slowly(limit, || match (all(self), wanted && !self.runs()) {
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        });
+        if seen == Some(true) {
+            return Ok(());
+        }
+        let after = match seen {
+            Some(_) => "and has ended".to_owned(),
+            None => format!("after {} ms", limit.as_millis()),
+        };
+        Err(LabError::new(format!(
+            "{} {} the virtual addresses {after}; its log:\n{}",
+            self.name(),
+            if wanted { "has not" } else { "still has" },
+            self.log_tail(8)
+        )))
     }
 
     /// The kernel's table by ipvsadm.
