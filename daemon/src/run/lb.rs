@@ -196,6 +196,9 @@ impl LbLoop {
         let Ok(id) = u32::try_from(socket).map(SocketId) else {
             return;
         };
+        if !self.lb.engine().awaits(id) {
+            return;
+        }
         if let Some(outcome) = self.pool.outcome(id, readiness) {
             self.tell(id, outcome);
         }

@@ -288,6 +288,14 @@ impl<'s> Engine<'s> {
         None
     }
 
+    /// Whether an event of the socket can be an answer: disconnecting leaves an
+    /// edge behind, which is not worth a system call to look into.
+    #[must_use]
+    pub fn awaits(&self, socket: SocketId) -> bool {
+        let socket = self.sockets.get(socket.index());
+        socket.is_some_and(|s| matches!(s.use_, Use::Probe(_)))
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout) again, when nothing
     /// else happens before. Ask after every other call.
     #[must_use]
