@@ -3,6 +3,7 @@
 
 use super::report::Figure;
 use super::world::{LIMIT, PERIOD, World, ms};
+use crate::lab::config::PREEMPT_DELAY;
 use crate::lab::pinger::{Gap, Pinger};
 use crate::lab::plan::{self, FAMILIES, family_name};
 use crate::lab::{Result, wait_for};
@@ -51,9 +52,13 @@ fn returns_and_preempts(world: &mut World<'_>, pingers: &[Pinger; 2]) -> Result<
     world.lab.set_cable(&world.nodes[0].netns, true)?;
     let back = Instant::now();
     world.nodes[0].start()?;
-    world
-        .report
-        .event("lb1", "power back, daemon starts; preempt = true");
+    world.report.event(
+        "lb1",
+        format!(
+            "power back, daemon starts; preempts after {}",
+            ms(PREEMPT_DELAY)
+        ),
+    );
     took_over(world, 0, back)?;
     world.nodes[1].wait_holds(false, LIMIT)?;
     world.check_holder(0)?;
@@ -99,8 +104,9 @@ fn returns_and_does_not(world: &mut World<'_>, pingers: &[Pinger; 2]) -> Result<
     world.nodes[0].start()?;
     world.report.event("lb1", "starts again; preempt = false");
     world.nodes[0].wait_table(LIMIT)?;
-    // Whoever would preempt does so within one Active_Down_Interval.
-    std::thread::sleep(world.nodes[0].config.down_interval() * 2);
+    // Whoever would preempt does so within its delay and one
+    // Active_Down_Interval.
+    std::thread::sleep(PREEMPT_DELAY + world.nodes[0].config.down_interval() * 2);
     world.check_holder(1)?;
     for (index, family) in FAMILIES.into_iter().enumerate() {
         let taken = world.addresses[0].first(back, plan::vip(family), true);

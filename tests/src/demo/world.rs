@@ -69,7 +69,7 @@ impl<'a> World<'a> {
                 command.args(["--mcast-interface", plan::INTERFACE]);
                 balancer.output(&mut command)?;
             }
-            balancer.sysctls(&[("ipv4/vs/sync_threshold", "1 10")])?;
+            balancer.sysctls(&[("ipv4/vs/sync_threshold", "8 16")])?;
         }
         let mut nodes = [
             Node::new(one, Config::of_node(0), daemon.clone(), &lab.directory),

@@ -16,6 +16,10 @@ pub const RISE: u32 = 2;
 /// Failures in a row that take it away.
 pub const FALL: u32 = 2;
 
+/// How long a node that comes back lets a living peer be: until its own table
+/// is whole and its backends are judged.
+pub const PREEMPT_DELAY: Duration = Duration::from_secs(1);
+
 const VRID: u8 = 51;
 
 /// The daemon takes and locks its memory by these at start; the defaults are a
@@ -126,12 +130,13 @@ impl Config {
             text,
             "\n[[vrrp]]\nname = \"{name}\"\ninterface = \"{INTERFACE}\"\nvrid = {VRID}\n\
              priority = {priority}\ninterval = \"{interval}ms\"\naddresses = [{addresses}]\n\
-             preempt = {preempt}\n",
+             preempt = {preempt}\npreempt_delay = \"{delay}ms\"\n",
             name = router_name(family),
             priority = self.priority,
             interval = self.interval.as_millis(),
             addresses = addresses.join(", "),
             preempt = self.preempt,
+            delay = PREEMPT_DELAY.as_millis(),
         );
         if let (Some(checksum), Family::V4) = (self.checksum, family) {
             let _ = writeln!(text, "checksum = \"{checksum}\"");
@@ -185,7 +190,11 @@ impl Config {
                 name = router_name(family),
                 priority = self.priority,
                 interval = self.interval.as_secs_f64(),
-                preempt = if self.preempt { "" } else { "  nopreempt\n" },
+                preempt = if self.preempt {
+                    format!("  preempt_delay {}\n", PREEMPT_DELAY.as_secs_f64())
+                } else {
+                    "  nopreempt\n".to_owned()
+                },
             );
         }
         for family in FAMILIES {
@@ -271,7 +280,7 @@ mod tests {
         let text = config.toml(Path::new("/run/x"));
         for wanted in [
             "name = \"lb1\"\nrun_dir = \"/run/x\"\n",
-            "addresses = [\"10.77.0.10/24\"]\npreempt = false\nchecksum = \"rfc5798\"\n",
+            "addresses = [\"10.77.0.10/24\"]\npreempt = false\npreempt_delay = \"1000ms\"\nchecksum = \"rfc5798\"\n",
             "addresses = [\"fe80::77:10/64\", \"fd77::10/64\"]\n",
             "interval = \"100ms\"",
             "address = \"[fd77::24]:80\"\nweight = 4\n",
