@@ -3,9 +3,9 @@
 //!
 //! | thread | runs | allocates |
 //! |---|---|---|
-//! | `ha` | [`ha::HaLoop`] | not after the seal |
-//! | `lb` | [`lb::LbLoop`] | not after the seal |
-//! | `control`, the main one | [`control::Control`] on tokio | yes |
+//! | `ha` | `ha.rs` | not after the seal |
+//! | `lb` | `lb.rs` | not after the seal |
+//! | `control`, the main one | `control.rs` on tokio | yes |
 
 mod answer;
 mod control;
