@@ -165,3 +165,38 @@ fn a_reload_sends_what_differs_and_nothing_else() {
     assert!(run("ipvsadm -S -n").contains("-r 10.66.0.21:8080 -m -w 5"));
     daemon.stop();
 }
+
+#[test]
+#[ignore = "runs in the VM: cargo xtask test"]
+fn a_fresh_node_can_serve_before_it_asks_for_the_address() {
+    network();
+    run("ip link add va type veth peer name vb");
+    run("ip link set vb up");
+    run("ip addr add 10.66.1.1/24 dev va");
+    run("ip link set va up");
+    let backend = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = backend.local_addr().unwrap().port();
+    let mut daemon = Daemon::start(&format!(
+        r#"
+[[vrrp]]
+interface = "va"
+vrid = 51
+interval = "50ms"
+addresses = ["10.66.1.10/32"]
+
+[[service]]
+address = "10.66.1.10:80"
+forward = "masq"
+check = {{ type = "tcp", interval = "1s", timeout = "500ms" }}
+backends = [{{ address = "127.0.0.1:{port}", weight = 5 }}]
+"#
+    ));
+    daemon.says("Initialize -> Backup");
+    // Not a matter of timing: the first advert waits for this.
+    let log = daemon.log();
+    let begun = log.find("Initialize -> Backup").unwrap();
+    assert!(log[..begun].contains("TableApplied"), "{log}");
+    assert!(run("ipvsadm -S -n").contains("-w 5"), "{log}");
+    daemon.says("Backup -> Active");
+    daemon.stop();
+}

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +31,9 @@ use trunnion_sys::signal::unblock_all;
 
 /// How long the end may take before it is an end all the same.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
+/// How long HA waits for LB at start. Without it clients would be turned away;
+/// for ever, and a broken check would keep the address down.
+const HELD: Duration = Duration::from_secs(5);
 /// How often the loops' lives are looked after.
 const LOOK: Duration = Duration::from_secs(1);
 /// Questions that may wait.
@@ -38,6 +42,9 @@ const QUESTIONS: usize = 16;
 /// Both loops, as the control thread holds them.
 pub(super) struct Loops {
     pub(super) logs: Vec<Box<dyn Records>>,
+    /// HA's first plan, held until LB is ready: a node that takes an address
+    /// before it can serve it turns clients away.
+    pub(super) ha_held: Option<Box<OwnedHaPlan>>,
     pub(super) ha: HaControl,
     pub(super) ha_thread: Option<LoopThread>,
     pub(super) lb: LbControl,
@@ -155,6 +162,7 @@ impl Control {
         let mut int = signal(SignalKind::interrupt())?;
         // Blocked so far, so that the loops' threads never see one.
         unblock_all()?;
+        let mut held = pin!(tokio::time::sleep(HELD));
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut feed = interval(notify::watchdog().map_or(LOOK * 3600, |period| period / 2));
@@ -170,6 +178,7 @@ impl Control {
                 _ = term.recv() => self.stop(),
                 _ = int.recv() => self.stop(),
                 Some(question) = questions.recv() => self.take_question(question),
+                () = &mut held, if self.loops.ha_held.is_some() => self.send_held_plan(),
                 _ = look.tick() => self.drain(),
                 _ = feed.tick() => self.feed_watchdog(),
             }
@@ -209,11 +218,20 @@ impl Control {
                         pending.lb = Some(snapshot);
                     }
                 }
+                LbReply::Ready => self.send_held_plan(),
                 LbReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
                 LbReply::Finished => {}
             }
         }
         self.answer();
+    }
+
+    /// Lets HA begin, if it was held back.
+    fn send_held_plan(&mut self) {
+        if let Some(plan) = self.loops.ha_held.take() {
+            // The ring is empty: this is HA's first command.
+            let _ = self.loops.ha.send(HaCommand::Plan(plan));
+        }
     }
 
     /// Answers the questions both loops have answered for, in order.
@@ -344,6 +362,7 @@ impl Control {
             return;
         }
         self.stopping = true;
+        self.loops.ha_held = None;
         self.log.log(&records::Stopping {});
         if let Some(notify) = &self.notify {
             let _ = notify.stopping();

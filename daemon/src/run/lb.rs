@@ -42,6 +42,8 @@ pub enum LbReply {
     Plan(Box<OwnedLbPlan>, Result<(), LbTooLarge>),
     /// The snapshot, filled.
     Snapshot(Box<LbSnapshot>),
+    /// Said once, unasked: the node can serve what it is sent.
+    Ready,
     /// The answer to a ping.
     Pong,
     /// The loop has ended.
@@ -85,6 +87,8 @@ pub struct LbLoop {
     more: bool,
     /// Set once a plan was taken: from then on nothing is allocated.
     sealed: Option<SealedThread>,
+    /// Whether [`LbReply::Ready`] was said.
+    ready: bool,
     turns: u64,
 }
 
@@ -118,6 +122,7 @@ impl LbLoop {
             datagram: vec![0; ipvs::RECEIVE_BYTES].into_boxed_slice(),
             more: false,
             sealed: None,
+            ready: false,
             turns: 0,
         })
     }
@@ -143,6 +148,9 @@ impl LbLoop {
             let dropped = self.lb.records_dropped();
             let lb = &mut self.lb;
             self.end.pass_records(dropped, || lb.poll_record());
+            if !self.ready && self.sealed.is_some() && self.lb.is_ready() {
+                self.ready = self.end.say(LbReply::Ready);
+            }
             let now = self.clock.now();
             if self.lb.is_finished(now) {
                 alloc::unseal();

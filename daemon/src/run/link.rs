@@ -149,6 +149,15 @@ impl<C, R> LoopEnd<C, R> {
         self.bell.ring();
     }
 
+    /// Says something nobody asked for. Returns whether there was room; if not,
+    /// say it again later.
+    #[must_use]
+    pub fn say(&mut self, reply: R) -> bool {
+        let said = self.replies.enqueue(reply).is_ok();
+        self.bell.ring();
+        said
+    }
+
     /// Passes records on until `next` has no more or the ring is full; then the
     /// half's own ring fills and counts what it drops: `dropped` of them.
     pub fn pass_records(&mut self, dropped: u64, mut next: impl FnMut() -> Option<Frame>) {

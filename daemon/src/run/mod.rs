@@ -129,9 +129,10 @@ pub fn run(path: &Path) -> Result<ExitCode, StartError> {
 
 /// Starts both loops, HA first: after a crash it has no time to lose.
 fn start(config: &Config, bell: &Arc<Bell>) -> Result<Loops, StartError> {
-    let (ha, ha_log, ha_thread) = start_ha(config, bell)?;
+    let (ha, ha_held, ha_log, ha_thread) = start_ha(config, bell)?;
     let (lb, lb_log, lb_thread) = start_lb(config, bell)?;
     Ok(Loops {
+        ha_held,
         logs: vec![Box::new(ha_log), Box::new(lb_log)],
         ha,
         ha_thread: Some(ha_thread),
@@ -144,10 +145,15 @@ type HaControl = link::ControlEnd<ha::HaCommand, ha::HaReply>;
 type LbControl = link::ControlEnd<lb::LbCommand, lb::LbReply>;
 type LoopThread = thread::JoinHandle<io::Result<()>>;
 
+type HeldPlan = Option<Box<plan::OwnedHaPlan>>;
+
+/// Starts the `ha` loop. Its plan is held back until LB is ready, unless this
+/// node was Active a moment ago: then its kernel serves still, and every
+/// millisecond counts.
 fn start_ha(
     config: &Config,
     bell: &Arc<Bell>,
-) -> Result<(HaControl, LogEnd, LoopThread), StartError> {
+) -> Result<(HaControl, HeldPlan, LogEnd, LoopThread), StartError> {
     let (slate, memory) = open_slate(config)?;
     let poll = Poll::new().doing("make a poller")?;
     let waker = Waker::new(poll.registry(), ha::WAKER).doing("make a waker")?;
@@ -158,8 +164,13 @@ fn start_ha(
     } = link::link("ha", waker, bell);
     let storage = plan::ha_storage(&config.limits);
     let interfaces = storage.interfaces.len();
-    let plan = Box::new(plan::OwnedHaPlan::of(config));
-    let _ = control.send(ha::HaCommand::Plan(plan));
+    let mut held = Some(Box::new(plan::OwnedHaPlan::of(config)));
+    let now = boottime();
+    if memory.iter().any(|memory| memory.may_resume(now))
+        && let Some(plan) = held.take()
+    {
+        let _ = control.send(ha::HaCommand::Plan(plan));
+    }
     let looped = HaLoop::open(Ha::new(storage), end, poll, interfaces, slate, memory)
         .doing("open the sockets of the ha loop")?;
     let thread = thread::Builder::new()
@@ -174,7 +185,7 @@ fn start_ha(
             looped.run()
         })
         .doing("start the ha thread")?;
-    Ok((control, log, thread))
+    Ok((control, held, log, thread))
 }
 
 fn open_slate(config: &Config) -> Result<(Option<Slate>, Vec<Memory>), StartError> {

@@ -97,6 +97,12 @@ impl Memory {
         }
     }
 
+    /// Whether a router may go on from here as Active at once.
+    #[must_use]
+    pub fn may_resume(&self, now: Instant) -> bool {
+        self.resume().is_some_and(|resume| resume.holds(now))
+    }
+
     /// What a router may go on from.
     pub(super) fn resume(&self) -> Option<Resume> {
         let interval = Centis::new(self.interval)?;

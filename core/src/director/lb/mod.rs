@@ -148,6 +148,19 @@ impl<'s> Lb<'s> {
         self.kernel.is_settled() && !self.dirty
     }
 
+    /// Whether this node can serve what it is sent, as far as it will ever know
+    /// by waiting: every check has a verdict or a presumption and the kernel
+    /// holds the weights that follow, or there is no IPVS to be ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let checks = self.desired.table().destinations.len();
+        let known = |at: usize| {
+            let check = check_of(&self.engine, self.links, at);
+            check.is_none_or(|check| self.engine.health(check) != HealthState::Unknown)
+        };
+        self.kernel.is_hopeless() || (self.is_settled() && (0..checks).all(known))
+    }
+
     /// The checks.
     #[must_use]
     pub const fn engine(&self) -> &Engine<'s> {

@@ -139,6 +139,11 @@ impl<'s> Kernel<'s> {
         matches!(self.state, State::Settled { .. })
     }
 
+    /// Whether there is no IPVS to talk to.
+    pub(super) const fn is_hopeless(&self) -> bool {
+        matches!(self.state, State::Backoff { hopeless: true, .. })
+    }
+
     /// Whether a dump was ever finished.
     pub(super) const fn has_dumped(&self) -> bool {
         self.ever_dumped
