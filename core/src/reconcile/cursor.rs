@@ -23,8 +23,11 @@ pub enum Phase {
     AddDestinations,
     /// Services that differ.
     SetServices,
-    /// Destinations that differ.
-    SetDestinations,
+    /// Destinations that differ, but for those whose weight falls.
+    RaiseDestinations,
+    /// Destinations whose weight falls: when clients are sent to others instead,
+    /// those take them already.
+    LowerDestinations,
     /// Destinations too many in services that stay.
     DeleteDestinations,
     /// Services too many. The kernel deletes their destinations with them.
@@ -137,12 +140,15 @@ impl Cursor {
                         Joined { .. } => None,
                     })
                 }
-                Phase::SetDestinations => {
+                Phase::RaiseDestinations | Phase::LowerDestinations => {
+                    let lower = self.phase == Phase::LowerDestinations;
                     self.destination(desired, actual, |row, join| match join {
                         Joined {
                             desired: Some(d),
                             actual: Some(a),
-                        } if d != a => Some(Change::SetDestination(&row.service.key, d)),
+                        } if d != a && (d.weight < a.weight) == lower => {
+                            Some(Change::SetDestination(&row.service.key, d))
+                        }
                         Joined { .. } => None,
                     })
                 }
@@ -163,8 +169,9 @@ impl Cursor {
             self.enter(match (self.phase, self.ownership) {
                 (Phase::AddServices, _) => Phase::AddDestinations,
                 (Phase::AddDestinations, _) => Phase::SetServices,
-                (Phase::SetServices, _) => Phase::SetDestinations,
-                (Phase::SetDestinations, _) => Phase::DeleteDestinations,
+                (Phase::SetServices, _) => Phase::RaiseDestinations,
+                (Phase::RaiseDestinations, _) => Phase::LowerDestinations,
+                (Phase::LowerDestinations, _) => Phase::DeleteDestinations,
                 (Phase::DeleteDestinations, Ownership::All) => Phase::DeleteServices,
                 (Phase::DeleteDestinations, Ownership::Declared)
                 | (Phase::DeleteServices | Phase::Done, _) => Phase::Done,

@@ -84,15 +84,23 @@ fn apply(naive: &mut Naive, change: Change<'_>) {
     }
 }
 
-fn phase_of(change: &Change<'_>) -> Phase {
+/// The phase that makes a change, which `held` it is applied to.
+fn phase_of(change: &Change<'_>, held: &Naive) -> Phase {
     match change {
         Change::AddService(_) => Phase::AddServices,
         Change::AddDestination(..) => Phase::AddDestinations,
         Change::SetService(_) => Phase::SetServices,
-        Change::SetDestination(..) => Phase::SetDestinations,
+        Change::SetDestination(key, d) if d.weight < held[*key].1[&d.key].weight => {
+            Phase::LowerDestinations
+        }
+        Change::SetDestination(..) => Phase::RaiseDestinations,
         Change::DeleteDestination(..) => Phase::DeleteDestinations,
         Change::DeleteService(_) => Phase::DeleteServices,
     }
+}
+
+fn serves(row: &(Service, BTreeMap<DestinationKey, Destination>)) -> bool {
+    row.1.values().any(|d| d.weight > 0)
 }
 
 fn check_laws(ownership: Ownership, desired: &Naive, actual: &Naive) {
@@ -102,8 +110,16 @@ fn check_laws(ownership: Ownership, desired: &Naive, actual: &Naive) {
 
     let mut result = actual.clone();
     for (phase, change) in &changes {
-        assert_eq!(*phase, phase_of(change));
+        assert_eq!(*phase, phase_of(change, &result));
         apply(&mut result, *change);
+        // Whoever serves before and after serves in between.
+        for (key, row) in desired {
+            let served = actual.get(key).is_some_and(serves);
+            assert!(
+                !(served && serves(row)) || serves(&result[key]),
+                "{change:?}"
+            );
+        }
     }
     let mut expected = desired.clone();
     if ownership == Ownership::Declared {
