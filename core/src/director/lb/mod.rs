@@ -98,6 +98,11 @@ pub struct Lb<'s> {
     /// The weights may have changed since the last pass.
     dirty: bool,
     declared_only: bool,
+    /// A plan was taken; the kernel is left in peace before.
+    planned: bool,
+    /// What an earlier run left was looked at: later the weights are our own,
+    /// and a 0 may mean that there is no verdict yet.
+    adopted: bool,
     log: Ring<'s>,
     give_up: Option<Instant>,
 }
@@ -125,6 +130,8 @@ impl<'s> Lb<'s> {
             kernel: Kernel::new(target, actual),
             dirty: false,
             declared_only: false,
+            planned: false,
+            adopted: false,
             log: Ring::new(records),
             give_up: None,
         }
@@ -229,9 +236,7 @@ impl<'s> Lb<'s> {
             *place = *link;
         }
         self.declared_only = plan.declared_only;
-        if self.kernel.has_dumped() {
-            self.adopt(now);
-        }
+        self.planned = true;
         self.dirty = true;
         Ok(())
     }
@@ -274,7 +279,9 @@ impl<'s> Lb<'s> {
                         destinations,
                     },
                 );
-                self.adopt(now);
+                if !core::mem::replace(&mut self.adopted, true) {
+                    self.adopt(now);
+                }
                 self.dirty = true;
             }
             Progress::Applied { requests } => {
@@ -307,6 +314,9 @@ impl<'s> Lb<'s> {
     /// send. Once yielded it counts as sent: when sending fails, say
     /// [`Self::handle_ipvs_lost`].
     pub fn poll_ipvs(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        if !self.planned {
+            return None;
+        }
         if self.dirty && self.kernel.is_settled() {
             self.dirty = false;
             let Self {
@@ -380,8 +390,8 @@ impl<'s> Lb<'s> {
         }
     }
 
-    /// A destination the kernel already has is presumed to be what its weight
-    /// says, until its check has a verdict: a restart moves no traffic.
+    /// A destination that an earlier run left in the kernel is presumed to be
+    /// what its weight says, until its check has a verdict: a restart moves no traffic.
     fn adopt(&mut self, now: Instant) {
         let (desired, actual) = (self.desired.table(), self.kernel.actual());
         for row in desired.services {

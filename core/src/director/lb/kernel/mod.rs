@@ -104,7 +104,6 @@ pub(super) struct Kernel<'s> {
     backoff: Backoff,
     unknown_since: Instant,
     requests_before: u64,
-    ever_dumped: bool,
     dumped_at: Instant,
     counters: KernelCounters,
 }
@@ -120,7 +119,6 @@ impl<'s> Kernel<'s> {
             backoff: Backoff::default(),
             unknown_since: Instant::ZERO,
             requests_before: 0,
-            ever_dumped: false,
             dumped_at: Instant::ZERO,
             counters: KernelCounters::default(),
         }
@@ -142,11 +140,6 @@ impl<'s> Kernel<'s> {
     /// Whether there is no IPVS to talk to.
     pub(super) const fn is_hopeless(&self) -> bool {
         matches!(self.state, State::Backoff { hopeless: true, .. })
-    }
-
-    /// Whether a dump was ever finished.
-    pub(super) const fn has_dumped(&self) -> bool {
-        self.ever_dumped
     }
 
     /// Whether requests of a pass are on their way or due.
@@ -434,7 +427,6 @@ impl<'s> Kernel<'s> {
         }
         self.dumped_at = now;
         self.settle();
-        self.ever_dumped = true;
         self.counters.dumps = self.counters.dumps.saturating_add(1);
         Progress::Dumped
     }
