@@ -26,6 +26,9 @@ pub enum Reply<'a> {
         seq: u32,
         /// How it ended.
         result: Result<(), Errno>,
+        /// What was told changed meanwhile, so rows may be missing
+        /// ([`Flags::DUMP_INTR`]; a row may say so as well).
+        interrupted: bool,
     },
     /// Nothing (`NLMSG_NOOP`).
     Noop,
@@ -78,6 +81,7 @@ impl<'a> Reply<'a> {
             MessageType::OVERRUN => Self::Overrun,
             MessageType::DONE => Self::Done {
                 seq,
+                interrupted: header.flags.contains(Flags::DUMP_INTR),
                 // Kernels older than the errno send a bare header.
                 result: if body.is_empty() {
                     Ok(())
@@ -213,10 +217,13 @@ mod tests {
             })
         );
         let done = |body: &[u8]| parse(&message(3, 2, 9, body)).map(|r| std::format!("{r:?}"));
-        assert_eq!(done(&[]), Ok("Done { seq: 9, result: Ok(()) }".to_string()));
+        assert_eq!(
+            done(&[]),
+            Ok("Done { seq: 9, result: Ok(()), interrupted: false }".to_string())
+        );
         assert_eq!(
             done(&(-4_i32).to_ne_bytes()),
-            Ok("Done { seq: 9, result: Err(EINTR) }".to_string())
+            Ok("Done { seq: 9, result: Err(EINTR), interrupted: false }".to_string())
         );
         assert_eq!(
             done(&[1]).unwrap_err().to_string(),

@@ -195,7 +195,7 @@ impl Exchange {
                     Reply::Data {
                         seq, body, offset, ..
                     } if seq == dump => (false, each(body, offset).map_err(Error::Malformed)),
-                    Reply::Done { seq, result } | Reply::Ack { seq, result, .. }
+                    Reply::Done { seq, result, .. } | Reply::Ack { seq, result, .. }
                         if seq == dump || place(seq, first, dump).is_some() =>
                     {
                         let result = result.map_err(|errno| Error::Kernel { command, errno });

@@ -63,9 +63,9 @@ impl AddressSlot {
     /// Whether nothing more will happen to it while it is wanted.
     pub(super) const fn is_settled(&self) -> bool {
         match self.presence {
-            Presence::Present | Presence::Removing => true,
+            Presence::Present => true,
             Presence::Absent => self.refused,
-            Presence::Unknown | Presence::Adding => false,
+            Presence::Unknown | Presence::Adding | Presence::Removing => false,
         }
     }
 }

@@ -153,10 +153,10 @@ impl Interface {
         }
     }
 
-    /// Whether it is known, or was just found, under this index.
+    /// Whether it is known, or was just found, under this index. An event may
+    /// be about one that only the dump at hand has found.
     pub(super) fn has_index(&self, index: InterfaceIndex, row: bool) -> bool {
-        let place = if row { &self.dump } else { &self.found };
-        place.index == Some(index)
+        self.dump.index == Some(index) || (!row && self.found.index == Some(index))
     }
 
     /// An address that is not a virtual one is on the interface. `usable` is

@@ -12,6 +12,9 @@ use crate::route::request;
 use crate::time::Instant;
 use core::net::IpAddr;
 
+/// In the place of an address's number: a request about none.
+const NO_SLOT: u32 = u32::MAX;
+
 impl Netdev {
     /// Fills a batch with what differs between wanted and known.
     pub(super) fn fill(
@@ -22,6 +25,14 @@ impl Netdev {
         interfaces: &[Interface],
     ) {
         self.batch.clear();
+        while let Some((index, address, prefix)) = self.leftovers.pop() {
+            let asked = request::delete_address(batch, index, address, prefix);
+            // Whatever comes of it concerns no address of ours.
+            if asked.is_err() || self.batch.push(NO_SLOT).is_err() {
+                return;
+            }
+            self.counters.deletes = self.counters.deletes.saturating_add(1);
+        }
         for at in 0..addresses.len() {
             let claimed = addresses.is_claimed_by_another(at, instances);
             let Some(slot) = addresses.all_mut().get_mut(at) else {

@@ -18,11 +18,22 @@ use crate::director::exchange::{Answers, Backoff, Exchange};
 use crate::director::records;
 use crate::netlink::{Batch, Flags, Malformed, Messages, Reply};
 use crate::record::Ring;
-use crate::route::{Event, InterfaceAddress, decode, request};
+use crate::route::{AddressProtocol, Event, InterfaceAddress, InterfaceIndex, decode, request};
 use crate::time::Instant;
+use core::net::IpAddr;
 
 /// Requests in one datagram, the barrier not counted.
 const BATCH_MAX: usize = 128;
+/// Addresses of no plan that are remembered to be removed; more wait for the
+/// next dump.
+const LEFTOVERS_MAX: usize = 16;
+
+/// How often in a row a dump is repeated because what it tells changed
+/// meanwhile: on a host that never rests the events make up for the rest.
+const REPEATS_MAX: u8 = 8;
+
+/// An address that an earlier run put there, and that no plan names.
+type Leftover = (InterfaceIndex, IpAddr, u8);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ask {
@@ -67,8 +78,12 @@ pub(super) struct Netdev {
     /// Ask everything again once the exchange at hand is over.
     unknown: bool,
     ever_dumped: bool,
+    /// The dump at hand was interrupted by changes; how many before it were.
+    interrupted: bool,
+    repeats: u8,
     /// Which address each request of the batch at hand is about.
     batch: heapless::Vec<u32, BATCH_MAX, u8>,
+    leftovers: heapless::Vec<Leftover, LEFTOVERS_MAX, u8>,
     counters: RouteCounters,
 }
 
@@ -89,7 +104,10 @@ impl Netdev {
             dirty: false,
             unknown: false,
             ever_dumped: false,
+            interrupted: false,
+            repeats: 0,
             batch: heapless::Vec::new(),
+            leftovers: heapless::Vec::new(),
             counters: RouteCounters {
                 adds: 0,
                 deletes: 0,
@@ -186,11 +204,13 @@ impl Netdev {
         let ask = match self.state {
             State::Waiting(..) | State::Backoff { .. } => return None,
             State::Due(Ask::Links) => {
+                self.interrupted = false;
                 interfaces.iter_mut().for_each(Interface::begin_dump);
                 let _ = request::dump_links(&mut batch);
                 Ask::Links
             }
             State::Due(Ask::Addresses) => {
+                self.leftovers.clear();
                 for slot in addresses.all_mut() {
                     slot.seen = false;
                 }
@@ -273,12 +293,18 @@ impl Netdev {
                 // it, which may be another program's: rows are parts of many.
                 let many = flags.contains(Flags::MULTI);
                 let row = dumping && many && answers(seq) != Answers::Stranger;
+                self.interrupted |= row && flags.contains(Flags::DUMP_INTR);
                 match decode(kind, body, offset)? {
                     Some(event) => Ok(self.handle_event(&event, row, view, log)),
                     None => Ok(false),
                 }
             }
-            Reply::Done { seq, result } => {
+            Reply::Done {
+                seq,
+                result,
+                interrupted,
+            } => {
+                self.interrupted |= interrupted && answers(seq) != Answers::Stranger;
                 match (answers(seq), ask, result) {
                     (Answers::Stranger, _, _) | (_, None, _) => {}
                     (_, Some(Ask::Links), Ok(())) => self.state = State::Due(Ask::Addresses),
@@ -329,7 +355,14 @@ impl Netdev {
         self.ever_dumped = true;
         self.dirty = true;
         self.state = State::Settled;
-        if core::mem::take(&mut self.unknown) {
+        // A row that was passed over may be the address to send from.
+        let again = self.interrupted && self.repeats < REPEATS_MAX;
+        self.repeats = if again {
+            self.repeats.saturating_add(1)
+        } else {
+            0
+        };
+        if core::mem::take(&mut self.unknown) || again {
             self.state = State::Due(Ask::Links);
         }
     }
@@ -395,19 +428,16 @@ impl Netdev {
         view: &mut View<'_, '_>,
         log: &mut Ring<'_>,
     ) {
-        let Some(at) = view
+        let at = view
             .interfaces
             .iter()
-            .position(|i| i.has_index(found.interface, row))
-        else {
-            return;
-        };
+            .position(|i| i.has_index(found.interface, row));
         let mut ours = false;
         for slot in view.addresses.all_mut() {
             let Some(instance) = view.instances.get(usize::from(slot.instance)) else {
                 continue;
             };
-            if usize::from(instance.interface) != at
+            if Some(usize::from(instance.interface)) != at
                 || slot.virtual_address.address != found.address
             {
                 continue;
@@ -436,7 +466,16 @@ impl Netdev {
         if ours {
             return;
         }
-        if let Some(interface) = view.interfaces.get_mut(at) {
+        // Ours once: a config that lost it was read while we did not run. It is
+        // on another node by now, perhaps, and nothing to send from.
+        if found.protocol == AddressProtocol::TRUNNION {
+            let leftover = (found.interface, found.address, found.prefix);
+            if there && self.leftovers.push(leftover).is_ok() {
+                self.dirty = true;
+            }
+            return;
+        }
+        if let Some(interface) = at.and_then(|at| view.interfaces.get_mut(at)) {
             if there {
                 interface.handle_own_address(found.address, is_usable(found), row);
             } else if interface.handle_address_gone(found.address) {
