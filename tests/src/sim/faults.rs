@@ -3,7 +3,7 @@
 use super::ipvs_request::Op;
 use super::node::{Life, Probe, put_own_addresses};
 use super::options::Fault;
-use super::site::{INTERFACES, Site, backend, limits, mac};
+use super::site::{INTERFACES, Site, backend, limits, mac, own_v4};
 use super::world::{Event, World};
 use std::collections::VecDeque;
 use trunnion_core::check::Settings;
@@ -130,6 +130,15 @@ impl World<'_> {
     /// A node reads its config, now or when it starts.
     pub fn read(&mut self, node: usize, site: &Site) {
         let here = &mut self.nodes[node];
+        // The loops take commands when they run.
+        if let Some(life) = &here.life {
+            let until = life.ha_paused.max(life.lb_paused);
+            if until > self.now {
+                let rest = until.since(self.now);
+                self.after(rest, Event::Read(node, site.clone()));
+                return;
+            }
+        }
         here.plan = site.plan(node);
         let local = here.local(self.now);
         let Some(life) = here.life.as_mut().filter(|l| !l.leaving) else {
@@ -145,7 +154,7 @@ impl World<'_> {
         if ha.is_err() || lb.is_err() {
             // What was retired a moment ago still takes its room.
             let again = Duration::from_secs(5);
-            self.after(again, Event::Read(node, site.clone()));
+            self.after(again, Event::Read(node, self.site.clone()));
         }
     }
 
@@ -256,7 +265,7 @@ impl World<'_> {
         let here = &mut self.nodes[node];
         let local = here.local(self.now);
         let Some(life) = &mut here.life else { return };
-        if life.leaving {
+        if life.leaving || life.ha_paused.max(life.lb_paused) > self.now {
             return;
         }
         life.leaving = true;
@@ -328,7 +337,20 @@ impl World<'_> {
     }
 
     /// Someone takes one of the virtual addresses off.
-    fn steal(&mut self, node: usize) {
+    pub fn steal(&mut self, node: usize) {
+        if self.random.chance(300) {
+            // The system's own address goes and comes back, behind the others.
+            let interface = self.random.index(INTERFACES.len());
+            let route = &mut self.nodes[node].route;
+            let address = own_v4(interface, node);
+            if route.take(address) {
+                route.put(INTERFACES[interface], address, 24, 0x80);
+                self.note(|| format!("node {node}: someone puts {address} on again"));
+                self.watch.disturbed(self.now);
+                self.wake_ha_soon(node);
+            }
+            return;
+        }
         let addresses = &self.nodes[node].plan.addresses;
         if addresses.is_empty() {
             return;
@@ -342,7 +364,7 @@ impl World<'_> {
 
     /// Someone else writes into the IPVS table: a service of their own, or one
     /// of ours spoilt.
-    fn write(&mut self, node: usize) {
+    pub fn write(&mut self, node: usize) {
         let plan = &self.nodes[node].plan;
         let r = &mut self.random;
         let ours =

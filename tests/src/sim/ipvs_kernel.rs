@@ -176,6 +176,11 @@ impl IpvsKernel {
         Some(received)
     }
 
+    /// Whether a dump is half done.
+    pub fn is_dumping(&self) -> bool {
+        self.dump.is_some()
+    }
+
     pub fn is_quiet(&self) -> bool {
         self.inbox.is_empty()
     }
@@ -202,7 +207,9 @@ impl IpvsKernel {
         match command {
             // GET_SERVICE and GET_DEST.
             4 | 8 if request.flags & netlink::DUMP == netlink::DUMP => {
-                assert!(self.dump.is_none(), "a second dump while one runs");
+                if self.dump.is_some() {
+                    return errno::EBUSY;
+                }
                 let of = (command == 8).then(|| super::ipvs_request::key(request.body));
                 self.dump = Some(Dump {
                     seq: request.seq,

@@ -68,6 +68,8 @@ pub struct Options {
     pub liveness: Duration,
     /// From a cause to the loop's turn, at most.
     pub wake: Duration,
+    /// Datagrams of a kernel read in one turn.
+    pub datagrams: u32,
     /// Flight of a packet, least and most.
     pub flight: [Duration; 2],
     /// Whether cuts may be of one direction.
@@ -127,6 +129,7 @@ impl Options {
             safety: r.time(Duration::from_secs(20), Duration::from_secs(60)),
             liveness: Duration::from_secs(90),
             wake: r.time(Duration::from_micros(10), Duration::from_millis(3)),
+            datagrams: r.pick(&[2, 64]),
             flight: [least, most],
             one_way: r.chance(300),
             loss,
@@ -168,7 +171,13 @@ impl Options {
     /// not that one: only announcements that are refreshed heal that.
     #[must_use]
     pub fn hides_rivals(&self) -> bool {
-        let silent = [Fault::Flap, Fault::Recreate, Fault::Crash, Fault::Reboot];
+        let silent = [
+            Fault::Flap,
+            Fault::Recreate,
+            Fault::Crash,
+            Fault::Reboot,
+            Fault::Shutdown,
+        ];
         let cut = self.has(Fault::Partition)
             && (self.one_way || self.refused_sends > 0 || silent.iter().any(|f| self.has(*f)));
         cut || self.loss > 0
@@ -177,7 +186,9 @@ impl Options {
     /// What a check of time allows for the way from a cause to its effect.
     #[must_use]
     pub fn slack(&self) -> Duration {
-        (self.wake + self.flight[1]) * 3 + Duration::from_millis(20)
+        // Few datagrams in a turn make a dump of many turns.
+        let turns = if self.datagrams < 8 { 100 } else { 3 };
+        self.wake * turns + self.flight[1] * 3 + Duration::from_millis(20)
     }
 }
 
@@ -189,6 +200,7 @@ impl fmt::Display for Options {
             safety,
             liveness,
             wake,
+            datagrams,
             flight,
             one_way,
             loss,
@@ -201,6 +213,7 @@ impl fmt::Display for Options {
         } = self;
         writeln!(f, "seed {seed}: {nodes} nodes")?;
         writeln!(f, "  faults for {safety:.1?}, then {liveness:.1?} to heal")?;
+        writeln!(f, "  {datagrams} datagrams read in a turn")?;
         writeln!(
             f,
             "  wake-up within {wake:.1?}, flight {:.1?} to {:.1?}, cuts of one direction: {one_way}",

@@ -17,6 +17,7 @@ const GETADDR: u16 = 22;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_FLAGS: u16 = 8;
+const IFA_PROTO: u16 = 11;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
@@ -31,6 +32,8 @@ pub struct Address {
     pub ip: IpAddr,
     pub prefix: u8,
     pub flags: u32,
+    /// `IFA_PROTO`: who put it there; 0 says nothing.
+    pub protocol: u8,
 }
 
 /// An interface while it exists.
@@ -165,7 +168,12 @@ impl RouteKernel {
     /// Someone other than us adds an address.
     pub fn put(&mut self, name: &str, ip: IpAddr, prefix: u8, flags: u32) {
         if let Some(at) = self.interfaces.iter().position(|i| i.name == name) {
-            let new = Address { ip, prefix, flags };
+            let new = Address {
+                ip,
+                prefix,
+                flags,
+                protocol: 0,
+            };
             self.interfaces[at].addresses.retain(|a| a.ip != ip);
             self.interfaces[at].addresses.push(new);
             let (index, seq) = (self.interfaces[at].index, self.stranger());
@@ -210,6 +218,11 @@ impl RouteKernel {
         Some(received)
     }
 
+    /// Whether a dump is half done.
+    pub fn is_dumping(&self) -> bool {
+        self.dump.is_some()
+    }
+
     pub fn is_quiet(&self) -> bool {
         self.inbox.is_empty()
     }
@@ -221,7 +234,9 @@ impl RouteKernel {
         match request.kind {
             netlink::NOOP => 0,
             GETLINK | GETADDR if request.flags & netlink::DUMP == netlink::DUMP => {
-                assert!(self.dump.is_none(), "a second dump while one runs");
+                if self.dump.is_some() {
+                    return errno::EBUSY;
+                }
                 self.dump = Some(Dump {
                     kind: request.kind,
                     seq: request.seq,
@@ -233,9 +248,9 @@ impl RouteKernel {
             }
             NEWADDR => self.new_address(request),
             DELADDR => {
-                let (index, ip, prefix, _) = address_of(request.body);
+                let (index, old) = address_of(request.body);
                 match self.interfaces.iter().position(|i| i.index == index) {
-                    Some(at) => self.remove(at, ip, prefix, request.seq),
+                    Some(at) => self.remove(at, old.ip, old.prefix, request.seq),
                     None => errno::ENODEV,
                 }
             }
@@ -244,12 +259,12 @@ impl RouteKernel {
     }
 
     fn new_address(&mut self, request: &Request<'_>) -> i32 {
-        let (index, ip, prefix, flags) = address_of(request.body);
+        let (index, new) = address_of(request.body);
         let Some(at) = self.interfaces.iter().position(|i| i.index == index) else {
             return errno::ENODEV;
         };
         // IPv4 knows one address with two masks as two.
-        let same = |a: &&Address| a.ip == ip && (ip.is_ipv6() || a.prefix == prefix);
+        let same = |a: &&Address| a.ip == new.ip && (a.ip.is_ipv6() || a.prefix == new.prefix);
         if self.interfaces[at].addresses.iter().any(|a| same(&a)) {
             return errno::EEXIST;
         }
@@ -258,9 +273,8 @@ impl RouteKernel {
             return errno::ENOMEM;
         }
         let new = Address {
-            ip,
-            prefix,
-            flags: flags | PERMANENT,
+            flags: new.flags | PERMANENT,
+            ..new
         };
         self.interfaces[at].addresses.push(new);
         // The one who asked hears of it like all others, under its own number.
@@ -329,6 +343,10 @@ impl RouteKernel {
         if dump.generation != self.generation {
             flags |= netlink::DUMP_INTERRUPTED;
         }
+        self.dump = Some(Dump {
+            generation: self.generation,
+            ..dump
+        });
         let rows: Vec<Message> = match dump.kind {
             GETLINK => self
                 .interfaces
@@ -355,6 +373,7 @@ impl RouteKernel {
         } else {
             self.dump = Some(Dump {
                 at: dump.at + self.rows_per_datagram,
+                generation: self.generation,
                 ..dump
             });
             self.deliver(part);
@@ -373,8 +392,8 @@ fn shares(a: &Address, first: &Address) -> bool {
     }
 }
 
-/// Interface, address, prefix and flags of a request about an address.
-fn address_of(body: &[u8]) -> (u32, IpAddr, u8, u32) {
+/// The interface and the address that a request is about.
+fn address_of(body: &[u8]) -> (u32, Address) {
     let (family, prefix, index) = (body[0], body[1], netlink::u32_at(body, 4));
     let attributes = netlink::attributes(&body[8..]);
     let raw = netlink::attribute(&attributes, IFA_LOCAL)
@@ -386,7 +405,14 @@ fn address_of(body: &[u8]) -> (u32, IpAddr, u8, u32) {
         other => panic!("address family {other}"),
     };
     let flags = netlink::attribute(&attributes, IFA_FLAGS).map_or(0, |raw| netlink::u32_at(raw, 0));
-    (index, ip, prefix, flags)
+    let protocol = netlink::attribute(&attributes, IFA_PROTO).map_or(0, |raw| raw[0]);
+    let address = Address {
+        ip,
+        prefix,
+        flags,
+        protocol,
+    };
+    (index, address)
 }
 
 fn address_message(index: u32, address: &Address, kind: u16, flags: u16, seq: u32) -> Message {
@@ -401,7 +427,11 @@ fn address_message(index: u32, address: &Address, kind: u16, flags: u16, seq: u3
             .attribute(IFA_LOCAL, &ip.octets()),
         IpAddr::V6(ip) => message.attribute(IFA_ADDRESS, &ip.octets()),
     };
-    message.attribute(IFA_FLAGS, &address.flags.to_ne_bytes())
+    let message = message.attribute(IFA_FLAGS, &address.flags.to_ne_bytes());
+    match address.protocol {
+        0 => message,
+        protocol => message.attribute(IFA_PROTO, &[protocol]),
+    }
 }
 
 fn link_message(interface: &Interface, kind: u16, flags: u16, seq: u32) -> Message {

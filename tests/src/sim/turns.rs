@@ -12,8 +12,6 @@ use trunnion_core::time::Duration;
 pub const CATALOGUES: &[&[Entry]] = &[records::RECORDS, check::RECORDS];
 /// Turns of a loop at one instant: more is a loop that spins.
 const TURNS_MAX: u32 = 64;
-/// Datagrams read in one turn.
-pub const DATAGRAMS: u32 = 64;
 
 /// Bytes of buffers; some runs have room for a few requests only.
 pub const BUFFER: usize = 32 * 1024;

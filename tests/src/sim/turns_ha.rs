@@ -2,12 +2,14 @@
 
 use super::link::Packet;
 use super::netlink::{Received, errno};
+use super::options::Fault;
 use super::site::INTERFACES;
-use super::turns::{BUFFER, CATALOGUES, DATAGRAMS};
+use super::turns::{BUFFER, CATALOGUES};
 use super::watch::Violation;
 use super::world::{Event, World};
 use std::net::IpAddr;
 use trunnion_core::director::ha::{AdvertOut, FrameOut};
+use trunnion_core::director::plan::Instance;
 use trunnion_core::model::Family;
 use trunnion_core::netlink::Errno;
 use trunnion_core::time::Duration;
@@ -79,7 +81,7 @@ impl World<'_> {
             return;
         }
         let delay = match life.ha.poll_timeout() {
-            _ if more => Duration::ZERO,
+            _ if more => self.random.time(Duration::ZERO, self.options.wake),
             Some(at) => at.since(local),
             None => return,
         };
@@ -89,7 +91,12 @@ impl World<'_> {
 
     fn read_route(&mut self, node: usize) {
         let now = self.now;
-        for _ in 0..DATAGRAMS {
+        for _ in 0..self.options.datagrams {
+            // Others change addresses while they are being told.
+            let dumping = self.nodes[node].route.is_dumping();
+            if dumping && self.safety && self.options.has(Fault::Steal) && self.random.chance(100) {
+                self.steal(node);
+            }
             let here = &mut self.nodes[node];
             let local = here.local(now);
             let Some(life) = &mut here.life else { return };
@@ -168,11 +175,27 @@ impl World<'_> {
         if !there.is_some_and(|i| i.is_running()) {
             return Err(Errno(errno::ENETDOWN));
         }
+        let own = super::site::own(interface, node, Family::of(&out.source));
+        if out.source != own {
+            let text = format!("node {node} speaks from {}", out.source);
+            self.watch.report(Violation::new(self.now, "source", text));
+        }
         if self.random.chance(self.options.refused_sends) {
             self.watch.disturbed(self.now);
             return Err(Errno(errno::ENOBUFS));
         }
         self.summary.adverts += 1;
+        self.whisper(|| {
+            let Instance { name, router, .. } = &life.ha.instances()[out.instance].config;
+            let (vrid, state) = (
+                router.vrid,
+                life.ha.instances()[out.instance].router.state(),
+            );
+            format!(
+                "node {node} says {name} vrid {vrid} from {} to {}: {state:?}",
+                out.source, out.destination
+            )
+        });
         self.watch
             .said(self.now, node, interface, out.source, bytes);
         let packet = Packet {

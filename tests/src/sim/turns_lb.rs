@@ -2,7 +2,8 @@
 
 use super::ipvs_kernel::Tried;
 use super::netlink::{Received, errno};
-use super::turns::{BUFFER, CATALOGUES, DATAGRAMS};
+use super::options::Fault;
+use super::turns::{BUFFER, CATALOGUES};
 use super::world::{Event, World};
 use trunnion_core::check::{Action, SocketId};
 use trunnion_core::netlink::Errno;
@@ -53,7 +54,7 @@ impl World<'_> {
             return;
         }
         let delay = match life.lb.poll_timeout() {
-            _ if more => Duration::ZERO,
+            _ if more => self.random.time(Duration::ZERO, self.options.wake),
             Some(at) => at.since(local),
             None => return,
         };
@@ -77,7 +78,13 @@ impl World<'_> {
     }
 
     fn read_ipvs(&mut self, node: usize) {
-        for _ in 0..DATAGRAMS {
+        for _ in 0..self.options.datagrams {
+            // Others change the table while it is being told.
+            let dumping = self.nodes[node].ipvs.is_dumping();
+            if dumping && self.safety && self.options.has(Fault::Writer) && self.random.chance(100)
+            {
+                self.write(node);
+            }
             let here = &mut self.nodes[node];
             let local = here.local(self.now);
             let Some(life) = &mut here.life else { return };

@@ -235,6 +235,13 @@ impl<'m> World<'m> {
         self.lines.push_back(line);
     }
 
+    /// What happens too often to be noted; printed when all is.
+    pub fn whisper(&self, line: impl FnOnce() -> String) {
+        if self.aloud {
+            eprintln!("{} {}", self.now, line());
+        }
+    }
+
     fn serve(&mut self, event: Event) {
         match event {
             Event::WakeHa(node, number) => self.wake_ha(node, number),

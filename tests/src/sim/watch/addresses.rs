@@ -60,10 +60,10 @@ impl Addresses {
                     continue;
                 }
                 let since = *self.wrong_since.entry(at).or_insert(now);
-                let Some(peace) = peace.since(now).filter(|_| !troubled) else {
+                let Some(peace_since) = peace.since(now).filter(|_| !troubled) else {
                     continue;
                 };
-                if now.since(since.max(peace)) > APPLIED {
+                if now.since(since.max(peace_since)) > APPLIED + peace.slack {
                     let text = format!(
                         "node {} has {address}: {}; its router wants: {should:?}; for {:?}",
                         node.id,
@@ -95,6 +95,73 @@ impl Addresses {
             }
             None => Ok(()),
         }
+    }
+
+    /// The Active has the addresses, nobody else does, and every host knows.
+    pub fn end(
+        &self,
+        now: Instant,
+        nodes: &[Node<'_>],
+        links: &Links,
+        site: &Site,
+        hides_rivals: bool,
+    ) -> Result<(), Violation> {
+        let fail = |checker, text| Err(Violation::new(now, checker, text));
+        for node in nodes {
+            let planned = |address| node.plan.addresses.iter().any(|a| a.address == address);
+            let mut gone = self.known[node.id].iter().filter(|a| !planned(**a));
+            if let Some(left) = gone.find(|a| node.route.holds(**a)) {
+                let text = format!("node {} still has {left}, which no plan names", node.id);
+                return fail("addresses", text);
+            }
+        }
+        for group in &site.groups {
+            let (interface, ..) = group.key;
+            let is_active = |node: &&Node<'_>| {
+                let mut slots = node.life.iter().flat_map(|life| life.ha.instances());
+                slots.any(|s| {
+                    key_of(&s.config) == group.key && s.router.state().role() == Role::Active
+                })
+            };
+            let Some(active) = nodes.iter().find(is_active) else {
+                continue;
+            };
+            for virtual_address in &group.addresses {
+                let address = virtual_address.address;
+                for node in nodes {
+                    if node.route.holds(address) != (node.id == active.id) {
+                        return fail(
+                            "addresses",
+                            format!(
+                                "node {} is Active for {address}; on node {} it is: {}",
+                                active.id,
+                                node.id,
+                                node.route.holds(address)
+                            ),
+                        );
+                    }
+                }
+                if hides_rivals && group.announce.refresh.is_zero() {
+                    continue;
+                }
+                let right = mac(interface, active.id);
+                for (host, neighbours) in links.neighbours.iter().enumerate() {
+                    match neighbours.get(&(interface, address)) {
+                        Some(known) if *known == right => {}
+                        known => {
+                            return fail(
+                                "announcement",
+                                format!(
+                                    "the host beside node {host} has {address} at {known:02x?}; node {} is Active at {right:02x?}",
+                                    active.id
+                                ),
+                            );
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -139,60 +206,4 @@ pub fn announced(
         node.id
     );
     Err(Violation::new(now, "announcement", text))
-}
-
-/// The Active has the addresses, nobody else does, and every host knows.
-pub fn end(
-    now: Instant,
-    nodes: &[Node<'_>],
-    links: &Links,
-    site: &Site,
-    hides_rivals: bool,
-) -> Result<(), Violation> {
-    let fail = |checker, text| Err(Violation::new(now, checker, text));
-    for group in &site.groups {
-        let (interface, ..) = group.key;
-        let is_active = |node: &&Node<'_>| {
-            let mut slots = node.life.iter().flat_map(|life| life.ha.instances());
-            slots.any(|s| key_of(&s.config) == group.key && s.router.state().role() == Role::Active)
-        };
-        let Some(active) = nodes.iter().find(is_active) else {
-            continue;
-        };
-        for virtual_address in &group.addresses {
-            let address = virtual_address.address;
-            for node in nodes {
-                if node.route.holds(address) != (node.id == active.id) {
-                    return fail(
-                        "addresses",
-                        format!(
-                            "node {} is Active for {address}; on node {} it is: {}",
-                            active.id,
-                            node.id,
-                            node.route.holds(address)
-                        ),
-                    );
-                }
-            }
-            if hides_rivals && group.announce.refresh.is_zero() {
-                continue;
-            }
-            let right = mac(interface, active.id);
-            for (host, neighbours) in links.neighbours.iter().enumerate() {
-                match neighbours.get(&(interface, address)) {
-                    Some(known) if *known == right => {}
-                    known => {
-                        return fail(
-                            "announcement",
-                            format!(
-                                "the host beside node {host} has {address} at {known:02x?}; node {} is Active at {right:02x?}",
-                                active.id
-                            ),
-                        );
-                    }
-                }
-            }
-        }
-    }
-    Ok(())
 }

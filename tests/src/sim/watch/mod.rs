@@ -242,7 +242,8 @@ impl Watch {
     ) {
         for result in [
             election::end(now, nodes, site),
-            addresses::end(now, nodes, links, site, self.hides_rivals),
+            self.addresses
+                .end(now, nodes, links, site, self.hides_rivals),
             self.table.end(now, nodes, backends),
         ] {
             self.take(result);

@@ -130,8 +130,13 @@ impl TableWatch {
         };
         let served = |row: &Row| row.destinations.iter().any(|d| lives(d, backends));
         let cut_off = served(before) && !after.is_some_and(served);
-        let possible = believed(life, plan, &row.service.key, |d| lives(d, backends));
-        if cut_off && *answer == 0 && possible && !self.faulty {
+        let key = &row.service.key;
+        let possible = believed(life, plan, key, |d| lives(d, backends));
+        // It may be wrong about those that it sends clients to.
+        let weighted =
+            |d: &Destination| d.weight > 0 && after.is_some_and(|row| row.destinations.contains(d));
+        let trusts = believed(life, plan, key, weighted);
+        if cut_off && !trusts && *answer == 0 && possible && !self.faulty {
             return fail(
                 "cut off",
                 "leaves the service without one that lives".to_owned(),
