@@ -347,12 +347,12 @@ fn a_ttl_of_254_arrives_as_such() {
 
     // scapy may send any hop limit; our socket always says 255.
     // As a whole frame: which interface a packet of its leaves by is scapy's
-    // guess.
+    // guess. More than once: a link that has just come up may lose the first.
     let script = format!(
         "from scapy.all import *\nfrom scapy.layers.vrrp import VRRPv3\n\
          sendp(Ether(src=get_if_hwaddr('first'),dst='33:33:00:00:00:12')\
          /IPv6(src='{from}',dst='ff02::12',hlim=254)\
-         /VRRPv3(vrid={VRID},addrlist=['fe80::10']),iface='first',verbose=0)\n"
+         /VRRPv3(vrid={VRID},addrlist=['fe80::10']),iface='first',count=10,inter=0.3,verbose=0)\n"
     );
     nodes[0].at(move || {
         let sent = Command::new("/usr/bin/python3")
