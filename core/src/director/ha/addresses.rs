@@ -60,6 +60,14 @@ impl AddressSlot {
         retire: false,
     };
 
+    /// Whether a plan lacks it, and it may still be on the interface.
+    pub(super) fn outlives(&self, plan: &[VirtualAddress]) -> bool {
+        let planned = plan
+            .iter()
+            .any(|new| new.address == self.virtual_address.address);
+        !planned && self.presence != Presence::Absent
+    }
+
     /// Whether nothing more will happen to it while it is wanted.
     pub(super) const fn is_settled(&self) -> bool {
         match self.presence {
@@ -175,10 +183,7 @@ impl<'s> Addresses<'s> {
             });
         }
         for slot in old {
-            let planned = plan
-                .iter()
-                .any(|new| new.address == slot.virtual_address.address);
-            if !planned && slot.presence != Presence::Absent {
+            if slot.outlives(plan) {
                 push(AddressSlot {
                     instance,
                     retire: true,

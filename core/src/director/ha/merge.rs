@@ -1,7 +1,7 @@
 //! Taking a plan: what stays the same is not touched.
 
+use super::Ha;
 use super::state::{InstanceSlot, Memory, memory_key};
-use super::{Ha, Presence};
 use crate::director::plan::{HaPlan, Instance, InterfaceName};
 use crate::time::Instant;
 use crate::vrrp;
@@ -91,11 +91,12 @@ impl Ha<'_> {
     }
 
     fn fits(&self, plan: &HaPlan<'_>) -> Result<(), HaTooLarge> {
-        let kept = self.instances_len.saturating_add(plan.instances.len());
+        let (instances, addresses) = self.retiring(plan);
+        let kept = instances.saturating_add(plan.instances.len());
         if kept > self.instances.len().min(self.spare.len()) {
             return Err(HaTooLarge::Instances);
         }
-        let kept = self.addresses.len().saturating_add(plan.addresses.len());
+        let kept = addresses.saturating_add(plan.addresses.len());
         if kept > self.addresses.capacity() {
             return Err(HaTooLarge::Addresses);
         }
@@ -116,6 +117,31 @@ impl Ha<'_> {
         } else {
             Ok(())
         }
+    }
+
+    /// How many instances and addresses a plan retires, or an earlier one did
+    /// and they are not through with it.
+    fn retiring(&self, plan: &HaPlan<'_>) -> (usize, usize) {
+        let (mut instances, mut addresses) = (0_usize, 0_usize);
+        for slot in self.instances() {
+            let held = self.addresses.of(slot.addresses.clone());
+            let twin = plan
+                .instances
+                .binary_search_by(|planned| planned.key().cmp(&slot.config.key()))
+                .ok()
+                .and_then(|at| plan.instances.get(at));
+            let planned = match twin {
+                Some(twin) => plan.addresses_of(twin),
+                None if slot.is_gone(held) => continue,
+                None => {
+                    instances = instances.saturating_add(1);
+                    &[]
+                }
+            };
+            let kept = held.iter().filter(|a| a.outlives(planned)).count();
+            addresses = addresses.saturating_add(kept);
+        }
+        (instances, addresses)
     }
 
     /// The place of an interface, which is given one if it has none.
@@ -195,9 +221,7 @@ impl Ha<'_> {
         else {
             return true;
         };
-        let addresses = self.addresses.of(from.addresses.clone());
-        let off = addresses.iter().all(|a| a.presence == Presence::Absent);
-        if from.retire && off && from.router.poll_transmit(now).is_none() {
+        if from.is_gone(self.addresses.of(from.addresses.clone())) {
             return true;
         }
         core::mem::swap(from, to);
@@ -229,5 +253,56 @@ impl Ha<'_> {
             }
         }
         self.interfaces_version = self.interfaces_version.saturating_add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{AddressSlot, HaStorage, Interface};
+    use super::*;
+    use crate::model::Family;
+    use crate::record::Frame;
+    use crate::vrrp::{ChecksumForm, RouterConfig};
+
+    fn instance(vrid: u8) -> Instance {
+        Instance {
+            name: "n".try_into().unwrap(),
+            interface: "eth0".try_into().unwrap(),
+            router: RouterConfig::new(vrid, Family::V4),
+            checksum: ChecksumForm::Rfc9568,
+            peers: heapless::Vec::new(),
+            addresses_first: 0,
+            addresses_count: 0,
+        }
+    }
+
+    #[test]
+    fn what_was_retired_takes_room_until_it_is_gone_and_no_longer() {
+        let [mut a, mut b] = [(); 2].map(|()| [InstanceSlot::blank(), InstanceSlot::blank()]);
+        let (mut c, mut d) = ([AddressSlot::BLANK; 2], [AddressSlot::BLANK; 2]);
+        let mut interfaces = [Interface::blank()];
+        let mut records = [Frame::EMPTY; 4];
+        let mut ha = Ha::new(HaStorage {
+            instances: [&mut a, &mut b],
+            addresses: [&mut c, &mut d],
+            interfaces: &mut interfaces,
+            records: &mut records,
+        });
+        // The limit is one router: there is room for another that leaves.
+        for vrid in 1..=9 {
+            let instances = [instance(vrid)];
+            let plan = HaPlan {
+                instances: &instances,
+                addresses: &[],
+            };
+            assert_eq!(ha.handle_plan(Instant::ZERO, &plan, &[]), Ok(()));
+        }
+        let two = [instance(10), instance(11)];
+        let plan = HaPlan {
+            instances: &two,
+            addresses: &[],
+        };
+        let refused = ha.handle_plan(Instant::ZERO, &plan, &[]);
+        assert_eq!(refused, Err(HaTooLarge::Instances));
     }
 }

@@ -1,7 +1,7 @@
 //! One instance of the HA half: a router, and what the owner must know to
 //! speak for it.
 
-use super::addresses::AddressSlot;
+use super::addresses::{AddressSlot, Presence};
 use crate::bytes::Writer;
 use crate::director::ha::NotReady;
 use crate::director::plan::{Instance, InstanceName, InterfaceName, Peers};
@@ -217,6 +217,16 @@ impl InstanceSlot {
                 interval: self.last_interval.get(),
             },
         }
+    }
+
+    /// Whether it was retired, has said goodbye and has no address left.
+    pub(super) fn is_gone(&self, addresses: &[AddressSlot]) -> bool {
+        let owes = matches!(
+            self.router.state(),
+            State::Initialize { resign_at: Some(_) } | State::Active { .. }
+        );
+        let off = addresses.iter().all(|a| a.presence == Presence::Absent);
+        self.retire && off && !owes
     }
 
     /// The advert that should go out now.
