@@ -1,45 +1,84 @@
 //! `cargo xtask bench`: runs a benchmark by its name.
 
+mod ipvs;
+mod report;
+mod samples;
+
 use crate::failure::{Failure, Result};
 use crate::process;
 use std::fs;
 use std::process::ExitCode;
 
 pub const HELP: &str = "\
-usage: cargo xtask bench [NAME] [-- ARGUMENTS]
+usage: cargo xtask bench [NAME] [--quick] [-- ARGUMENTS]
 
-Runs one benchmark of benches/benches, or all; ARGUMENTS go to criterion
-(`-- --save-baseline before`). Times are of this machine; compare only runs on
-the same one.
+Without a NAME it lists the benchmarks. `criterion` runs all of
+benches/benches, a file's name one of them; ARGUMENTS go to criterion
+(`-- --save-baseline before`). The others compare us with peers, print a table
+with a goal on each row, and write target/bench/NAME.json.
+
+  --quick   of those, so little that only a benchmark that fails is seen
+
+Times are of this machine; compare only runs on the same one.
 ";
+
+/// A benchmark against peers: its name, what it says of itself, what it does
+/// when it is to be quick or not.
+type Named = (&'static str, &'static str, fn(bool) -> Result);
+
+const NAMED: &[Named] = &[("ipvs", ipvs::ABOUT, ipvs::main)];
+
+/// All of criterion's.
+const CRITERION: &str = "criterion";
 
 /// `cargo xtask bench`.
 pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
-    let names = names()?;
+    use lexopt::prelude::*;
+    let name = match parser.next()? {
+        None => {
+            print!("{}", list()?);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Value(name)) => name.to_string_lossy().into_owned(),
+        Some(other) => return Err(other.unexpected().into()),
+    };
+    if let Some((_, _, run)) = NAMED.iter().find(|(named, ..)| *named == name) {
+        let mut quick = false;
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Long("quick") => quick = true,
+                other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
+            }
+        }
+        run(quick)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut bench = process::cargo();
     bench.args(["bench", "-p", "trunnion-benches"]);
-    match parser.next()? {
-        None => {
-            bench.arg("--benches");
-        }
-        Some(lexopt::Arg::Value(name)) => {
-            let name = name.to_string_lossy().into_owned();
-            if !names.contains(&name) {
-                return Err(Failure::new(format!(
-                    "bench: no benchmark {name:?}; there are: {}",
-                    names.join(", ")
-                )));
-            }
-            bench.args(["--bench", &name]);
-        }
-        Some(other) => return Err(other.unexpected().into()),
+    if name == CRITERION {
+        bench.arg("--benches");
+    } else if names()?.contains(&name) {
+        bench.args(["--bench", &name]);
+    } else {
+        return Err(Failure::new(format!(
+            "bench: no benchmark {name:?}; `cargo xtask bench` alone lists them"
+        )));
     }
     let rest: Vec<_> = parser.raw_args()?.skip_while(|word| word == "--").collect();
     process::run(bench.arg("--").args(rest))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The names of the benchmarks: the files of benches/benches.
+fn list() -> Result<String> {
+    let mut text = String::new();
+    for (name, about, _) in NAMED {
+        text += &format!("{name:<11}{about}\n");
+    }
+    text += &format!("{CRITERION:<11}all of these: {}\n", names()?.join(", "));
+    Ok(text)
+}
+
+/// The names of criterion's benchmarks: the files of benches/benches.
 fn names() -> Result<Vec<String>> {
     let dir = process::root().join("benches/benches");
     if !dir.exists() {

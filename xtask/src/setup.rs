@@ -6,9 +6,9 @@ use crate::{process, vm};
 use std::process::{Command, ExitCode};
 
 pub const HELP: &str = "\
-usage: cargo xtask setup [demo | test]
+usage: cargo xtask setup [demo | test | bench]
 
-Looks for the programs that the demo or (by default) the tests call, and
+Looks for what the demo, (by default) the tests or the benchmarks call, and
 installs what is missing with apt-get where that is possible: as root on Debian
 or Ubuntu. Elsewhere it prints the line to type, and fails.
 ";
@@ -20,6 +20,8 @@ pub enum Group {
     Demo,
     /// `cargo xtask test`: these, and what the demo needs.
     Test,
+    /// `cargo xtask bench` against peers: these, and what the tests need.
+    Bench,
 }
 
 /// How a tool is found.
@@ -28,6 +30,8 @@ enum Probe {
     Program(&'static str),
     /// A module of python3.
     Python(&'static str),
+    /// A library in C, by its name in pkg-config.
+    Library(&'static str),
 }
 
 struct Tool {
@@ -85,6 +89,18 @@ const TOOLS: &[Tool] = &[
         group: Group::Test,
         purpose: "reads what we send",
     },
+    tool(
+        Group::Bench,
+        "pkg-config",
+        "pkg-config",
+        "finds libraries in C",
+    ),
+    Tool {
+        probe: Probe::Library("libnl-genl-3.0"),
+        package: "libnl-genl-3-dev",
+        group: Group::Bench,
+        purpose: "is what others talk to IPVS with",
+    },
 ];
 
 /// Not needed where the host has ip_vs.
@@ -93,7 +109,7 @@ const KERNEL: &str = "linux.uml";
 impl Tool {
     fn name(&self) -> &'static str {
         match self.probe {
-            Probe::Program(name) | Probe::Python(name) => name,
+            Probe::Program(name) | Probe::Python(name) | Probe::Library(name) => name,
         }
     }
 
@@ -104,6 +120,9 @@ impl Tool {
             Probe::Python(module) => ["/usr/bin/python3", "python3"].iter().any(|python| {
                 process::succeeds(Command::new(python).args(["-c", &format!("import {module}")]))
             }),
+            Probe::Library(name) => {
+                process::succeeds(Command::new("pkg-config").args(["--exists", name]))
+            }
         }
     }
 }
@@ -115,7 +134,8 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
         Some(lexopt::Arg::Value(word)) => match word.to_str() {
             Some("demo") => Group::Demo,
             Some("test") => Group::Test,
-            _ => return Err(Failure::new("setup: say demo or test")),
+            Some("bench") => Group::Bench,
+            _ => return Err(Failure::new("setup: say demo, test or bench")),
         },
         Some(other) => return Err(other.unexpected().into()),
     };
@@ -131,7 +151,7 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
             "no nightly toolchain, so nothing is fuzzed: rustup toolchain install nightly --profile minimal",
         ),
     ] {
-        if group == Group::Test && !present {
+        if group >= Group::Test && !present {
             println!("setup: optional: {words}");
         }
     }
@@ -185,7 +205,7 @@ fn missing(group: Group) -> Vec<&'static Tool> {
     TOOLS
         .iter()
         .filter(|tool| tool.group <= group && !tool.present())
-        .filter(|tool| tool.name() != KERNEL || group == Group::Test || !vm::ip_vs_on_host())
+        .filter(|tool| tool.name() != KERNEL || group >= Group::Test || !vm::ip_vs_on_host())
         .collect()
 }
 
@@ -220,7 +240,7 @@ mod tests {
 
     #[test]
     fn the_tests_need_what_the_demo_needs() {
-        assert!(Group::Demo < Group::Test);
+        assert!(Group::Demo < Group::Test && Group::Test < Group::Bench);
         let names: Vec<_> = TOOLS.iter().map(Tool::name).collect();
         let mut once = names.clone();
         once.sort_unstable();
@@ -242,5 +262,6 @@ mod tests {
         assert!(probe(Probe::Program("sh")));
         assert!(!probe(Probe::Program("no-such-program-anywhere")));
         assert!(!probe(Probe::Python("no_such_module_anywhere")));
+        assert!(!probe(Probe::Library("no-such-library-anywhere")));
     }
 }

@@ -1,0 +1,315 @@
+//! What `cargo xtask bench ipvs` runs inside a kernel with ip_vs: ours and
+//! ipvsadm, and in turns with them the peers of benches/peers/ipvs.c. Prints
+//! samples; what they amount to is said by xtask.
+//!
+//! `ipvs-bench run PEER ROUNDS SHAPE…`, with a shape like `100x20`, services by
+//! destinations of each: in each round every strategy works once, in a process
+//! and a network namespace of its own, for destinations that were deleted slow
+//! every later add of their namespace for two minutes. A sample is a line
+//! `SHAPE STRATEGY PHASE VALUE`: microseconds for each request or row, except
+//! that `sends` and `receives` are calls for all requests of a phase and `rss`
+//! is the peak in KiB.
+//!
+//! `ipvs-bench ours SHAPE` and `ipvs-bench ipvsadm SHAPE` are what it starts.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use trunnion_benches::Rows;
+use trunnion_core::model::{Destination, ServiceKey};
+use trunnion_core::reconcile::Change;
+use trunnion_sys::ipvs::{Ipvs, Outcome};
+use trunnion_sys::netns;
+
+type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
+
+/// Strategies of the peer, which it takes as its first argument.
+const PEERS: [&str; 5] = ["floor", "one-send", "raw", "libnl", "libnl-each"];
+
+/// Time for the kernel to take the last namespace apart before the next one is
+/// timed; it does so on its own, and there may be one CPU.
+const SETTLE: Duration = Duration::from_millis(30);
+
+fn main() -> Result {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["run", peer, rounds, shapes @ ..] => run(peer, rounds.parse()?, shapes),
+        ["ours", shape] => ours(Shape::parse(shape)?),
+        ["ipvsadm", shape] => ipvsadm(Shape::parse(shape)?),
+        _ => Err("usage: ipvs-bench run PEER ROUNDS SHAPE…".into()),
+    }
+}
+
+/// How many services, and destinations of each.
+#[derive(Clone, Copy)]
+struct Shape {
+    services: u32,
+    each: u32,
+}
+
+impl Shape {
+    fn parse(text: &str) -> Result<Self> {
+        let (services, each) = text.split_once('x').ok_or("a shape is like 100x20")?;
+        Ok(Self {
+            services: services.parse()?,
+            each: each.parse()?,
+        })
+    }
+
+    const fn rows(self) -> u32 {
+        self.services * self.each
+    }
+}
+
+fn run(peer: &str, rounds: u32, shapes: &[&str]) -> Result {
+    let own = std::env::current_exe()?;
+    for _ in 0..rounds {
+        for text in shapes {
+            let Shape { services, each } = Shape::parse(text)?;
+            let mut commands = Vec::new();
+            for name in ["ours", "ipvsadm"] {
+                let mut command = Command::new(&own);
+                command.args([name, text]);
+                commands.push((name, command));
+            }
+            for name in PEERS {
+                let mut command = Command::new(peer);
+                command.args([name, &services.to_string(), &each.to_string()]);
+                commands.push((name, command));
+            }
+            for (name, mut command) in commands {
+                std::thread::sleep(SETTLE);
+                let output = command.stderr(Stdio::inherit()).output()?;
+                if !output.status.success() {
+                    return Err(format!("{name} {text}: {}", output.status).into());
+                }
+                print!(
+                    "{}",
+                    samples(text, name, &String::from_utf8(output.stdout)?)?
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `PHASE COUNT VALUE` lines as samples, each for one.
+fn samples(shape: &str, strategy: &str, text: &str) -> Result<String> {
+    let mut lines = String::new();
+    for line in text.lines() {
+        let mut words = line.split(' ');
+        let (Some(phase), Some(count), Some(value)) = (words.next(), words.next(), words.next())
+        else {
+            return Err(format!("{strategy} printed {line:?}").into());
+        };
+        let (count, value): (f64, f64) = (count.parse()?, value.parse()?);
+        writeln!(lines, "{shape} {strategy} {phase} {}", value / count)?;
+    }
+    Ok(lines)
+}
+
+fn ours(shape: Shape) -> Result {
+    netns::unshare_network()?;
+    let (table, count) = (table(shape), shape.rows());
+    let mut outcomes = vec![Outcome::NotSent; count.max(shape.services) as usize];
+    let mut apply = |ipvs: &mut Ipvs, changes: &[Change<'_>]| -> Result<Duration> {
+        let outcomes = &mut outcomes[..changes.len()];
+        let begin = Instant::now();
+        ipvs.apply(changes, outcomes)?;
+        let took = begin.elapsed();
+        match outcomes.iter().find(|outcome| **outcome != Outcome::Done) {
+            Some(outcome) => Err(format!("a change was {outcome:?}").into()),
+            None => Ok(took),
+        }
+    };
+    let mut ipvs = Ipvs::open()?;
+    let services = table.services.iter();
+    let add: Vec<_> = services
+        .map(|row| Change::AddService(&row.service))
+        .collect();
+    apply(&mut ipvs, &add)?;
+
+    let wanted = with_keys(&table, |_| {});
+    let add: Vec<_> = wanted
+        .iter()
+        .map(|(key, it)| Change::AddDestination(key, it))
+        .collect();
+    print_phase("new", count, apply(&mut ipvs, &add)?);
+    let heavier = with_keys(&table, |it| it.weight = 2);
+    let set: Vec<_> = heavier
+        .iter()
+        .map(|(key, it)| Change::SetDestination(key, it))
+        .collect();
+    print_phase("set", count, apply(&mut ipvs, &set)?);
+    print_phase("dump", count, dump(&mut ipvs, shape)?);
+    let begin = Instant::now();
+    for (key, it) in wanted.iter().take(ALONE as usize) {
+        ipvs.set_destination(key, it)?;
+    }
+    print_phase("alone", count.min(ALONE), begin.elapsed());
+    let delete: Vec<_> = wanted
+        .iter()
+        .map(|(key, it)| Change::DeleteDestination(key, &it.key))
+        .collect();
+    print_phase("del", count, apply(&mut ipvs, &delete)?);
+    let others = with_keys(&table, |it| it.key.address = beyond(it.key.address, count));
+    let add: Vec<_> = others
+        .iter()
+        .map(|(key, it)| Change::AddDestination(key, it))
+        .collect();
+    print_phase("new-trash", count, apply(&mut ipvs, &add)?);
+    println!("rss 1 {}", peak_kib("self")?);
+    Ok(())
+}
+
+fn print_phase(name: &str, count: u32, took: Duration) {
+    println!("{name} {count} {:.1}", took.as_secs_f64() * 1e6);
+}
+
+/// All on port 80, which ipvsadm makes of any other where it routes.
+fn table(shape: Shape) -> Rows {
+    let mut rows = Rows::new(shape.services, shape.each);
+    for it in &mut rows.destinations {
+        it.key.port = 80;
+    }
+    rows
+}
+
+/// Each destination with its service's key, changed by `edit`.
+fn with_keys(rows: &Rows, edit: impl Fn(&mut Destination)) -> Vec<(ServiceKey, Destination)> {
+    let mut found = Vec::with_capacity(rows.destinations.len());
+    for row in &rows.services {
+        for at in row.range() {
+            let mut it = rows.destinations[at];
+            edit(&mut it);
+            found.push((row.service.key, it));
+        }
+    }
+    found
+}
+
+/// The address `count` further on: one that no row of the table has.
+fn beyond(address: IpAddr, count: u32) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() + count).into(),
+        IpAddr::V6(_) => address,
+    }
+}
+
+/// Changes made one at a time, each a call of its own.
+const ALONE: u32 = 500;
+
+fn dump(ipvs: &mut Ipvs, shape: Shape) -> Result<Duration> {
+    let mut keys = Vec::with_capacity(shape.services as usize);
+    let mut weights = 0;
+    let begin = Instant::now();
+    ipvs.services(|entry| keys.push(entry.service.key))?;
+    for key in &keys {
+        ipvs.destinations(key, |entry| weights += entry.destination.weight)?;
+    }
+    let took = begin.elapsed();
+    if weights != 2 * shape.rows() {
+        return Err("rows are missing in the dump".into());
+    }
+    Ok(took)
+}
+
+/// Each phase is a whole run of `ipvsadm --restore`, from its start to its end.
+fn ipvsadm(shape: Shape) -> Result {
+    netns::unshare_network()?;
+    let (table, count) = (table(shape), shape.rows());
+    let lines = |verb: char, rest: &str, first: u32| -> Result<String> {
+        let mut text = String::new();
+        for (key, it) in with_keys(&table, |it| it.key.address = beyond(it.key.address, first)) {
+            let service = ipvsadm_key(&key)?;
+            writeln!(text, "-{verb} {service} -r {}{rest}", it.key)?;
+        }
+        Ok(text)
+    };
+    let mut text = String::new();
+    for row in &table.services {
+        writeln!(text, "-A {} -s wrr", ipvsadm_key(&row.service.key)?)?;
+    }
+    restore(&text)?;
+    print_phase("new", count, restore(&lines('a', " -g -w 1", 0)?)?);
+    let set = lines('e', " -g -w 2", 0)?;
+    print_phase("set", count, restore(&set)?);
+    let begin = Instant::now();
+    let output = Command::new("ipvsadm").arg("-Sn").output()?;
+    let took = begin.elapsed();
+    let found = output.stdout.split(|byte| *byte == b'\n');
+    if found.filter(|line| line.ends_with(b"-w 2")).count() != shape.rows() as usize {
+        return Err("rows are missing in ipvsadm -Sn".into());
+    }
+    print_phase("dump", count, took);
+    // Once more, to look at it while it waits for the end of its input.
+    let mut child = start_restore()?;
+    feed(&mut child, &set)?;
+    println!("rss 1 {}", idle_peak_kib(child.id())?);
+    drop(child.stdin.take());
+    ended(child)?;
+    print_phase("del", count, restore(&lines('d', "", 0)?)?);
+    let others = lines('a', " -g -w 1", count)?;
+    print_phase("new-trash", count, restore(&others)?);
+    Ok(())
+}
+
+fn ipvsadm_key(key: &ServiceKey) -> Result<String> {
+    match key {
+        ServiceKey::Address { address, port, .. } => Ok(format!("-t {address}:{port}")),
+        ServiceKey::Fwmark { .. } => Err("the table has addresses only".into()),
+    }
+}
+
+fn restore(text: &str) -> Result<Duration> {
+    let begin = Instant::now();
+    let mut child = start_restore()?;
+    feed(&mut child, text)?;
+    drop(child.stdin.take());
+    ended(child)?;
+    Ok(begin.elapsed())
+}
+
+fn start_restore() -> Result<Child> {
+    let mut command = Command::new("ipvsadm");
+    Ok(command.arg("--restore").stdin(Stdio::piped()).spawn()?)
+}
+
+fn feed(child: &mut Child, text: &str) -> Result {
+    let stdin = child.stdin.as_mut().ok_or("ipvsadm has no stdin")?;
+    Ok(stdin.write_all(text.as_bytes())?)
+}
+
+fn ended(mut child: Child) -> Result {
+    let status = child.wait()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("ipvsadm --restore: {status}").into())
+    }
+}
+
+/// The peak of a process's resident memory, KiB.
+fn peak_kib(process: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let words = line.and_then(|line| line.split_whitespace().next());
+    Ok(words.ok_or("/proc has no VmHWM")?.parse()?)
+}
+
+/// The same, once it has done what it was fed and waits for more.
+fn idle_peak_kib(id: u32) -> Result<u64> {
+    let mut idle = 0;
+    while idle < 3 {
+        std::thread::sleep(Duration::from_millis(20));
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let sleeps = status.lines().any(|line| line.starts_with("State:\tS"));
+        idle = if sleeps { idle + 1 } else { 0 };
+    }
+    peak_kib(&id.to_string())
+}

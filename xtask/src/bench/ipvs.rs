@@ -1,0 +1,158 @@
+//! `cargo xtask bench ipvs`: how long it takes to tell a kernel's IPVS a table,
+//! ours beside others that tell it the same. What runs in the kernel is
+//! `ipvs-bench` (benches/src/bin) and its peers in C (benches/peers).
+
+use super::report::{Goal, Report};
+use super::samples::Samples;
+use crate::failure::{Failure, Result};
+use crate::process;
+use crate::setup::{self, Group};
+use crate::vm::{self, Vm};
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// One line for the list of benchmarks.
+pub const ABOUT: &str = "programming the kernel's IPVS: ours, ipvsadm, libnl, and the floor";
+
+/// How much is measured.
+struct Plan {
+    rounds: u32,
+    /// Services by destinations of each.
+    shapes: &'static [&'static str],
+    timeout: Duration,
+}
+
+const FULL: Plan = Plan {
+    rounds: 7,
+    shapes: &["100x20", "100x100", "1x10000"],
+    timeout: Duration::from_secs(1500),
+};
+
+/// Enough to see that it works; its numbers say nothing.
+const QUICK: Plan = Plan {
+    rounds: 1,
+    shapes: &["5x4"],
+    timeout: Duration::from_secs(120),
+};
+
+/// What each phase is called in a table.
+const PHASES: [(&str, &str); 5] = [
+    ("new", "NEW_DEST"),
+    ("set", "SET_DEST"),
+    ("del", "DEL_DEST"),
+    ("new-trash", "NEW_DEST after as many deletes"),
+    ("dump", "dump"),
+];
+
+/// Measures, prints the table and writes the JSON.
+///
+/// # Errors
+/// Something could not be built or run, or a strategy was refused by the kernel.
+pub fn main(quick: bool) -> Result {
+    setup::ensure(Group::Bench)?;
+    let plan = if quick { QUICK } else { FULL };
+    let peer = peer()?;
+    let driver = driver()?;
+    let mut report = Report::new(if quick { "ipvs-quick" } else { "ipvs" });
+    report.about("rounds", &plan.rounds.to_string());
+    report.about(
+        "method",
+        "every strategy in turn in each round, each in a fresh network namespace; minima",
+    );
+    on_uml(&plan, &driver, &peer, &mut report)?;
+    report.finish()
+}
+
+fn on_uml(plan: &Plan, driver: &PathBuf, peer: &PathBuf, report: &mut Report) -> Result {
+    let vm = Vm {
+        timeout: Some(plan.timeout),
+        ..Vm::default()
+    };
+    let release = vm::output(&vm, &["uname", "-r"])?;
+    let release = String::from_utf8_lossy(&release.stdout).trim().to_owned();
+    report.about("uml", &format!("user-mode Linux {release}: a system call costs some 10 us in it, which flatters batches"));
+    eprintln!("measuring on user-mode Linux …");
+    let mut command: Vec<OsString> = vec![driver.into(), "run".into(), peer.into()];
+    command.push(plan.rounds.to_string().into());
+    command.extend(plan.shapes.iter().map(OsString::from));
+    let output = vm::output(&vm, &command)?;
+    if !output.status.success() {
+        return Err(Failure::new(format!(
+            "bench: ipvs-bench failed ({}): {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        )));
+    }
+    let samples = Samples::parse(&String::from_utf8_lossy(&output.stdout))?;
+    rows("uml", plan, &samples, report);
+    Ok(())
+}
+
+/// The rows of one kernel.
+fn rows(kernel: &str, plan: &Plan, samples: &Samples, report: &mut Report) {
+    for shape in plan.shapes {
+        for (phase, words) in PHASES {
+            let metric = format!("{kernel} {shape} {words}, us");
+            let Some(ours) = samples.min(shape, "ours", phase) else {
+                continue;
+            };
+            for peer in ["floor", "one-send", "raw", "libnl", "libnl-each", "ipvsadm"] {
+                if let Some(value) = samples.min(shape, peer, phase) {
+                    report.row(&metric, ours, peer, value, goal(kernel, peer, phase));
+                }
+            }
+        }
+        if let Some(ours) = samples.median(shape, "ours", "alone") {
+            let metric = format!("{kernel} {shape} one SET_DEST by itself, us");
+            report.alone(&metric, ours, Goal::AtMost(1000.0));
+        }
+        if let Some(ours) = samples.median(shape, "ours", "rss") {
+            for peer in ["libnl-each", "ipvsadm"] {
+                let metric = format!("{kernel} {shape} peak resident memory, KiB");
+                if let Some(value) = samples.median(shape, peer, "rss") {
+                    report.row(&metric, ours, peer, value, Goal::Times(2.0));
+                }
+            }
+        }
+    }
+}
+
+fn goal(kernel: &str, peer: &str, phase: &str) -> Goal {
+    let writes = ["new", "set", "del"].contains(&phase);
+    match (writes, kernel, peer) {
+        (true, _, "floor") => Goal::Within(1.15),
+        (true, "uml", "ipvsadm") => Goal::Times(60.0),
+        (true, "uml", "libnl-each") => Goal::Times(50.0),
+        (true, "qemu", "libnl") => Goal::Times(8.0),
+        _ => Goal::None,
+    }
+}
+
+/// Builds the peers in C.
+fn peer() -> Result<PathBuf> {
+    let dir = process::target_dir().join("bench");
+    fs::create_dir_all(&dir).map_err(Failure::io("cannot make", &dir))?;
+    let program = dir.join("ipvs-peer");
+    let mut flags = Command::new("pkg-config");
+    let flags = process::stdout(flags.args(["--cflags", "--libs", "libnl-genl-3.0"]))?;
+    let mut cc = Command::new("cc");
+    cc.current_dir(process::root());
+    cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(&program);
+    process::run(
+        cc.arg("benches/peers/ipvs.c")
+            .args(flags.split_whitespace()),
+    )?;
+    Ok(program)
+}
+
+/// Builds ours.
+fn driver() -> Result<PathBuf> {
+    let mut cargo = process::cargo();
+    cargo.args(["build", "--release", "--quiet", "-p", "trunnion-benches"]);
+    process::run(cargo.args(["--bin", "ipvs-bench"]))?;
+    Ok(process::target_dir().join("release/ipvs-bench"))
+}
