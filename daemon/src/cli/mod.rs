@@ -3,6 +3,7 @@
 //! understood.
 
 mod check;
+mod ipvs;
 mod run;
 mod show;
 
@@ -49,6 +50,13 @@ const VERBS: &[Verb] = &[
   --config FILE   take the socket's path from the node's config
 ",
         run: show::run,
+    },
+    Verb {
+        name: "ipvs",
+        arguments: "VERB ...",
+        about: "show, save and restore the kernel's table as ipvsadm does",
+        options: "",
+        run: ipvs::run,
     },
 ];
 
@@ -107,7 +115,15 @@ fn help(args: &mut Parser) -> Result<ExitCode, Usage> {
         Some(Arg::Value(word)) => {
             let word = word.to_string_lossy();
             let verb = find(&word).ok_or_else(|| unknown_verb(&word))?;
-            print(verb);
+            match args.next()? {
+                None if verb.name == "ipvs" => ipvs::help(),
+                None => print(verb),
+                Some(Arg::Value(word)) if verb.name == "ipvs" => {
+                    let word = word.to_string_lossy();
+                    print(ipvs::find(&word).ok_or_else(|| ipvs::unknown(&word))?);
+                }
+                Some(arg) => return Err(arg.unexpected().into()),
+            }
         }
         Some(arg) => return Err(arg.unexpected().into()),
     }
