@@ -14,6 +14,7 @@
 mod config;
 pub mod engine;
 mod health;
+pub mod probe;
 mod report;
 mod verdict;
 

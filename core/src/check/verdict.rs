@@ -77,6 +77,10 @@ reasons! {
         Prohibited = "prohibited",
         /// Another ICMP error came back.
         Icmp = "icmp error",
+        /// The target ended the connection before its answer was whole.
+        Closed = "closed before the answer was whole",
+        /// The answer is not what is expected.
+        Mismatch = "answer is not what is expected",
     }
 }
 
@@ -94,6 +98,8 @@ reasons! {
         Denied = "denied on this node",
         /// The timer was served late: the answer may lie unread.
         Late = "timer served late",
+        /// The probe's request does not fit the buffer for it.
+        Room = "request does not fit its buffer",
         /// An error that says nothing about the target.
         Other = "other local error",
     }

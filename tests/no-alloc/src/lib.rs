@@ -150,8 +150,8 @@ fn noise() -> [u8; 512] {
     noise
 }
 
-/// Every decoder, the router's machine and the engine of the checks, each
-/// through its laws, which panic when they are broken.
+/// Every decoder, the router's machine, the engine of the checks and the probes,
+/// each through its laws, which panic when they are broken.
 fn laws() -> bool {
     let noise = noise();
     for len in 0..noise.len() {
@@ -162,6 +162,8 @@ fn laws() -> bool {
         vrrp::laws::decode(bytes);
         vrrp::laws::machine(bytes);
         check::engine::laws::any_life(bytes);
+        check::probe::laws::expect(bytes);
+        check::probe::laws::regex(bytes);
     }
     true
 }

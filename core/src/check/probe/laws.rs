@@ -1,0 +1,180 @@
+//! What must hold of probes for any bytes: the laws the fuzz targets and the
+//! property tests run.
+
+use super::{Expect, Pattern, Probe, Regex, Room, Spec, Step, Token, Transport};
+use crate::check::Verdict;
+
+/// Bytes lent to a probe in these laws: every request fits.
+const LENT_BYTES: usize = 4096;
+
+/// The token of every probe here.
+pub const TOKEN: Token = Token {
+    id: 0x1234,
+    secret: *b"sixteen bytes...",
+};
+
+/// What a target that says `answer` and then ends the stream gets for it,
+/// whichever way the bytes are cut.
+///
+/// # Panics
+/// When a law is broken.
+pub fn verdict(spec: &Spec<'_>, answer: &[u8]) -> Option<Verdict> {
+    same_for_any_split(spec, answer, &[7, 1, 30])
+}
+
+/// The same for a split of the fuzzer's choice.
+///
+/// # Panics
+/// When a law is broken.
+pub fn same_for_any_split(spec: &Spec<'_>, answer: &[u8], cuts: &[u8]) -> Option<Verdict> {
+    let whole = run(spec, answer, &[], true);
+    match spec.transport() {
+        Transport::Stream => {
+            assert!(whole.is_some(), "the end of a stream is a verdict");
+            let open = run(spec, answer, &[], false);
+            for cuts in [&[1][..], cuts] {
+                assert!(run(spec, answer, cuts, true) == whole, "cut differently");
+                assert!(run(spec, answer, cuts, false) == open, "cut, and open");
+            }
+        }
+        Transport::Datagram => {}
+    }
+    whole
+}
+
+/// Plays one target: `answer` comes in reads of `cuts` bytes, over and over, or
+/// all at once when there are none; then the stream ends, if it does.
+///
+/// # Panics
+/// When a probe writes more than it was lent or changes its mind.
+pub fn run(spec: &Spec<'_>, answer: &[u8], cuts: &[u8], ends: bool) -> Option<Verdict> {
+    let (out, keep) = (&mut [0; LENT_BYTES], &mut [0; LENT_BYTES]);
+    let keep = keep.get_mut(..spec.keep_bytes()).unwrap_or_default();
+    let (mut probe, step) = Probe::begin(spec, TOKEN, &mut Room { out, keep });
+    let mut end = sent(&mut probe, spec, step, LENT_BYTES);
+    let out = out.get_mut(..Room::OUT_BYTES).unwrap_or_default();
+    let mut rest = answer;
+    let mut cuts = cuts.iter().cycle();
+    loop {
+        let len = cuts
+            .next()
+            .map_or(rest.len(), |cut| usize::from(*cut).max(1));
+        let (bytes, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+        rest = after;
+        let step = probe.handle_bytes(spec, bytes, &mut Room { out, keep });
+        end = settled(end, step);
+        end = end.or(sent(&mut probe, spec, step, Room::OUT_BYTES));
+        if rest.is_empty() || spec.transport() == Transport::Datagram {
+            break;
+        }
+    }
+    if ends && spec.transport() == Transport::Stream {
+        let step = probe.handle_end(spec);
+        end = settled(end, step);
+        end = end.or(sent(&mut probe, spec, step, 0));
+    }
+    end
+}
+
+/// A verdict that was given stays.
+fn settled(end: Option<Verdict>, step: Step) -> Option<Verdict> {
+    let same = end.is_none_or(|verdict| step == Step::Verdict(verdict));
+    assert!(same, "changed its mind");
+    end
+}
+
+/// Writes what a step says, as the owner does; the verdict, if it is one.
+fn sent(probe: &mut Probe, spec: &Spec<'_>, step: Step, most: usize) -> Option<Verdict> {
+    let step = match step {
+        Step::Send(bytes) => {
+            assert!(bytes <= most, "more is sent than was lent");
+            probe.handle_sent(spec)
+        }
+        Step::More | Step::OverTcp | Step::Verdict(_) => step,
+    };
+    match step {
+        Step::Verdict(verdict) => Some(verdict),
+        Step::More | Step::OverTcp | Step::Send(_) => None,
+    }
+}
+
+/// Takes a fuzzer's bytes apart: a choice, cuts, the answer.
+fn parts(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (choice, rest) = bytes.split_first()?;
+    let (cuts, answer) = rest.split_at_checked(4)?;
+    Some((*choice, cuts, answer))
+}
+
+/// Send and expect against any answer.
+///
+/// # Panics
+/// When a law is broken.
+pub fn expect(bytes: &[u8]) {
+    let Some((choice, cuts, answer)) = parts(bytes) else {
+        return;
+    };
+    let regex = Regex::new("^(a|bc)*d|x{2,}$");
+    let pattern = match (choice & 7, &regex) {
+        (0, _) => Pattern::Any,
+        (1, _) => Pattern::Exact(b"abab"),
+        (2, _) => Pattern::Prefix(b"aab"),
+        (3 | 4, _) => Pattern::Contains(b"aabaab"),
+        (_, Ok(regex)) => Pattern::Regex(regex),
+        (_, Err(_)) => return,
+    };
+    let expect = Expect {
+        limit_bytes: 64,
+        ..Expect::new(b"hello", pattern)
+    };
+    same_for_any_split(&Spec::Stream(expect), answer, cuts);
+    same_for_any_split(&Spec::Datagram(expect), answer, cuts);
+}
+
+/// Any text as a pattern, over any bytes.
+///
+/// # Panics
+/// When a law is broken.
+pub fn regex(bytes: &[u8]) {
+    let (pattern, text) = bytes
+        .iter()
+        .position(|byte| *byte == 0)
+        .and_then(|at| bytes.split_at_checked(at))
+        .unwrap_or((bytes, &[]));
+    let Ok(pattern) = core::str::from_utf8(pattern) else {
+        return;
+    };
+    match Regex::new(pattern) {
+        Ok(regex) => {
+            let whole = regex.is_match(text);
+            let pattern = Pattern::Regex(&regex);
+            let mut scan = super::Scan::new(pattern);
+            for byte in text {
+                scan.feed(pattern, core::slice::from_ref(byte));
+            }
+            assert!(scan.end(pattern) == whole, "cut differently");
+        }
+        Err(error) => {
+            let end = pattern.len().saturating_add(1);
+            assert!((1..=end).contains(&error.column), "the fault lies inside");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_answer_to_expect(bytes in prop::collection::vec(
+            prop_oneof![4 => b'a'..=b'd', 1 => Just(b'x'), 1 => any::<u8>()], 0..80)) {
+            expect(&bytes);
+        }
+
+        #[test]
+        fn any_pattern(bytes in "[ab(){}|*+?0-9,.\\[\\]^$\\\\\\x00]{0,20}") {
+            regex(bytes.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Probes: what a check says to its target, and what it makes of the answer.
+//! Not sockets, not times and not rise and fall: bytes come in as they were
+//! read, bytes go out into the owner's buffer, and in the end there is a
+//! [`Verdict`].
+//!
+//! ```text
+//! connected, or nothing to connect -> Probe::begin --+
+//! readable                  -> Probe::handle_bytes --+-> Step::More      read on
+//! all bytes of Send written -> Probe::handle_sent  --+-> Step::Send(n)   write room.out[..n], then read
+//! end of the stream         -> Probe::handle_end   --+-> Step::OverTcp   begin again on a stream
+//!                                                    +-> Step::Verdict   the engine concludes
+//! timeout                   -> Probe::handle_timeout --> the reason it failed for
+//! ```
+//!
+//! How it meets the [engine](super::engine). A check's [`Spec`] borrows the
+//! strings of its config, so it is put together for each call from offsets into
+//! the plan's arena and costs nothing to keep. A [`Probe`] is small and `Copy`;
+//! it belongs to a probe in flight, so it lives with the socket
+//! ([`Socket`](super::Socket)) rather than with the check: there are as many as
+//! there are sockets, not as many as there are checks. Where the engine now
+//! takes "connected" for a verdict it calls [`Probe::begin`], and what the
+//! owner reads it passes to [`Probe::handle_bytes`]; deadlines stay the
+//! engine's. TLS is between the socket and the probe, which sees plain bytes.
+//!
+//! Laws, for any bytes ([`laws`]): the verdict does not depend on how a stream
+//! was cut into reads; never more is written than the buffer holds; the work for
+//! each byte is bounded; nothing panics. Bytes after the verdict change nothing
+//! of it.
+
+mod expect;
+pub mod laws;
+mod pattern;
+pub mod regex;
+
+pub use expect::Expect;
+pub use pattern::{Found, NEEDLE_BYTES_MAX, Pattern, Scan};
+pub use regex::{Regex, RegexError, RegexFault};
+
+use super::{Local, Reason, Verdict};
+
+/// What is probed, and what is expected. Strings are the owner's.
+#[derive(Clone, Copy, Debug)]
+pub enum Spec<'a> {
+    /// A TCP stream: bytes to send, bytes to expect.
+    Stream(Expect<'a>),
+    /// A UDP datagram each way.
+    Datagram(Expect<'a>),
+}
+
+/// What a probe runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// A TCP connection: reads may cut the bytes anywhere.
+    Stream,
+    /// Each call of [`Probe::handle_bytes`] has exactly one datagram; an empty
+    /// one is one.
+    Datagram,
+}
+
+impl Spec<'_> {
+    /// What it runs on.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        match self {
+            Self::Stream(_) => Transport::Stream,
+            Self::Datagram(_) => Transport::Datagram,
+        }
+    }
+
+    /// Bytes of [`Room::keep`] the probe needs; 0 for most.
+    #[must_use]
+    pub const fn keep_bytes(&self) -> usize {
+        match self {
+            Self::Stream(_) | Self::Datagram(_) => 0,
+        }
+    }
+}
+
+/// What makes an answer the answer to this probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Tells probes apart that are in flight to one target from one port: the
+    /// id of a DNS query, the identifier of a RADIUS request (its low byte), the
+    /// sequence number of an echo request.
+    pub id: u16,
+    /// Bytes that nobody can guess, new for each probe.
+    pub secret: [u8; 16],
+}
+
+/// Memory a probe may use during a call.
+#[derive(Debug)]
+pub struct Room<'a> {
+    /// Where bytes to send are put. At least [`Room::OUT_BYTES`] after the first
+    /// call, which needs room for the whole request.
+    pub out: &'a mut [u8],
+    /// What the probe keeps from call to call: the same bytes in each,
+    /// [`Spec::keep_bytes`] of them.
+    pub keep: &'a mut [u8],
+}
+
+impl Room<'_> {
+    /// Bytes of [`Room::out`] that suffice after the first call.
+    pub const OUT_BYTES: usize = 128;
+}
+
+/// What the owner does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Step {
+    /// Read on.
+    More,
+    /// Send so many bytes from the start of [`Room::out`], then tell
+    /// [`Probe::handle_sent`], and read on.
+    Send(usize),
+    /// The answer is too long for a datagram: begin the same probe on a stream.
+    OverTcp,
+    /// It is over.
+    Verdict(Verdict),
+}
+
+/// A probe in flight.
+#[derive(Clone, Copy, Debug)]
+pub struct Probe {
+    token: Token,
+    state: State,
+    verdict: Option<Verdict>,
+    /// Why a timeout is not just one.
+    excuse: Reason,
+}
+
+/// What each kind of probe remembers between calls.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// One datagram decides.
+    Nothing,
+    Stream(expect::Progress),
+}
+
+impl Probe {
+    /// Begins a probe on a socket that is connected, if its transport connects.
+    pub fn begin(spec: &Spec<'_>, token: Token, room: &mut Room<'_>) -> (Self, Step) {
+        let (state, step) = match spec {
+            Spec::Stream(expect) => {
+                let (progress, step) = expect.begin_stream(room.out);
+                (State::Stream(progress), step)
+            }
+            Spec::Datagram(expect) => (State::Nothing, expect.begin_datagram(room.out)),
+        };
+        let mut probe = Self {
+            token,
+            state,
+            verdict: None,
+            excuse: Reason::TimedOut,
+        };
+        (probe, probe.note(step))
+    }
+
+    /// Takes bytes of a stream, or one datagram.
+    pub fn handle_bytes(&mut self, spec: &Spec<'_>, bytes: &[u8], room: &mut Room<'_>) -> Step {
+        let _ = room;
+        if let Some(verdict) = self.verdict {
+            return Step::Verdict(verdict);
+        }
+        let step = match spec {
+            Spec::Stream(expect) => match &mut self.state {
+                State::Stream(progress) => expect.stream(progress, bytes),
+                State::Nothing => OTHER_SPEC,
+            },
+            Spec::Datagram(expect) => expect.datagram(bytes),
+        };
+        self.note(step)
+    }
+
+    /// All bytes of the last [`Step::Send`] are written.
+    pub fn handle_sent(&mut self, spec: &Spec<'_>) -> Step {
+        if let Some(verdict) = self.verdict {
+            return Step::Verdict(verdict);
+        }
+        let step = match spec {
+            Spec::Stream(expect) => expect.sent(),
+            Spec::Datagram(_) => Step::More,
+        };
+        self.note(step)
+    }
+
+    /// The target ended the stream. It is always a verdict.
+    pub fn handle_end(&mut self, spec: &Spec<'_>) -> Step {
+        if let Some(verdict) = self.verdict {
+            return Step::Verdict(verdict);
+        }
+        let step = match spec {
+            Spec::Stream(expect) => match &self.state {
+                State::Stream(progress) => expect.end(progress),
+                State::Nothing => OTHER_SPEC,
+            },
+            Spec::Datagram(_) => failure(Reason::Closed),
+        };
+        self.note(step)
+    }
+
+    /// What it means that the time is over: that nothing came, or that
+    /// something came but not the answer.
+    #[must_use]
+    pub const fn handle_timeout(&self) -> Reason {
+        self.excuse
+    }
+
+    /// The token it began with.
+    #[must_use]
+    pub const fn token(&self) -> Token {
+        self.token
+    }
+
+    const fn note(&mut self, step: Step) -> Step {
+        if let Step::Verdict(verdict) = step {
+            self.verdict = Some(verdict);
+        }
+        step
+    }
+}
+
+/// A request that does not fit the buffer it was to be written to: ours, not the
+/// target's.
+const NO_ROOM: Step = Step::Verdict(Verdict::Indeterminate(Local::Room));
+
+/// A probe goes on with another spec than it began with: a bug of the owner, and
+/// nothing about the target.
+const OTHER_SPEC: Step = Step::Verdict(Verdict::Indeterminate(Local::Other));
+
+const fn success() -> Step {
+    Step::Verdict(Verdict::Success)
+}
+
+const fn failure(reason: Reason) -> Step {
+    Step::Verdict(Verdict::Failure(reason))
+}
