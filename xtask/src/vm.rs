@@ -7,6 +7,7 @@
 //! here knows what the command tests.
 
 mod job;
+mod script;
 
 use crate::failure::{Failure, Result};
 use crate::process;
