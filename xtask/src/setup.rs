@@ -3,6 +3,7 @@
 
 use crate::failure::{Failure, Result};
 use crate::{process, vm};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 pub const HELP: &str = "\
@@ -94,6 +95,18 @@ const TOOLS: &[Tool] = &[
         "pkg-config",
         "pkg-config",
         "finds libraries in C",
+    ),
+    tool(
+        Group::Bench,
+        "qemu-system-x86_64",
+        "qemu-system-x86",
+        "emulates a machine for a second kernel",
+    ),
+    tool(
+        Group::Bench,
+        "dpkg",
+        "dpkg",
+        "unpacks that kernel, which is not installed",
     ),
     Tool {
         probe: Probe::Library("libnl-genl-3.0"),
@@ -207,6 +220,45 @@ fn missing(group: Group) -> Vec<&'static Tool> {
         .filter(|tool| tool.group <= group && !tool.present())
         .filter(|tool| tool.name() != KERNEL || group >= Group::Test || !vm::ip_vs_on_host())
         .collect()
+}
+
+/// The package that a package without files stands for today.
+///
+/// # Errors
+/// apt knows it not.
+pub fn package_behind(name: &str) -> Result<String> {
+    let ask = || {
+        let text = process::stdout(Command::new("apt-cache").args(["depends", name])).ok()?;
+        let line = text.lines().find_map(|line| line.split_once("Depends: "))?;
+        Some(line.1.trim().to_owned())
+    };
+    if let Some(found) = ask() {
+        return Ok(found);
+    }
+    // Its lists may be missing.
+    let _ = process::run(Command::new("apt-get").args(["-q", "update"]));
+    ask().ok_or_else(|| {
+        Failure::new(format!(
+            "setup: apt knows no {name}; type: sudo apt-get update"
+        ))
+    })
+}
+
+/// Downloads a package into `dir`, without installing it, and returns its file.
+///
+/// # Errors
+/// apt-get does not find it.
+pub fn download(package: &str, dir: &Path) -> Result<PathBuf> {
+    let mut apt = Command::new("apt-get");
+    // Its own user may not write here, of which it would warn.
+    apt.args(["-q", "-o", "APT::Sandbox::User=root", "download", package]);
+    // What a command in a VM prints is not to be mixed with this.
+    process::run(apt.current_dir(dir).stdout(std::io::stderr()))?;
+    let entries = std::fs::read_dir(dir).map_err(Failure::io("cannot list", dir))?;
+    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    files
+        .find(|file| file.extension().is_some_and(|end| end == "deb"))
+        .ok_or_else(|| Failure::new(format!("setup: apt-get left no file of {package}")))
 }
 
 /// apt-get without a question; its package lists are fetched if there are none,

@@ -6,7 +6,9 @@
 //! that lie there are bound back; the rest of the tree is as outside. Nothing
 //! here knows what the command tests.
 
+mod cpio;
 mod job;
+mod qemu;
 mod script;
 
 use crate::failure::{Failure, Result};
@@ -36,6 +38,10 @@ target directory, the working directory and every --share.
   --interactive    with our terminal as the command's; without a COMMAND, a shell
   --host           the host's kernel in fresh namespaces, if it has ip_vs and we
                    are root
+  --qemu           an emulated machine with a kernel for clouds; it sees none of
+                   the host's files but the command, its libraries and
+                   every --carry
+  --carry FILE     with --qemu: a program or file that is there as well
 ";
 
 /// Where the command runs.
@@ -45,6 +51,8 @@ pub enum Kernel {
     Uml,
     /// The host's own, in fresh namespaces.
     Host,
+    /// Debian's for clouds, on an emulated machine without the host's files.
+    Qemu,
 }
 
 /// A VM to run one command in.
@@ -62,6 +70,8 @@ pub struct Vm {
     pub dir: Option<PathBuf>,
     /// Directories under /tmp or /run that stay visible.
     pub shares: Vec<PathBuf>,
+    /// Files an emulated machine has, at their own paths, beside the command.
+    pub carry: Vec<PathBuf>,
     /// The command gets our terminal, and its output is not captured.
     pub interactive: bool,
 }
@@ -75,6 +85,7 @@ impl Default for Vm {
             env: Vec::new(),
             dir: None,
             shares: Vec::new(),
+            carry: Vec::new(),
             interactive: false,
         }
     }
@@ -139,6 +150,8 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
             Long("share") => vm.shares.push(parser.value()?.into()),
             Long("interactive") => vm.interactive = true,
             Long("host") => vm.kernel = Kernel::Host,
+            Long("qemu") => vm.kernel = Kernel::Qemu,
+            Long("carry") => vm.carry.push(vm_file(parser.value()?.into())?),
             Value(program) => {
                 command.push(program);
                 command.extend(parser.raw_args()?);
@@ -158,6 +171,11 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
     let status = run(&vm, &command)?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// A file by its whole path, as it is known inside.
+fn vm_file(path: PathBuf) -> Result<PathBuf> {
+    std::path::absolute(&path).map_err(Failure::io("vm: cannot find", &path))
 }
 
 fn variable(word: &str) -> Result<(String, String)> {
@@ -194,7 +212,7 @@ fn execute<S: AsRef<OsStr>>(
     loop {
         // The status first: what was written before it is then read below.
         let end = job.end()?;
-        let started = job.file("started").exists();
+        let started = job.started();
         if vm.interactive && vm.kernel == Kernel::Uml && started {
             screen
                 .get_or_insert_with(|| Tail::at_end(job.file("console")))

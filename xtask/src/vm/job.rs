@@ -9,8 +9,10 @@
 //! | `status` | guest | its exit status: the end |
 //! | `fault` | guest | why it could not be prepared |
 //! | `console` | kernel | its messages; an interactive command's screen |
+//! | `control` | guest | all of these, where it sees no file of the host |
 //! | `gone` | leash | the kernel ended, with this status |
 
+use super::qemu::{self, Said};
 use super::script::{canonical, command_script, init_script, shares};
 use super::{Kernel, Vm};
 use crate::failure::{Failure, Result};
@@ -28,6 +30,7 @@ const LEASH: &str = include_str!("leash.sh");
 /// A running VM. Dropping it ends every process of it and removes its files.
 pub struct Job {
     dir: PathBuf,
+    kernel: Kernel,
     leash: Child,
 }
 
@@ -46,7 +49,12 @@ impl Job {
                     "vm: --host needs root and a kernel with ip_vs (modprobe ip_vs)",
                 ));
             }
-            Kernel::Host => Vec::new(),
+            Kernel::Qemu if vm.interactive => {
+                return Err(Failure::new(
+                    "vm: --qemu has no terminal; leave out --interactive",
+                ));
+            }
+            Kernel::Host | Kernel::Qemu => Vec::new(),
         };
         let dir = make_dir()?;
         // From here on the directory goes when `Files` does, unless the leash
@@ -62,7 +70,7 @@ impl Job {
         write("command.sh", command_script(vm, &inside, command)?)?;
         let shares = shares(&files.0, &inside, vm)?;
         write("init.sh", init_script(vm, &files.0, &shares)?)?;
-        for name in ["stdout", "stderr", "console"] {
+        for name in ["stdout", "stderr", "console", "control"] {
             write(name, String::new())?;
         }
         let init = files.0.join("init.sh");
@@ -77,7 +85,7 @@ impl Job {
                 leash.arg(&keys)
             }
             (true, Kernel::Host) => leash.arg("/dev/tty"),
-            (false, _) => leash.arg("/dev/null"),
+            (true, Kernel::Qemu) | (false, _) => leash.arg("/dev/null"),
         };
         match vm.kernel {
             Kernel::Uml => {
@@ -100,6 +108,9 @@ impl Job {
                 ]);
                 leash.args(["--mount-proc", "/bin/sh"]).arg(&init);
             }
+            Kernel::Qemu => {
+                leash.args(qemu::line(vm, &files.0, &inside, command)?);
+            }
         }
         // Its own group, so that Ctrl-C reaches us and not the kernel, and one
         // signal ends all of it.
@@ -112,6 +123,7 @@ impl Job {
             .map_err(|error| Failure::new(format!("vm: cannot start /bin/sh: {error}")))?;
         Ok(Self {
             dir: files.keep(),
+            kernel: vm.kernel,
             leash: child,
         })
     }
@@ -121,20 +133,39 @@ impl Job {
         self.dir.join(name)
     }
 
+    /// Whether the kernel is up and the command begins.
+    pub fn started(&self) -> bool {
+        match self.kernel {
+            Kernel::Uml | Kernel::Host => self.file("started").exists(),
+            Kernel::Qemu => Said::read(&self.file("control")).started,
+        }
+    }
+
     /// The exit status, once there is one.
     ///
     /// # Errors
     /// The guest could not be prepared, or the kernel died.
     pub fn end(&self) -> Result<Option<i32>> {
-        if let Ok(text) = fs::read_to_string(self.file("status")) {
+        let (status, fault) = match self.kernel {
+            Kernel::Uml | Kernel::Host => {
+                let fault = fs::read_to_string(self.file("fault")).ok();
+                (
+                    fs::read_to_string(self.file("status")).ok(),
+                    fault.filter(|why| why.ends_with('\n')),
+                )
+            }
+            Kernel::Qemu => {
+                let Said { status, fault, .. } = Said::read(&self.file("control"));
+                (status, fault)
+            }
+        };
+        if let Some(text) = status {
             return match text.trim().parse() {
                 Ok(code) => Ok(Some(code)),
                 Err(_) => Err(self.failure(&format!("the guest wrote the status {text:?}"))),
             };
         }
-        if let Ok(why) = fs::read_to_string(self.file("fault"))
-            && why.ends_with('\n')
-        {
+        if let Some(why) = fault {
             return Err(self.failure(why.trim()));
         }
         // The leash writes this last, so a status would be there already.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 const INIT: &str = include_str!("init.sh");
 const HOST: &str = include_str!("host.sh");
+const QEMU: &str = include_str!("qemu.sh");
 
 /// Variables of ours that the command sees as well: these, and those that begin
 /// with one of [`KEPT_PREFIXES`].
@@ -68,6 +69,7 @@ pub fn init_script(vm: &Vm, job: &Path, shares: &[PathBuf]) -> Result<String> {
     script += match vm.kernel {
         Kernel::Uml => INIT,
         Kernel::Host => HOST,
+        Kernel::Qemu => QEMU,
     };
     Ok(script)
 }
