@@ -8,7 +8,7 @@
 //! every later add of their namespace for two minutes. A sample is a line
 //! `SHAPE STRATEGY PHASE VALUE`: microseconds for each request or row, except
 //! that `sends` and `receives` are calls for all requests of a phase and `rss`
-//! is the peak in KiB.
+//! is the peak in KiB. The first line is the kernel's release.
 //!
 //! `ipvs-bench ours SHAPE` and `ipvs-bench ipvsadm SHAPE` are what it starts.
 
@@ -68,6 +68,7 @@ impl Shape {
 
 fn run(peer: &str, rounds: u32, shapes: &[&str]) -> Result {
     let own = std::env::current_exe()?;
+    print!("{}", fs::read_to_string("/proc/sys/kernel/osrelease")?);
     for _ in 0..rounds {
         for text in shapes {
             let Shape { services, each } = Shape::parse(text)?;
