@@ -16,6 +16,7 @@ pub mod route;
 pub mod signal;
 pub mod slate;
 mod syscall;
+pub mod sysctl;
 pub mod tcp;
 pub mod thread;
 pub mod vrrp;
