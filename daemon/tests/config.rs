@@ -193,6 +193,24 @@ fn everything_in_the_full_example_arrives() {
         (config.ipvs.own, config.ipvs.on_exit),
         (Own::All, OnExit::Keep)
     );
+    assert_eq!(config.ipvs.timeouts.tcp_fin, Some(Duration::from_secs(120)));
+    let sysctls: Vec<_> = config
+        .ipvs
+        .sysctls
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    for line in [
+        "expire_nodest_conn = 1",
+        "sync_threshold = 3 50",
+        "est_nice = 0",
+    ] {
+        assert!(
+            sysctls.contains(&format!("net.ipv4.vs.{line}")),
+            "{sysctls:?}"
+        );
+    }
+    assert_eq!(sysctls.len(), 34);
     let keys: Vec<_> = config.services.iter().map(|s| s.service.key).collect();
     assert!(keys.is_sorted(), "{keys:?}");
 

@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use trunnion::control::log::RecordsDropped;
 use trunnion::control::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, ThreadState,
+    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
+    ThreadState,
 };
 use trunnion::control::{
     CATALOGUES, Control, Form, Listener, Records, Running, Silence, Source, State, Unavailable,
@@ -219,6 +220,20 @@ fn sample() -> State {
                 fail_open: true,
                 min_healthy: 2,
                 backends: Vec::new(),
+            },
+        ],
+        settings: vec![
+            SettingState {
+                name: "tcp_timeout".to_owned(),
+                declared: "900s".to_owned(),
+                present: Some("900s".to_owned()),
+                trouble: String::new(),
+            },
+            SettingState {
+                name: "net.ipv4.vs.conn_max".to_owned(),
+                declared: "1000000".to_owned(),
+                present: None,
+                trouble: "needs Linux 7.2 or later".to_owned(),
             },
         ],
         threads: vec![

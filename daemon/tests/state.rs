@@ -6,7 +6,8 @@ use std::time::Duration;
 use trunnion::control::State;
 use trunnion::control::proto::v1::GetStateResponse;
 use trunnion::control::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, ThreadState,
+    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
+    ThreadState,
 };
 use trunnion_core::check::Health;
 use trunnion_core::model::{DestinationKey, Family, Forward, Protocol, ServiceKey};
@@ -161,23 +162,35 @@ fn state() -> impl Strategy<Value = State> {
             records_dropped,
         },
     );
+    let setting = (".{0,8}", ".{0,8}", prop::option::of(".{0,8}"), ".{0,8}").prop_map(
+        |(name, declared, present, trouble)| SettingState {
+            name,
+            declared,
+            present,
+            trouble,
+        },
+    );
     (
         (".{0,8}", ".{0,8}", ".{0,8}", ms()),
         prop::collection::vec(router(), 0..3),
         prop::collection::vec(service(), 0..3),
+        prop::collection::vec(setting, 0..3),
         prop::collection::vec(thread, 0..3),
         counters(),
     )
         .prop_map(
-            |((name, version, config, uptime), routers, services, threads, counters)| State {
-                name,
-                version,
-                config,
-                uptime,
-                routers,
-                services,
-                threads,
-                counters,
+            |((name, version, config, uptime), routers, services, settings, threads, counters)| {
+                State {
+                    name,
+                    version,
+                    config,
+                    uptime,
+                    routers,
+                    services,
+                    settings,
+                    threads,
+                    counters,
+                }
             },
         )
 }

@@ -18,15 +18,17 @@ mod service;
 mod suggest;
 mod summary;
 mod syntax;
+mod sysctl;
 mod value;
 mod vrrp;
 
 pub use backend::Backend;
 pub use mistake::{Also, Errors, Mistake, Severity};
-pub use node::{Ipvs, Limits, Node, OnExit, Own, SOCKET_NAME};
+pub use node::{Ipvs, Limits, Node, OnExit, Own, SOCKET_NAME, Timeouts};
 pub use scalar::{Prefixed, Shown};
 pub use service::ServiceConfig;
 pub use suggest::nearest;
+pub use sysctl::{GROUP as SYSCTL_GROUP, Sysctl};
 pub use vrrp::Instance;
 
 use mistake::Note;
@@ -64,6 +66,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("[node]", node::NODE_KEYS),
     ("[limits]", node::LIMITS_KEYS),
     ("[ipvs]", node::IPVS_KEYS),
+    ("[ipvs.sysctl]", sysctl::KEYS),
     ("[[vrrp]]", vrrp::KEYS),
     ("announce", vrrp::ANNOUNCE_KEYS),
     ("[[service]]", service::KEYS),

@@ -1,8 +1,11 @@
 //! `[node]`, `[limits]` and `[ipvs]`: what holds for the whole node.
 
+use super::scalar::Shown;
 use super::section::{At, Notes, Section, Span};
+use super::sysctl::{self, Sysctl};
 use super::value::quote;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use trunnion_core::record::Level;
 
 /// `[node]`.
@@ -75,13 +78,42 @@ pub enum OnExit {
     Clear,
 }
 
-/// `[ipvs]`.
+/// How long IPVS keeps an idle connection; what is not set is left as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP, established; whole seconds, at least 1, as the others.
+    pub tcp: Option<Duration>,
+    /// TCP, after a FIN.
+    pub tcp_fin: Option<Duration>,
+    /// UDP.
+    pub udp: Option<Duration>,
+}
+
+impl Timeouts {
+    /// Each with the name of its key.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, Option<Duration>); 3] {
+        let Self { tcp, tcp_fin, udp } = *self;
+        [
+            ("tcp_timeout", tcp),
+            ("tcp_fin_timeout", tcp_fin),
+            ("udp_timeout", udp),
+        ]
+    }
+}
+
+/// `[ipvs]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ipvs {
     /// Which services are ours. Default all.
     pub own: Own,
     /// What becomes of them at the end. Default keep.
     pub on_exit: OnExit,
+    /// Timeouts of connections.
+    pub timeouts: Timeouts,
+    /// Kernel parameters of net.ipv4.vs that the file sets, in the order of
+    /// docs/config.md, none twice.
+    pub sysctls: Vec<Sysctl>,
 }
 
 pub(super) const NODE_KEYS: &[&str] = &["name", "run_dir", "log"];
@@ -92,7 +124,18 @@ pub(super) const LIMITS_KEYS: &[&str] = &[
     "routers",
     "addresses",
 ];
-pub(super) const IPVS_KEYS: &[&str] = &["own", "on_exit"];
+pub(super) const IPVS_KEYS: &[&str] = &[
+    "own",
+    "on_exit",
+    "tcp_timeout",
+    "tcp_fin_timeout",
+    "udp_timeout",
+    "sysctl",
+];
+
+/// The kernel counts jiffies in an `int`, with HZ at most 1000
+/// (`ip_vs_genl_set_config`).
+const TIMEOUT_MAX: Duration = Duration::from_secs(i32::MAX as u64 / 1_000);
 
 const LEVELS: &[(&str, Level)] = &[
     ("error", Level::Error),
@@ -149,8 +192,33 @@ impl Ipvs {
             on_exit: section
                 .choice("on_exit", ON_EXIT, notes)
                 .map_or_else(OnExit::default, |at| at.value),
+            timeouts: Timeouts {
+                tcp: timeout(&section, "tcp_timeout", notes),
+                tcp_fin: timeout(&section, "tcp_fin_timeout", notes),
+                udp: timeout(&section, "udp_timeout", notes),
+            },
+            sysctls: sysctl::read(&section, notes),
         }
     }
+}
+
+fn timeout<'d>(section: &Section<'d>, key: &'d str, notes: &mut Notes) -> Option<Duration> {
+    let range = Duration::from_secs(1)..=TIMEOUT_MAX;
+    let At { value, span } = section.duration(key, range, notes)?;
+    if value.subsec_nanos() != 0 {
+        notes.error(
+            &span,
+            format!(
+                "`{key}` cannot be {}: the kernel counts whole seconds",
+                Shown(value)
+            ),
+            format!(
+                "write \"{}\"",
+                Shown(Duration::from_secs(value.as_secs() + 1))
+            ),
+        );
+    }
+    Some(value)
 }
 
 /// The limits, and where each that the file sets stands.

@@ -3,7 +3,7 @@
 use super::backend::{protocol_word, word};
 use super::mistake::plural;
 use super::scalar::Shown;
-use super::{Config, Instance, ServiceConfig};
+use super::{Config, Instance, Ipvs, ServiceConfig};
 use std::fmt;
 use trunnion_core::model::{Family, ServiceFlags, ServiceKey};
 
@@ -18,7 +18,7 @@ impl fmt::Display for Config {
         let Self {
             node,
             limits,
-            ipvs: _,
+            ipvs,
             vrrp,
             services,
             warnings: _,
@@ -30,6 +30,7 @@ impl fmt::Display for Config {
             node.name,
             node.socket().display()
         )?;
+        ipvs.fmt(f)?;
         for instance in vrrp {
             writeln!(f, "{instance}")?;
         }
@@ -48,6 +49,33 @@ impl fmt::Display for Config {
             limits.routers,
             limits.addresses,
         )
+    }
+}
+
+/// Nothing where the kernel's own settings are left alone.
+impl fmt::Display for Ipvs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            own: _,
+            on_exit: _,
+            timeouts,
+            sysctls,
+        } = self;
+        let each = timeouts.named().into_iter();
+        let mut set: Vec<String> = each
+            .filter_map(|(name, timeout)| Some(format!("{name} {}", Shown(timeout?))))
+            .collect();
+        set.extend(
+            sysctls
+                .iter()
+                .map(|s| format!("{} {}", s.name(), s.value())),
+        );
+        if set.is_empty() {
+            return Ok(());
+        }
+        f.write_str("ipvs: sets")?;
+        few(f, &set)?;
+        writeln!(f)
     }
 }
 

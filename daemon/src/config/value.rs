@@ -42,26 +42,40 @@ pub(super) fn text<T>(
 }
 
 pub(super) fn integer<N: TryFrom<u32>>(
-    (key, value): Raw<'_>,
+    raw: Raw<'_>,
     range: RangeInclusive<u32>,
     notes: &mut Notes,
 ) -> Option<At<N>> {
+    let found = whole(
+        raw,
+        i64::from(*range.start())..=i64::from(*range.end()),
+        notes,
+    )?;
+    let value = u32::try_from(found.value).ok();
+    let value = value.and_then(|value| N::try_from(value).ok())?;
+    Some(found.map(|_| value))
+}
+
+/// A whole number, which may be below zero.
+pub(super) fn whole(
+    (key, value): Raw<'_>,
+    range: RangeInclusive<i64>,
+    notes: &mut Notes,
+) -> Option<At<i64>> {
     let span = value.span();
     let (low, high) = (range.start(), range.end());
     let Some(written) = value.get_ref().as_integer() else {
         let text = value.get_ref().as_str();
-        let help = match text.and_then(|text| text.trim().parse::<u32>().ok()) {
+        let help = match text.and_then(|text| text.trim().parse::<i64>().ok()) {
             Some(number) => format!("write {number}, without quotes"),
             None => format!("write a number from {low} to {high}, such as {key} = {low}"),
         };
         wrong_type(key, value, "a whole number", help, notes);
         return None;
     };
-    let inside = i128::from_str_radix(written.as_str(), written.radix())
+    let inside = i64::from_str_radix(written.as_str(), written.radix())
         .ok()
-        .and_then(|number| u32::try_from(number).ok())
-        .filter(|number| range.contains(number))
-        .and_then(|number| N::try_from(number).ok());
+        .filter(|number| range.contains(number));
     if inside.is_none() {
         let message = format!("`{key}` cannot be {}", clip(&written.to_string()));
         let help = format!("write a number from {low} to {high}");

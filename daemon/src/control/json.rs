@@ -1,7 +1,8 @@
 //! The state as JSON, with the names of the proto.
 
 use super::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, State, ThreadState,
+    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
+    State, ThreadState,
 };
 use super::text::{family, role};
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ impl State {
             uptime,
             routers,
             services,
+            settings,
             threads,
             counters,
         } = self;
@@ -31,6 +33,7 @@ impl State {
             "uptime_ms": ms(*uptime),
             "routers": all(routers, router),
             "services": all(services, service),
+            "settings": all(settings, setting),
             "threads": all(threads, thread),
             "counters": all(counters, counter),
         })
@@ -156,6 +159,16 @@ fn check(check: &CheckState) -> Value {
         "latency_us": latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
         "since_ms": since.map(ms),
     })
+}
+
+fn setting(setting: &SettingState) -> Value {
+    let SettingState {
+        name,
+        declared,
+        present,
+        trouble,
+    } = setting;
+    json!({ "name": name, "declared": declared, "present": present, "trouble": trouble })
 }
 
 fn thread(thread: &ThreadState) -> Value {

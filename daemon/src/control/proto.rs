@@ -1,7 +1,8 @@
 //! Between [`State`] and the messages of proto/trunnion/v1/node.proto.
 
 use super::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, State, ThreadState,
+    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
+    State, ThreadState,
 };
 use std::fmt;
 use std::net::IpAddr;
@@ -22,8 +23,8 @@ pub mod v1 {
 }
 
 use v1::{
-    Backend, Check, Endpoint, Fwmark, GetStateResponse, Router, Service, Thread, VirtualAddress,
-    check, router, service,
+    Backend, Check, Endpoint, Fwmark, GetStateResponse, Router, Service, Setting, Thread,
+    VirtualAddress, check, router, service,
 };
 
 /// A message that is not what the proto promises.
@@ -54,6 +55,7 @@ impl From<State> for GetStateResponse {
             uptime,
             routers,
             services,
+            settings,
             threads,
             counters,
         } = state;
@@ -64,6 +66,7 @@ impl From<State> for GetStateResponse {
             uptime_ms: ms(uptime),
             routers: all(routers),
             services: all(services),
+            settings: all(settings),
             threads: all(threads),
             counters: all(counters),
         }
@@ -81,6 +84,7 @@ impl TryFrom<GetStateResponse> for State {
             uptime_ms,
             routers,
             services,
+            settings,
             threads,
             counters,
         } = message;
@@ -91,6 +95,7 @@ impl TryFrom<GetStateResponse> for State {
             uptime: Duration::from_millis(uptime_ms),
             routers: try_all(routers)?,
             services: try_all(services)?,
+            settings: all(settings),
             threads: all(threads),
             counters: all(counters),
         })
@@ -330,6 +335,40 @@ impl TryFrom<Check> for CheckState {
             latency: message.latency_us.map(Duration::from_micros),
             since: message.since_ms.map(Duration::from_millis),
         })
+    }
+}
+
+impl From<SettingState> for Setting {
+    fn from(setting: SettingState) -> Self {
+        let SettingState {
+            name,
+            declared,
+            present,
+            trouble,
+        } = setting;
+        Self {
+            name,
+            declared,
+            present,
+            trouble,
+        }
+    }
+}
+
+impl From<Setting> for SettingState {
+    fn from(message: Setting) -> Self {
+        let Setting {
+            name,
+            declared,
+            present,
+            trouble,
+        } = message;
+        Self {
+            name,
+            declared,
+            present,
+            trouble,
+        }
     }
 }
 

@@ -42,6 +42,8 @@ pub struct State {
     pub routers: Vec<RouterState>,
     /// Services, sorted by key.
     pub services: Vec<ServiceState>,
+    /// What the config sets in the kernel's IPVS beside the table.
+    pub settings: Vec<SettingState>,
     /// The threads.
     pub threads: Vec<ThreadState>,
     /// What was counted for the node as a whole.
@@ -203,6 +205,19 @@ impl CheckState {
             since: (status.health != Health::Unknown).then(|| now.since(status.since)),
         }
     }
+}
+
+/// A timeout of the kernel's IPVS or a kernel parameter that the config sets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingState {
+    /// `tcp_timeout`, `net.ipv4.vs.conntrack`.
+    pub name: String,
+    /// What the config says.
+    pub declared: String,
+    /// What the kernel has now; `None` where it has none such or was not asked.
+    pub present: Option<String>,
+    /// Why the two differ, in words; empty where they do not.
+    pub trouble: String,
 }
 
 /// A thread of the daemon.

@@ -1,6 +1,8 @@
 //! The state as tables for a terminal.
 
-use super::state::{BackendState, Counter, RouterState, ServiceState, State, ThreadState};
+use super::state::{
+    BackendState, Counter, RouterState, ServiceState, SettingState, State, ThreadState,
+};
 use std::fmt;
 use std::time::Duration;
 use trunnion_core::check::Health;
@@ -18,6 +20,7 @@ impl fmt::Display for State {
             uptime,
             routers,
             services,
+            settings,
             threads,
             counters,
         } = self;
@@ -44,6 +47,11 @@ impl fmt::Display for State {
         for service in services {
             writeln!(f)?;
             show_service(f, service)?;
+        }
+        if !settings.is_empty() {
+            writeln!(f)?;
+            let heads = ["SETTING", "DECLARED", "KERNEL", "TROUBLE"];
+            table(f, "", &heads, settings.iter().map(setting))?;
         }
         if !threads.is_empty() {
             writeln!(f)?;
@@ -140,6 +148,16 @@ fn backend(backend: &BackendState) -> [String; 8] {
             .map(|check| check.last.clone())
             .filter(|last| !last.is_empty())
             .unwrap_or_else(none),
+    ]
+}
+
+fn setting(setting: &SettingState) -> [String; 4] {
+    let none = || "-".to_owned();
+    [
+        setting.name.clone(),
+        setting.declared.clone(),
+        setting.present.clone().unwrap_or_else(none),
+        setting.trouble.clone(),
     ]
 }
 

@@ -4,7 +4,8 @@ use super::snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, Servi
 use crate::config::Config;
 use crate::control::count;
 use crate::control::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, ThreadState,
+    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
+    ThreadState,
 };
 use crate::control::{Source, State, Unavailable};
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub struct Taken {
     pub file: String,
     /// The config in force.
     pub config: Arc<Config>,
+    /// What the config sets in the kernel's IPVS beside the table.
+    pub settings: Vec<SettingState>,
     /// The HA loop's part.
     pub ha: Box<HaSnapshot>,
     /// The LB loop's part.
@@ -49,6 +52,7 @@ fn state(taken: &Taken) -> State {
         started,
         file,
         config,
+        settings,
         ha,
         lb,
     } = taken;
@@ -68,6 +72,7 @@ fn state(taken: &Taken) -> State {
         uptime: ha.at.since(*started),
         routers: routers(ha),
         services: services(config, lb),
+        settings: settings.clone(),
         threads: vec![
             thread("ha", Some(ha.allocations), ha.records_dropped),
             thread("lb", Some(lb.allocations), lb.records_dropped),

@@ -7,6 +7,7 @@ use super::lb::{LbCommand, LbReply};
 use super::link::Bell;
 use super::plan::{OwnedHaPlan, OwnedLbPlan};
 use super::records::{self, OwnLog, OwnLogEnd};
+use super::settings::Settings;
 use super::snapshot::{HaSnapshot, LbSnapshot};
 use super::{HaControl, LbControl, LoopThread};
 use crate::config::{Config, OnExit};
@@ -70,6 +71,7 @@ pub(super) struct Control {
     log: OwnLog,
     log_end: Option<OwnLogEnd>,
     level: Option<LevelCell>,
+    settings: Settings,
     notify: Option<Notify>,
     /// A config the loops have not both answered for yet.
     offered: Option<Offer>,
@@ -115,6 +117,7 @@ impl Control {
             log,
             log_end: Some(log_end),
             level: None,
+            settings: Settings::default(),
             notify: None,
             pending: VecDeque::new(),
             unanswered: 0,
@@ -162,6 +165,7 @@ impl Control {
         let mut int = signal(SignalKind::interrupt())?;
         // Blocked so far, so that the loops' threads never see one.
         unblock_all()?;
+        self.settings.take(&self.config.ipvs, &self.log);
         let mut held = pin!(tokio::time::sleep(HELD));
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -179,7 +183,10 @@ impl Control {
                 _ = int.recv() => self.stop(),
                 Some(question) = questions.recv() => self.take_question(question),
                 () = &mut held, if self.loops.ha_held.is_some() => self.send_held_plan(),
-                _ = look.tick() => self.drain(),
+                _ = look.tick() => {
+                    self.drain();
+                    self.settings.look_again(&self.log);
+                }
                 _ = feed.tick() => self.feed_watchdog(),
             }
             if let Some(code) = self.ended() {
@@ -244,6 +251,7 @@ impl Control {
                         started: self.started,
                         file: self.path.display().to_string(),
                         config: Arc::clone(&self.config),
+                        settings: self.settings.state(),
                         ha,
                         lb,
                     };
@@ -350,6 +358,9 @@ impl Control {
                     level.set(config.node.log);
                 }
                 self.config = config;
+                if !first {
+                    self.settings.take(&self.config.ipvs, &self.log);
+                }
             }
         }
         if let Some(notify) = &self.notify {

@@ -14,6 +14,7 @@ mod lb;
 mod link;
 mod plan;
 pub mod records;
+mod settings;
 mod snapshot;
 
 pub use snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView};

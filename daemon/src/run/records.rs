@@ -28,6 +28,32 @@ records! {
     /// A loop ended by itself.
     0x0707 Error LoopGone { thread: &'static str, why: &'static str }
         "the {thread} loop is gone: {why}; ending, so that a supervisor starts anew";
+
+    /// A timeout of the kernel's IPVS, or a parameter of net.ipv4.vs, was set.
+    0x0720 Info SettingMade { name: &'static str, was: Text, is: Text }
+        "ipvs: {name} was {was} and is {is}";
+    /// The kernel has no such parameter.
+    0x0721 Error SettingMissing { name: &'static str, needs: &'static str }
+        "ipvs: this kernel has no net.ipv4.vs.{name}: it needs {needs}; going on without";
+    /// The kernel refused a value.
+    0x0722 Error SettingRefused { name: &'static str, value: Text, errno: i32 }
+        "ipvs: net.ipv4.vs.{name} = {value}: the kernel refused with errno {errno}; going on without";
+    /// The kernel took a value and shows another.
+    0x0723 Error SettingNotKept { name: &'static str, value: Text, is: Text }
+        "ipvs: net.ipv4.vs.{name} = {value} was taken, but reads back as {is}";
+    /// IPVS did not answer, or not to what its timeouts were set to.
+    0x0724 Error SettingsFailed { why: Text, again_s: u32 }
+        "ipvs: settings: {why}; trying again every {again_s} s";
+}
+
+/// A value or a reason in a record; what is longer is cut.
+pub type Text = heapless::String<52, u8>;
+
+/// A text as records carry it.
+#[must_use]
+pub fn text(text: &str) -> Text {
+    let end = text.floor_char_boundary(Text::new().capacity());
+    Text::try_from(&text[..end]).unwrap_or_default()
 }
 
 /// Where the control thread writes its records.
