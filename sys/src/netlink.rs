@@ -147,6 +147,8 @@ impl Socket {
     /// [`Error::Overrun`] when some were lost, [`Error::Truncated`] when it is
     /// longer than `buf`, [`Error::Io`] for the rest of recvmsg(2).
     pub fn receive<'b>(&self, buf: &'b mut [u8]) -> Result<Option<&'b [u8]>, Error> {
+        // A socket that was given to us may be one that blocks.
+        const HOW: libc::c_int = libc::MSG_TRUNC | libc::MSG_DONTWAIT;
         loop {
             let mut from = address();
             let mut part = libc::iovec {
@@ -165,9 +167,7 @@ impl Socket {
                 // slice that we own alone, with their true lengths; the kernel
                 // writes no more than these. With MSG_TRUNC it returns the true
                 // length of the datagram.
-                check_len(unsafe {
-                    libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, libc::MSG_TRUNC)
-                })
+                check_len(unsafe { libc::recvmsg(self.fd.as_raw_fd(), &raw mut message, HOW) })
             });
             let len = match received {
                 Ok(len) => len,
@@ -244,6 +244,15 @@ impl Socket {
             )
         })?;
         Ok(())
+    }
+}
+
+/// A socket that is open already, with the buffers and options it has: of
+/// another namespace or from a privileged parent. Anything that keeps datagrams
+/// apart and answers as the kernel does will do.
+impl From<OwnedFd> for Socket {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd }
     }
 }
 

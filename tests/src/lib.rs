@@ -6,6 +6,7 @@
 
 pub mod daemon;
 pub mod demo;
+pub mod fake;
 pub mod golden;
 pub mod ipvsadm;
 pub mod lab;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use trunnion_core::ipvs::{Command, Refused, meaning};
+use trunnion_core::model::Full;
 use trunnion_core::netlink::{Errno, Malformed};
 
 /// Why a call failed.
@@ -27,6 +28,8 @@ pub enum Error {
     Malformed(Malformed),
     /// A system call on the socket failed.
     Io(io::Error),
+    /// The kernel's table does not fit the caller's storage.
+    TooLarge(Full),
 }
 
 impl fmt::Display for Error {
@@ -42,6 +45,14 @@ impl fmt::Display for Error {
             Self::NoIpvs => f.write_str("the kernel has no ipvs: load it with modprobe ip_vs"),
             Self::Malformed(malformed) => write!(f, "malformed answer: {malformed}"),
             Self::Io(error) => write!(f, "netlink: {error}"),
+            Self::TooLarge(Full::Services(room)) => write!(
+                f,
+                "the kernel has more services than the {room} there is room for: give more"
+            ),
+            Self::TooLarge(Full::Destinations(room)) => write!(
+                f,
+                "the kernel has more destinations than the {room} there is room for: give more"
+            ),
         }
     }
 }
@@ -53,7 +64,7 @@ impl std::error::Error for Error {
             Self::Malformed(malformed) => Some(malformed),
             Self::Refused(refused) => Some(refused),
             Self::Kernel { errno, .. } => Some(errno),
-            Self::Unknown | Self::NoIpvs => None,
+            Self::Unknown | Self::NoIpvs | Self::TooLarge(_) => None,
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::Error;
 use crate::netlink::{self, Protocol, Socket};
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 use trunnion_core::bytes::Reader;
 use trunnion_core::ipvs::{BATCH_BYTES, Command, FAMILY_NAME, RECEIVE_BYTES, Refused};
@@ -48,14 +49,23 @@ pub(super) struct Built {
 impl Exchange {
     /// Opens the socket.
     pub(super) fn open() -> io::Result<Self> {
-        Ok(Self {
+        Socket::open(Protocol::Generic, &[]).map(Self::on)
+    }
+
+    /// Talks over this socket.
+    pub(super) fn on(socket: Socket) -> Self {
+        Self {
             patience: PATIENCE,
-            socket: Socket::open(Protocol::Generic, &[])?,
+            socket,
             seq: 1,
             behind: false,
             send: vec![0; BATCH_BYTES].into_boxed_slice(),
             receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
-        })
+        }
+    }
+
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// Asks for the family's number.
@@ -171,13 +181,14 @@ impl Exchange {
 
     /// Makes the requests of `fill`, the last of which is a dump with the seq it
     /// returns, and reads its rows by `each`. An error of any of them is one of
-    /// the dump. There is no barrier: its ack would overtake the rows.
+    /// the dump. There is no barrier: its ack would overtake the rows. Returns
+    /// in how many datagrams the rows came: each was filled at one go.
     pub(super) fn dump(
         &mut self,
         command: Command,
         fill: impl FnOnce(&mut Batch<'_>) -> Result<u32, Refused>,
         mut each: impl FnMut(Reader<'_>, usize) -> Result<(), Malformed>,
-    ) -> Result<(), Error> {
+    ) -> Result<u32, Error> {
         self.catch_up()?;
         let first = self.seq;
         let mut batch = Batch::new(&mut self.send, first);
@@ -186,15 +197,24 @@ impl Exchange {
         self.socket.send(batch.finish()).map_err(Error::Io)?;
         self.behind = true;
         let mut result = Ok(());
+        let (mut parts, mut part) = (0_u32, false);
+        let mut deadline = Instant::now() + self.patience;
         loop {
-            // A dump has no limit, so its deadline is one for each part.
-            let deadline = Instant::now() + self.patience;
+            // A dump has no limit, so its deadline is one for each part; what is
+            // not of it buys no time.
+            if std::mem::take(&mut part) {
+                parts = parts.saturating_add(1);
+                deadline = Instant::now() + self.patience;
+            }
             let datagram = hear(&self.socket, &mut self.receive, deadline)?;
             for message in Messages::new(datagram) {
                 let (end, answer) = match read(message)? {
                     Reply::Data {
                         seq, body, offset, ..
-                    } if seq == dump => (false, each(body, offset).map_err(Error::Malformed)),
+                    } if seq == dump => {
+                        part = true;
+                        (false, each(body, offset).map_err(Error::Malformed))
+                    }
                     Reply::Done { seq, result, .. } | Reply::Ack { seq, result, .. }
                         if seq == dump || place(seq, first, dump).is_some() =>
                     {
@@ -212,7 +232,7 @@ impl Exchange {
                 // Not before: a dump left half read makes the next one EBUSY.
                 if end {
                     self.behind = false;
-                    return result;
+                    return result.map(|()| parts.saturating_add(part.into()));
                 }
             }
         }
@@ -221,7 +241,11 @@ impl Exchange {
     /// Throws away answers to a question that was given up, so that what comes
     /// after this is of the next one. A half-read dump is read to its end.
     fn catch_up(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + self.patience;
         while self.behind {
+            if Instant::now() >= deadline {
+                return Err(Error::Unknown);
+            }
             match self.socket.receive(&mut self.receive) {
                 Ok(Some(_)) | Err(netlink::Error::Overrun | netlink::Error::Truncated { .. }) => {}
                 Ok(None) => self.behind = false,
@@ -350,7 +374,7 @@ mod tests {
         let mut exchange = Exchange::open().unwrap();
         let all = count_families(&mut exchange).unwrap();
         for next in [ask_controller, |exchange: &mut Exchange| {
-            count_families(exchange).map(|_| ())
+            count_families(exchange).map(drop)
         }] {
             // A dump is asked for, and nobody reads it.
             let mut buf = [0; 64];
@@ -409,5 +433,43 @@ mod tests {
         exchange
             .send(built, |_| panic!("nothing was asked"))
             .unwrap();
+    }
+
+    extern "C" fn nothing(_: libc::c_int) {}
+
+    #[test]
+    fn a_signal_interrupts_no_exchange() {
+        // SAFETY: sigaction is plain numbers and pointers, for all of which zero
+        // is a value; without SA_RESTART every call of the thread is interrupted.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        // SAFETY: a live sigaction, and a handler that does nothing.
+        let set =
+            unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
+        assert_eq!(set, 0);
+        // SAFETY: takes nothing, and never fails.
+        let this = unsafe { libc::pthread_self() };
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let pause = Duration::from_micros(50);
+                while is_done.recv_timeout(pause) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+                {
+                    // SAFETY: the scope keeps the thread alive.
+                    unsafe { libc::pthread_kill(this, libc::SIGUSR1) };
+                }
+            });
+            let mut exchange = Exchange::open().unwrap();
+            exchange.patience = Duration::from_millis(20);
+            for _ in 0..200 {
+                ask_controller(&mut exchange).unwrap();
+            }
+            // A wait that is interrupted all the time ends all the same.
+            let mut built = exchange.build(controller).unwrap();
+            built.len -= 16;
+            let heard = exchange.send(built, |_| {});
+            assert!(matches!(heard, Err(Error::Unknown)), "{heard:?}");
+            drop(done);
+        });
     }
 }

@@ -16,10 +16,14 @@
 
 mod error;
 mod exchange;
+mod table;
 
 pub use error::{Error, Outcome};
+pub use table::{Reading, Reconciled};
 
+use crate::netlink::Socket;
 use exchange::{Answer, Exchange};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 use trunnion_core::bytes::Reader;
 use trunnion_core::ipvs::{
@@ -39,6 +43,13 @@ pub struct Ipvs {
     family: FamilyId,
 }
 
+/// The socket, to poll it or to set its options.
+impl AsFd for Ipvs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.exchange.socket()
+    }
+}
+
 impl Ipvs {
     /// Opens a socket and finds the family; the kernel loads `ip_vs` for it when
     /// it can.
@@ -47,7 +58,20 @@ impl Ipvs {
     /// [`Error::NoIpvs`] when the kernel has none, [`Error::Io`] when the socket
     /// cannot be had.
     pub fn open() -> Result<Self, Error> {
-        let mut exchange = Exchange::open().map_err(Error::Io)?;
+        Self::begin(Exchange::open().map_err(Error::Io)?)
+    }
+
+    /// Talks over a generic netlink socket that is open already: one of another
+    /// network namespace, or from a parent with more rights. It keeps the buffers
+    /// and options it has.
+    ///
+    /// # Errors
+    /// Those of [`Ipvs::open`].
+    pub fn on(socket: OwnedFd) -> Result<Self, Error> {
+        Self::begin(Exchange::on(Socket::from(socket)))
+    }
+
+    fn begin(mut exchange: Exchange) -> Result<Self, Error> {
         let family = exchange.family()?;
         Ok(Self { exchange, family })
     }
@@ -177,12 +201,17 @@ impl Ipvs {
     ///
     /// A dump is not atomic: what others change meanwhile may be seen twice or
     /// hide what is there. Before acting on an absence ask
-    /// [`Ipvs::get_service`].
+    /// [`Ipvs::get_service`], or read with [`Ipvs::read`].
     ///
     /// # Errors
     /// See [`Error`]. A row that cannot be read does not hide the others: all
     /// are visited, then the first error is returned.
-    pub fn services(&mut self, mut each: impl FnMut(ServiceEntry)) -> Result<(), Error> {
+    pub fn services(&mut self, each: impl FnMut(ServiceEntry)) -> Result<(), Error> {
+        self.dump_services(each).map(drop)
+    }
+
+    /// The same; in how many datagrams the rows came.
+    fn dump_services(&mut self, mut each: impl FnMut(ServiceEntry)) -> Result<u32, Error> {
         self.dump(
             Command::GET_SERVICE,
             request::dump_services,
@@ -199,8 +228,17 @@ impl Ipvs {
     pub fn destinations(
         &mut self,
         key: &ServiceKey,
-        mut each: impl FnMut(DestinationEntry),
+        each: impl FnMut(DestinationEntry),
     ) -> Result<(), Error> {
+        self.dump_destinations(key, each).map(drop)
+    }
+
+    /// The same; in how many datagrams the rows came.
+    fn dump_destinations(
+        &mut self,
+        key: &ServiceKey,
+        mut each: impl FnMut(DestinationEntry),
+    ) -> Result<u32, Error> {
         let ask = |batch: &mut Batch<'_>, family| {
             // Answered before the dump, in the same datagram.
             request::get_service(batch, family, key)?;
@@ -337,15 +375,15 @@ impl Ipvs {
         command: Command,
         ask: impl Fn(&mut Batch<'_>, FamilyId) -> Result<u32, Refused>,
         mut each: impl FnMut(Reader<'_>, usize) -> Result<(), Malformed>,
-    ) -> Result<(), Error> {
+    ) -> Result<u32, Error> {
         self.again(|exchange, family| exchange.dump(command, |batch| ask(batch, family), &mut each))
     }
 
     /// Makes an exchange, and once more when the family had moved.
-    fn again(
+    fn again<T>(
         &mut self,
-        mut exchange: impl FnMut(&mut Exchange, FamilyId) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+        mut exchange: impl FnMut(&mut Exchange, FamilyId) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         match exchange(&mut self.exchange, self.family) {
             Err(Error::Kernel {
                 errno: Errno::ENOENT,

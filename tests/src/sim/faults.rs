@@ -71,8 +71,9 @@ impl World<'_> {
             Fault::Steal => self.steal(node),
             Fault::Writer => self.write(node),
             Fault::Module => {
-                self.note(|| format!("node {node}: ip_vs is loaded anew"));
-                self.nodes[node].ipvs.reload_module();
+                let absent = self.random.pick(&[0, 0, 1, 3]);
+                self.note(|| format!("node {node}: ip_vs is loaded anew (in vain: {absent})"));
+                self.nodes[node].ipvs.reload_module(absent);
                 self.watch.written(self.now, node);
             }
             Fault::Reload => {
@@ -98,7 +99,7 @@ impl World<'_> {
         self.heal_links();
         for node in 0..self.nodes.len() {
             self.nodes[node].route.faults = Default::default();
-            self.nodes[node].ipvs.faults = Default::default();
+            self.nodes[node].ipvs.calm();
             for interface in 0..INTERFACES.len() {
                 self.make(node, interface);
                 self.link_up(node, interface);

@@ -8,7 +8,7 @@
 use super::ipvs_request::{Op, decode, destination_message, service_message};
 use super::netlink::{self, Inbox, Message, Received, Request, errno};
 use super::random::Random;
-use trunnion_core::model::{Destination, DestinationKey, Service, ServiceKey};
+use trunnion_core::model::{Destination, DestinationKey, Family, Service, ServiceKey};
 
 /// `GENL_ID_CTRL`.
 const CONTROL: u16 = 16;
@@ -29,6 +29,14 @@ pub struct IpvsFaults {
     pub send: u32,
     /// A change is refused for want of memory.
     pub refused: u32,
+    /// An answer other than a refusal never comes, and nothing says so.
+    pub silent: u32,
+    /// Answers to a question nobody asked come in between.
+    pub strange: u32,
+    /// An answer is cut short.
+    pub malformed: u32,
+    /// A dump is refused because one is said to be running.
+    pub busy: u32,
 }
 
 /// A change that was tried, and how it ended.
@@ -58,6 +66,8 @@ pub struct IpvsKernel {
     /// What was tried since the last look.
     pub tried: Vec<Tried>,
     family: u16,
+    /// How often the family is asked for in vain before it is loaded.
+    absent: u64,
     rows_per_datagram: usize,
     inbox: Inbox,
     dump: Option<Dump>,
@@ -72,6 +82,7 @@ impl IpvsKernel {
             faults: IpvsFaults::default(),
             tried: Vec::new(),
             family: 28,
+            absent: 0,
             rows_per_datagram: random.index(4) + 1,
             inbox: Inbox::default(),
             dump: None,
@@ -86,11 +97,18 @@ impl IpvsKernel {
         self.dump = None;
     }
 
-    /// `rmmod ip_vs`, and it is loaded again when someone asks: another number,
-    /// and an empty table.
-    pub fn reload_module(&mut self) {
+    /// `rmmod ip_vs`, and it is loaded again when someone asks, at once or when
+    /// an operator has seen to it: another number, and an empty table.
+    pub fn reload_module(&mut self, absent: u64) {
         self.rows.clear();
         self.family += 1;
+        self.absent = absent;
+    }
+
+    /// All faults end.
+    pub fn calm(&mut self) {
+        self.faults = IpvsFaults::default();
+        self.absent = 0;
     }
 
     pub fn row(&self, key: &ServiceKey) -> Option<&Row> {
@@ -162,8 +180,10 @@ impl IpvsKernel {
         }
         for request in netlink::requests(datagram) {
             let answer = self.execute(&request);
-            if answer != 0 || request.flags & netlink::ACK != 0 {
+            if answer != 0 {
                 self.deliver(netlink::ack(&request, answer));
+            } else if request.flags & netlink::ACK != 0 {
+                self.answer(netlink::ack(&request, answer));
             }
         }
         Ok(())
@@ -189,6 +209,10 @@ impl IpvsKernel {
         if request.flags & netlink::REQUEST == 0 || request.kind == netlink::NOOP {
             return 0;
         }
+        if request.kind == CONTROL && self.absent > 0 {
+            self.absent -= 1;
+            return errno::ENOENT;
+        }
         if request.kind == CONTROL {
             let message = Message::new(CONTROL, 0, request.seq)
                 .raw(&[1, 2, 0, 0])
@@ -197,10 +221,10 @@ impl IpvsKernel {
                 .attribute(3, &1_u32.to_ne_bytes())
                 .attribute(4, &0_u32.to_ne_bytes())
                 .attribute(5, &6_u32.to_ne_bytes());
-            self.deliver(message.bytes());
+            self.answer(message.bytes());
             return 0;
         }
-        if request.kind != self.family {
+        if request.kind != self.family || self.absent > 0 {
             return errno::ENOENT;
         }
         let command = request.body[0];
@@ -210,6 +234,10 @@ impl IpvsKernel {
                 if self.dump.is_some() {
                     return errno::EBUSY;
                 }
+                if self.random.chance(self.faults.busy) {
+                    self.faults_hit += 1;
+                    return errno::EBUSY;
+                }
                 let of = (command == 8).then(|| super::ipvs_request::key(request.body));
                 self.dump = Some(Dump {
                     seq: request.seq,
@@ -217,6 +245,15 @@ impl IpvsKernel {
                     at: 0,
                 });
                 self.go_on_dumping();
+                0
+            }
+            4 => {
+                let key = super::ipvs_request::key(request.body);
+                let Some(row) = self.row(&key) else {
+                    return errno::ESRCH;
+                };
+                let message = service_message(self.family, request.seq, &row.service);
+                self.answer(message.bytes());
                 0
             }
             1..=3 | 5..=7 => {
@@ -233,6 +270,34 @@ impl IpvsKernel {
             }
             _ => errno::EOPNOTSUPP,
         }
+    }
+
+    /// A success, a row, or the end of a dump.
+    fn answer(&mut self, mut datagram: Vec<u8>) {
+        if self.random.chance(self.faults.silent) {
+            self.faults_hit += 1;
+            return;
+        }
+        if self.random.chance(self.faults.strange) {
+            self.faults_hit += 1;
+            // Long past, or never asked.
+            let seq = u32::try_from(self.random.below(1 << 32)).unwrap_or(0);
+            self.deliver(netlink::done(seq, 0));
+            let row = Service::new(
+                ServiceKey::Fwmark {
+                    mark: 4711,
+                    family: Family::V4,
+                },
+                "rr".try_into().expect("short"),
+            );
+            self.deliver(service_message(self.family, seq, &row).bytes());
+        }
+        if self.random.chance(self.faults.malformed) {
+            self.faults_hit += 1;
+            let len = 1 + self.random.index(datagram.len() - 1);
+            datagram.truncate(len);
+        }
+        self.deliver(datagram);
     }
 
     fn deliver(&mut self, datagram: Vec<u8>) {
@@ -268,12 +333,12 @@ impl IpvsKernel {
             .collect();
         if part.is_empty() {
             self.dump = None;
-            self.deliver(netlink::done(seq, 0));
+            self.answer(netlink::done(seq, 0));
         } else {
             if let Some(dump) = &mut self.dump {
                 dump.at += self.rows_per_datagram;
             }
-            self.deliver(part);
+            self.answer(part);
         }
     }
 }

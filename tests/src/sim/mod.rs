@@ -17,13 +17,13 @@
 
 mod backends;
 mod faults;
-mod ipvs_kernel;
-mod ipvs_request;
+pub(crate) mod ipvs_kernel;
+pub(crate) mod ipvs_request;
 mod link;
-mod netlink;
+pub(crate) mod netlink;
 mod node;
 mod options;
-mod random;
+pub(crate) mod random;
 mod route_kernel;
 mod site;
 mod turns;

@@ -18,6 +18,8 @@ pub const DUMP: u16 = 0x300;
 pub const NOOP: u16 = 1;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
+/// `NLMSG_OVERRUN`.
+pub const OVERRUN: u16 = 4;
 /// The port id of our socket, which replies carry.
 const PORT: u32 = 4711;
 
@@ -25,6 +27,7 @@ const PORT: u32 = 4711;
 pub mod errno {
     pub const ENOENT: i32 = 2;
     pub const ESRCH: i32 = 3;
+    pub const EINTR: i32 = 4;
     pub const ENOMEM: i32 = 12;
     pub const EBUSY: i32 = 16;
     pub const EEXIST: i32 = 17;

@@ -114,6 +114,10 @@ impl Options {
             lost: rate(&mut r, 100),
             refused: rate(&mut r, 200),
             send: rate(&mut r, 100),
+            silent: rate(&mut r, 50),
+            strange: rate(&mut r, 300),
+            malformed: rate(&mut r, 50),
+            busy: rate(&mut r, 200),
         };
         let mut faults = Vec::new();
         for fault in Fault::ALL {

@@ -34,7 +34,9 @@ impl TableWatch {
             planned_at: vec![Instant::ZERO; options.nodes],
             written_at: vec![None; options.nodes],
             leaving: vec![false; options.nodes],
+            // Strange answers must change nothing.
             faulty: ipvs.lost + ipvs.refused + ipvs.send > 0
+                || ipvs.silent + ipvs.malformed + ipvs.busy > 0
                 || options.has(Fault::Writer)
                 || options.has(Fault::Module),
             calm_at: None,
