@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use trunnion_core::ipvs::Timeouts;
 use trunnion_core::model::{
     Destination, DestinationKey, Family, Forward, Protocol, Service, ServiceFlags, ServiceKey,
-    Tunnel, TunnelFlags, TunnelType,
+    SyncDaemon, SyncState, Tunnel, TunnelFlags, TunnelType,
 };
 use trunnion_core::reconcile::Change;
 
@@ -33,6 +33,10 @@ pub enum Run {
     Zero(Option<ServiceKey>),
     /// `--set`
     Timeouts(Timeouts),
+    /// `--start-daemon`
+    StartDaemon(SyncDaemon),
+    /// `--stop-daemon`
+    StopDaemon(SyncState),
 }
 
 impl Run {
@@ -46,7 +50,9 @@ impl Run {
             Self::AddDestination(key, it) => Change::AddDestination(key, it),
             Self::SetDestination(key, it) => Change::SetDestination(key, it),
             Self::DeleteDestination(key, it) => Change::DeleteDestination(key, it),
-            Self::Zero(_) | Self::Timeouts(_) => return None,
+            Self::Zero(_) | Self::Timeouts(_) | Self::StartDaemon(_) | Self::StopDaemon(_) => {
+                return None;
+            }
         })
     }
 }
@@ -88,6 +94,14 @@ pub fn parse(arguments: &str) -> Run {
             udp_s: seconds(),
         });
     }
+    if let "--start-daemon" | "--stop-daemon" = action {
+        let daemon = daemon(words);
+        return if action == "--start-daemon" {
+            Run::StartDaemon(daemon)
+        } else {
+            Run::StopDaemon(daemon.state)
+        };
+    }
     let options = Options::read(words);
     if action == "-Z" && options.endpoint.is_none() && options.mark.is_none() {
         return Run::Zero(None);
@@ -103,6 +117,28 @@ pub fn parse(arguments: &str) -> Run {
         "-Z" => Run::Zero(Some(key)),
         other => panic!("ipvsadm {other}?"),
     }
+}
+
+fn daemon<'a>(mut words: impl Iterator<Item = &'a str>) -> SyncDaemon {
+    let state = match words.next() {
+        Some("master") => SyncState::MASTER,
+        Some("backup") => SyncState::BACKUP,
+        other => panic!("daemon {other:?}?"),
+    };
+    let mut it = SyncDaemon::new(state, String::new().parse().unwrap(), 0);
+    while let Some(option) = words.next() {
+        let value = words.next().expect("a value");
+        match option {
+            "--mcast-interface" => it.interface = value.parse().unwrap(),
+            "--syncid" => it.sync_id = value.parse().unwrap(),
+            "--sync-maxlen" => it.maxlen = value.parse().unwrap(),
+            "--mcast-group" => it.group = Some(value.parse().unwrap()),
+            "--mcast-port" => it.port = value.parse().unwrap(),
+            "--mcast-ttl" => it.ttl = value.parse().unwrap(),
+            other => panic!("ipvsadm option {other}?"),
+        }
+    }
+    it
 }
 
 /// The options, with ipvsadm's defaults.
@@ -336,6 +372,25 @@ pub fn service_line(service: &Service, odd_mask: Option<Ipv4Addr>) -> String {
         add(format_args!(" -b {}", set.join(",")));
     }
     line
+}
+
+/// A daemon's line of `ipvsadm -L --daemon`.
+#[must_use]
+pub fn daemon_line(daemon: &SyncDaemon) -> String {
+    let SyncDaemon {
+        state,
+        interface,
+        sync_id,
+        maxlen,
+        group,
+        port,
+        ttl,
+    } = daemon;
+    let group = group.unwrap_or(IpAddr::from([0; 4]));
+    format!(
+        "{state} sync daemon (mcast={interface}, syncid={sync_id}, maxlen={maxlen}, \
+         group={group}, port={port}, ttl={ttl})"
+    )
 }
 
 /// A destination's line of `ipvsadm -Sn`, which leaves out the thresholds.

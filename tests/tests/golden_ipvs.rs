@@ -18,6 +18,7 @@ type Attributes = BTreeMap<(u16, u16), Vec<u8>>;
 
 const SERVICE: u16 = 1;
 const DESTINATION: u16 = 2;
+const DAEMON: u16 = 3;
 
 fn walk(payload: &[u8]) -> (Command, Attributes) {
     fn each(mut raw: &[u8], mut visit: impl FnMut(u16, &[u8])) {
@@ -30,8 +31,7 @@ fn walk(payload: &[u8]) -> (Command, Attributes) {
     let command = Command(payload[0]);
     let mut found = Attributes::new();
     each(&payload[4..], |kind, value| {
-        // Only these requests have no nests of these numbers.
-        if kind == SERVICE || kind == DESTINATION {
+        if let SERVICE | DESTINATION | DAEMON = kind {
             each(value, |inner, value| {
                 assert_eq!(found.insert((kind, inner), value.to_vec()), None);
             });
@@ -71,6 +71,8 @@ fn is_read(command: Command, at: (u16, u16)) -> bool {
     match command {
         Command::NEW_SERVICE | Command::SET_SERVICE => true,
         Command::NEW_DEST | Command::SET_DEST => at.0 == DESTINATION || is_key,
+        Command::NEW_DAEMON => true,
+        Command::DEL_DAEMON => at == (DAEMON, 1),
         _ => is_key || at.0 == 0,
     }
 }
@@ -82,6 +84,8 @@ fn ours(run: &Run, buf: &mut [u8]) -> (Command, Attributes) {
         (Some(change), _) => request::change(&mut batch, family, &change),
         (None, Run::Zero(key)) => request::zero(&mut batch, family, key.as_ref()),
         (None, Run::Timeouts(timeouts)) => request::set_timeouts(&mut batch, family, timeouts),
+        (None, Run::StartDaemon(it)) => request::start_daemon(&mut batch, family, it),
+        (None, Run::StopDaemon(state)) => request::stop_daemon(&mut batch, family, *state),
         (None, other) => panic!("{other:?}"),
     }
     .unwrap();
@@ -92,7 +96,7 @@ fn ours(run: &Run, buf: &mut [u8]) -> (Command, Attributes) {
 #[test]
 fn our_requests_mean_what_ipvsadm_s_do() {
     let all = recorded_requests();
-    assert!(all.len() >= 48, "{} requests were recorded", all.len());
+    assert!(all.len() >= 54, "{} requests were recorded", all.len());
     let mut commands = BTreeSet::new();
     for (name, arguments, recorded) in all {
         let run = ipvsadm::parse(&arguments);
@@ -106,7 +110,7 @@ fn our_requests_mean_what_ipvsadm_s_do() {
         assert_eq!(ours, theirs, "{name}: ipvsadm {arguments}");
         commands.insert(command);
     }
-    let expect = [1, 2, 3, 5, 6, 7, 12, 16].map(Command);
+    let expect = [1, 2, 3, 5, 6, 7, 9, 10, 12, 16].map(Command);
     assert_eq!(commands, BTreeSet::from(expect));
 }
 
@@ -126,12 +130,18 @@ fn what_ipvsadm_sends_to_make_something_reads_back_as_what_it_was_told() {
                 assert_eq!(entry.unwrap().destination, destination, "{name}");
                 rows += 1;
             }
+            Run::StartDaemon(daemon) => {
+                let read = decode::daemon(Reader::new(&recorded), 16);
+                assert_eq!(read, Ok(daemon), "{name}");
+                rows += 1;
+            }
             Run::SetService(_)
             | Run::DeleteService(_)
             | Run::SetDestination(..)
             | Run::DeleteDestination(..)
             | Run::Zero(_)
-            | Run::Timeouts(_) => {}
+            | Run::Timeouts(_)
+            | Run::StopDaemon(_) => {}
         }
     }
     assert!(rows >= 30, "{rows}");
@@ -250,6 +260,18 @@ fn recorded_counters_are_what_ipvsadm_printed() {
         .skip(3)
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     assert_eq!(sorted(lines), sorted(printed));
+}
+
+#[test]
+fn recorded_daemons_are_what_ipvsadm_printed() {
+    let directory = golden::directory("ipvs");
+    let read = rows(
+        &golden::bytes(&golden::text(&directory.join("dump-daemons.hex"))),
+        |body, offset| ipvsadm::daemon_line(&decode::daemon(body, offset).unwrap()),
+    );
+    let printed = golden::text(&directory.join("table.daemons"));
+    assert_eq!(read.len(), 2);
+    assert_eq!(read, printed.lines().collect::<Vec<_>>());
 }
 
 #[test]

@@ -24,6 +24,38 @@ tests/golden/ipvs: one file for each request, and the dumps of the table they
 make, with what ipvsadm prints of it beside. Needs tcpdump.
 ";
 
+/// Requests about synchronization daemons, which come before the others because
+/// they and destinations of the other family exclude each other. `None` is where
+/// the running ones are dumped.
+const DAEMONS: &[Option<(&str, &str)>] = &[
+    Some((
+        "daemon-start",
+        "--start-daemon master --mcast-interface sync0", // tidy: allow(master): ipvsadm's word
+    )),
+    Some((
+        "daemon-stop",
+        "--stop-daemon master", // tidy: allow(master): ipvsadm's word
+    )),
+    Some((
+        "daemon-start6",
+        concat!(
+            "--start-daemon master ", // tidy: allow(master): ipvsadm's word
+            "--mcast-interface sync0 --syncid 7 --sync-maxlen 1400 ",
+            "--mcast-group ff02::8848 --mcast-port 8849 --mcast-ttl 3",
+        ),
+    )),
+    Some((
+        "daemon-start-backup",
+        "--start-daemon backup --mcast-interface sync0 --syncid 0 --mcast-group 239.1.2.3",
+    )),
+    None,
+    Some(("daemon-stop-backup", "--stop-daemon backup")),
+    Some((
+        "daemon-stop6",
+        "--stop-daemon master", // tidy: allow(master): ipvsadm's word
+    )),
+];
+
 /// Requests, in the order in which they are made: the name of the golden file,
 /// and what ipvsadm is told. Each makes one request of IPVS.
 const REQUESTS: &[(&str, &str)] = &[
@@ -191,8 +223,10 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
         return Err(Failure::new(format!("capture: the VM's script: {status}")));
     }
     let recorded = pcap::read(&scratch.join("netlink.pcap"))?;
+    let daemons = DAEMONS.iter().flatten();
+    let named: Vec<_> = daemons.chain(REQUESTS).copied().collect();
     let golden = process::root().join("tests/golden/ipvs");
-    let count = files::write(&golden, &scratch, REQUESTS, &recorded)?;
+    let count = files::write(&golden, &scratch, &named, &recorded)?;
     println!("{count} files in {}", golden.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -206,6 +240,10 @@ cd '{scratch}'
 modprobe ip_vs
 modprobe nlmon
 ip link set lo up
+ip link add sync0 type veth peer name sync1
+ip link set sync1 up
+ip link set sync0 up
+ip address add 203.0.113.1/24 dev sync0
 ip link add nlmon0 type nlmon
 ip link set nlmon0 up
 tcpdump -i nlmon0 -s 0 -U -w netlink.pcap 2>tcpdump.err &
@@ -213,6 +251,16 @@ tcpdump=$!
 until grep -q listening tcpdump.err; do sleep 0.1; done
 "
     );
+    for run in DAEMONS {
+        let line = match run {
+            // A daemon that is stopped before its thread ran is stopped without
+            // an answer, for which ipvsadm would wait.
+            Some((_, arguments)) => format!("ipvsadm {arguments}; sleep 0.3"),
+            None => "ipvsadm -L --daemon > table.daemons".to_owned(),
+        };
+        writeln!(text, "{line}").expect("a String takes what it is given");
+    }
+
     for (_, arguments) in REQUESTS {
         writeln!(text, "ipvsadm {arguments}").expect("a String takes what it is given");
     }

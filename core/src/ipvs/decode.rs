@@ -2,6 +2,10 @@
 //! an error that names it, and what a kernel does not know of (older ones have
 //! no 64-bit counters, no tunnels) or knows beyond us is no error.
 
+mod sync;
+
+pub use sync::daemon;
+
 use super::{Command, destination as d, service as s, stats, top};
 use crate::bytes::Reader;
 use crate::model::{

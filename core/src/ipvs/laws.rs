@@ -2,7 +2,7 @@
 //! the tests of this room. They panic when a law is broken.
 
 use super::{REQUEST_BYTES_MAX, Refused, decode, request};
-use crate::model::{Destination, Family, Service, ServiceKey};
+use crate::model::{Destination, Family, Service, ServiceKey, SyncDaemon};
 use crate::netlink::genl::{self, FamilyId};
 use crate::netlink::{Batch, HEADER_BYTES, Malformed, Messages, Reply};
 use crate::reconcile::Change;
@@ -44,6 +44,10 @@ pub fn decode_any(bytes: &[u8]) -> Found {
                 round_trip_destination(&key, &entry.destination);
             }
         }
+        if let Ok(daemon) = decode::daemon(body, offset) {
+            found.rows = found.rows.saturating_add(1);
+            round_trip_daemon(&daemon);
+        }
         let others = [
             decode::info(body, offset).is_ok(),
             decode::timeouts(body, offset).is_ok(),
@@ -61,7 +65,8 @@ pub fn decode_any(bytes: &[u8]) -> Found {
 /// kernel's own is not requested.
 pub fn round_trip_service(service: &Service) {
     let mut buf = [0xa5; REQUEST_BYTES_MAX + HEADER_BYTES];
-    if let Some((body, offset)) = written(&mut buf, &Change::AddService(service)) {
+    let write = of(Change::AddService(service));
+    if let Some((body, offset)) = written(&mut buf, write) {
         let back = decode::service(body, offset).map(|entry| entry.service);
         let mut expect = service.clone();
         expect.flags.remove(crate::model::ServiceFlags::HASHED);
@@ -73,20 +78,34 @@ pub fn round_trip_service(service: &Service) {
 /// same.
 pub fn round_trip_destination(key: &ServiceKey, destination: &Destination) {
     let mut buf = [0xa5; REQUEST_BYTES_MAX + HEADER_BYTES];
-    if let Some((body, offset)) = written(&mut buf, &Change::AddDestination(key, destination)) {
+    let write = of(Change::AddDestination(key, destination));
+    if let Some((body, offset)) = written(&mut buf, write) {
         let back = decode::destination(body, offset, key.family()).map(|entry| entry.destination);
         assert_eq!(back, Ok::<_, Malformed>(*destination));
     }
 }
 
+/// A daemon that may be requested is, when its request is read back, the same.
+pub fn round_trip_daemon(daemon: &SyncDaemon) {
+    let mut buf = [0xa5; REQUEST_BYTES_MAX + HEADER_BYTES];
+    let write = |batch: &mut Batch<'_>| request::start_daemon(batch, FAMILY, daemon);
+    if let Some((body, offset)) = written(&mut buf, write) {
+        assert_eq!(decode::daemon(body, offset).as_ref(), Ok(daemon));
+    }
+}
+
+fn of<'c>(change: Change<'c>) -> impl FnOnce(&mut Batch<'_>) -> Result<u32, Refused> + 'c {
+    move |batch| request::change(batch, FAMILY, &change)
+}
+
 /// The body of the request, unless it is refused. A request has the numbers of
 /// the reply that reports its object.
-fn written<'b>(
-    buf: &'b mut [u8],
-    change: &Change<'_>,
-) -> Option<(crate::bytes::Reader<'b>, usize)> {
+fn written(
+    buf: &mut [u8],
+    write: impl FnOnce(&mut Batch<'_>) -> Result<u32, Refused>,
+) -> Option<(crate::bytes::Reader<'_>, usize)> {
     let mut batch = Batch::new(buf, 1);
-    match request::change(&mut batch, FAMILY, change) {
+    match write(&mut batch) {
         Ok(seq) => assert_eq!(seq, 1),
         Err(refused) => {
             assert_ne!(refused, Refused::Full, "longer than REQUEST_BYTES_MAX");

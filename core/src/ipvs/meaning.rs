@@ -16,9 +16,10 @@ pub const fn meaning(command: Command, errno: Errno) -> &'static str {
         Errno::ENOPROTOOPT => "the kernel was built without what this request needs",
         Errno::EOPNOTSUPP => "this kernel's ipvs does not know the command",
         Errno::EBUSY => "another dump is still running on this socket",
-        Errno::EAFNOSUPPORT => {
-            "address family not supported: is ipv6 enabled in the kernel and in ip_vs?"
-        }
+        Errno::EAFNOSUPPORT => match command {
+            Command::NEW_DAEMON => "this kernel's ipvs has no ipv6: use an ipv4 group",
+            _ => "address family not supported: is ipv6 enabled in the kernel and in ip_vs?",
+        },
         Errno::EEXIST => match command {
             Command::NEW_SERVICE => "the service is there already",
             Command::NEW_DEST => "the destination is there already in this service",
@@ -57,6 +58,7 @@ pub const fn meaning(command: Command, errno: Errno) -> &'static str {
                 "invalid synchronization daemon: check state and multicast group; destinations of \
                  the other address family exclude it"
             }
+            Command::DEL_DAEMON => "a synchronization daemon is 'master' or 'backup'",
             _ => "the kernel calls the request invalid",
         },
         Errno::ERANGE => match command {
@@ -66,6 +68,15 @@ pub const fn meaning(command: Command, errno: Errno) -> &'static str {
             _ => "a value is out of range",
         },
         Errno::ENODEV => "the synchronization daemon's interface is not there",
+        Errno::ENETUNREACH | Errno::ENETDOWN => {
+            "the synchronization daemon's group cannot be reached: is its interface up?"
+        }
+        Errno::EADDRNOTAVAIL => {
+            "the synchronization daemon's interface has no address of the group's family"
+        }
+        Errno::EADDRINUSE => {
+            "another program listens on the synchronization daemon's port: choose another port"
+        }
         Errno::EMSGSIZE => "the batch is larger than the socket's send buffer",
         Errno::ENOBUFS => "replies were lost: the state of the table is unknown until it is dumped",
         _ => "the kernel refuses the request for a reason it does not use for this command",

@@ -4,8 +4,9 @@
 //! [`crate::reconcile`].
 //!
 //! Source: linux/ip_vs.h and net/netfilter/ipvs/ip_vs_ctl.c, kernels 6.1 to
-//! 7.3, on which the numbers are the same. Host byte order, except ports, which
-//! are in network order, and addresses, which are bytes.
+//! 7.3, on which the numbers are the same. Host byte order, except addresses,
+//! which are bytes, and the ports of services and destinations, which are in
+//! network order.
 
 pub mod decode;
 #[doc(hidden)]
@@ -85,6 +86,8 @@ pub mod top {
     pub const SERVICE: u16 = 1;
     /// A destination, nested.
     pub const DESTINATION: u16 = 2;
+    /// A synchronization daemon, nested.
+    pub const DAEMON: u16 = 3;
     /// TCP timeout, u32 seconds.
     pub const TIMEOUT_TCP: u16 = 4;
     /// TCP timeout after a FIN, u32 seconds.
@@ -158,6 +161,26 @@ pub mod destination {
     pub const TUNNEL_PORT: u16 = 14;
     /// Tunnel flags, u16.
     pub const TUNNEL_FLAGS: u16 = 15;
+}
+
+/// Attributes of a synchronization daemon, `IPVS_DAEMON_ATTR_*`.
+pub mod daemon {
+    /// `IP_VS_STATE_MASTER` or `_BACKUP`, u32.
+    pub const STATE: u16 = 1;
+    /// Interface, text of 1 to 15 bytes.
+    pub const INTERFACE: u16 = 2;
+    /// Id of the group of balancers, u32.
+    pub const SYNC_ID: u16 = 3;
+    /// Longest message, u16 bytes (this and the rest since Linux 4.3).
+    pub const MAXLEN: u16 = 4;
+    /// IPv4 multicast group: 4 bytes.
+    pub const GROUP: u16 = 5;
+    /// IPv6 multicast group: 16 bytes.
+    pub const GROUP6: u16 = 6;
+    /// UDP port, u16 in host order.
+    pub const PORT: u16 = 7;
+    /// Multicast TTL, u8.
+    pub const TTL: u16 = 8;
 }
 
 /// Attributes of either kind of counters, `IPVS_STATS_ATTR_*`. Those per second

@@ -1,144 +1,20 @@
 //! Requests, written into a [`Batch`]. What the kernel would refuse, or worse,
 //! accept and mean something else by, is refused here by name.
 
+mod refused;
+mod sync;
+
+pub use refused::Refused;
+pub use sync::{dump_daemons, start_daemon, stop_daemon};
+
 use super::{Command, FAMILY_VERSION, Timeouts, destination as d, service as s, top};
 use crate::model::{
-    Destination, DestinationKey, EngineName, Family, Forward, SchedulerName, Service, ServiceFlags,
-    ServiceKey, Tunnel, TunnelType,
+    Destination, DestinationKey, Family, Service, ServiceFlags, ServiceKey, Tunnel,
 };
 use crate::netlink::genl::{self, FamilyId};
-use crate::netlink::{Batch, Body, Flags, Full};
+use crate::netlink::{Batch, Body, Flags};
 use crate::reconcile::Change;
-use core::fmt;
 use core::net::IpAddr;
-
-/// The rule that a request breaks; nothing of it was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// No rule of IPVS: the batch is full. Send it, then try again.
-    Full,
-    /// Firewall mark 0, of which the kernel makes a service on TCP 0.0.0.0:0.
-    Fwmark,
-    /// A scheduler without a name, or with a NUL in it. None is called `none`.
-    Scheduler,
-    /// A persistence engine with a NUL in its name.
-    Engine,
-    /// A persistence timeout above 4,294,967 s, which kernels with a fast clock
-    /// wrap in silence.
-    Timeout {
-        /// The timeout, seconds.
-        timeout_s: u32,
-    },
-    /// A prefix length outside 0..=32 (IPv4) or 1..=128 (IPv6).
-    Prefix {
-        /// The prefix length.
-        prefix: u8,
-    },
-    /// A destination that is no address of a host: unspecified, multicast or
-    /// broadcast.
-    Address,
-    /// A destination of another family than its service's, which only a tunnel
-    /// can reach.
-    MixedFamily,
-    /// A forwarding method above 4, which the kernel stores and cannot forward
-    /// by.
-    Forward {
-        /// The method.
-        forward: Forward,
-    },
-    /// A weight above `i32::MAX`, which the kernel takes for a negative one.
-    Weight {
-        /// The weight.
-        weight: u32,
-    },
-    /// An upper threshold above `i32::MAX`.
-    UpperThreshold {
-        /// The threshold, connections.
-        upper: u32,
-    },
-    /// A lower threshold above the upper one.
-    LowerThreshold {
-        /// The lower threshold, connections.
-        lower: u32,
-        /// The upper threshold, connections.
-        upper: u32,
-    },
-    /// A tunnel type above 2, which the kernel stores unseen.
-    TunnelType {
-        /// The type.
-        kind: TunnelType,
-    },
-    /// GUE without a port.
-    TunnelPort,
-    /// A connection timeout above 2,147,483 s.
-    ConnectionTimeout {
-        /// The timeout, seconds.
-        timeout_s: u32,
-    },
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full => fmt::Display::fmt(&Full, f),
-            Self::Fwmark => f.write_str("firewall mark 0 names no service: use 1 or above"),
-            Self::Scheduler => {
-                f.write_str("scheduler needs a name of 1 to 15 bytes without NUL: use rr or wrr")
-            }
-            Self::Engine => f.write_str("persistence engine must not have a NUL in its name"),
-            Self::Timeout { timeout_s } => write!(
-                f,
-                "persistence timeout of {timeout_s} s is above {TIMEOUT_S_MAX} s"
-            ),
-            Self::Prefix { prefix } => write!(
-                f,
-                "persistence prefix of {prefix} bits must be 0..=32 (ipv4) or 1..=128 (ipv6)"
-            ),
-            Self::Address => f.write_str("destination must be the address of one host"),
-            Self::MixedFamily => {
-                f.write_str("destination of the other address family must use a tunnel")
-            }
-            Self::Forward { forward } => write!(
-                f,
-                "forwarding method {} must be 0..=4: use masq, tunnel or route",
-                forward.0
-            ),
-            Self::Weight { weight } => write!(f, "weight {weight} is above {SIGNED_MAX}"),
-            Self::UpperThreshold { upper } => {
-                write!(f, "upper threshold {upper} is above {SIGNED_MAX}")
-            }
-            Self::LowerThreshold { lower, upper } => write!(
-                f,
-                "lower threshold {lower} is above the upper threshold {upper}"
-            ),
-            Self::TunnelType { kind } => write!(
-                f,
-                "tunnel type {} must be 0..=2: use ipip, gue or gre",
-                kind.0
-            ),
-            Self::TunnelPort => f.write_str("gue tunnel needs a port other than 0"),
-            Self::ConnectionTimeout { timeout_s } => write!(
-                f,
-                "connection timeout of {timeout_s} s is above {CONNECTION_TIMEOUT_S_MAX} s"
-            ),
-        }
-    }
-}
-
-impl core::error::Error for Refused {}
-
-impl From<Full> for Refused {
-    fn from(Full: Full) -> Self {
-        Self::Full
-    }
-}
-
-/// The kernel multiplies seconds by HZ, at most 1000, in 32 bits unsigned.
-const TIMEOUT_S_MAX: u32 = u32::MAX / 1000;
-/// The kernel refuses seconds above `INT_MAX / HZ`.
-const CONNECTION_TIMEOUT_S_MAX: u32 = SIGNED_MAX / 1000;
-/// The highest value of what the kernel keeps in an `int`.
-const SIGNED_MAX: u32 = i32::MAX.cast_unsigned();
 
 /// Appends the request that carries out `change` and returns its sequence
 /// number. It asks for no ack: end the batch with a barrier.
@@ -255,7 +131,7 @@ pub fn set_timeouts(
         udp_s,
     } = *timeouts;
     let timeout_s = tcp_s.max(tcp_fin_s).max(udp_s);
-    if timeout_s > CONNECTION_TIMEOUT_S_MAX {
+    if timeout_s > refused::CONNECTION_TIMEOUT_S_MAX {
         return Err(Refused::ConnectionTimeout { timeout_s });
     }
     ask(batch, family, Command::SET_CONFIG, NO_FLAGS, |body| {
@@ -300,7 +176,7 @@ fn of_service(
     flags: Flags,
     key: &ServiceKey,
 ) -> Result<u32, Refused> {
-    check_key(key)?;
+    refused::key(key)?;
     ask(batch, family, command, flags, |body| {
         body.nest(top::SERVICE, |nest| service_key(nest, key));
     })
@@ -320,9 +196,9 @@ fn service(
         prefix,
         engine,
     } = service;
-    check_key(key)?;
-    check_names(scheduler, engine)?;
-    if *timeout_s > TIMEOUT_S_MAX {
+    refused::key(key)?;
+    refused::names(scheduler, engine)?;
+    if *timeout_s > refused::TIMEOUT_S_MAX {
         return Err(Refused::Timeout {
             timeout_s: *timeout_s,
         });
@@ -352,8 +228,8 @@ fn destination(
     key: &ServiceKey,
     destination: &Destination,
 ) -> Result<u32, Refused> {
-    check_key(key)?;
-    check_destination(key.family(), destination)?;
+    refused::key(key)?;
+    refused::destination(key.family(), destination)?;
     let Destination {
         key: at,
         forward,
@@ -384,7 +260,7 @@ fn delete_destination(
     key: &ServiceKey,
     at: &DestinationKey,
 ) -> Result<u32, Refused> {
-    check_key(key)?;
+    refused::key(key)?;
     ask(batch, family, Command::DEL_DEST, NO_FLAGS, |body| {
         body.nest(top::SERVICE, |nest| service_key(nest, key));
         body.nest(top::DESTINATION, |nest| destination_key(nest, at));
@@ -431,56 +307,5 @@ const fn netmask(family: Family, prefix: u8) -> Result<[u8; 4], Refused> {
         }
         (Family::V6, 1..=128) => Ok((prefix as u32).to_ne_bytes()),
         (Family::V4 | Family::V6, _) => Err(Refused::Prefix { prefix }),
-    }
-}
-
-const fn check_key(key: &ServiceKey) -> Result<(), Refused> {
-    match key {
-        ServiceKey::Fwmark { mark: 0, .. } => Err(Refused::Fwmark),
-        ServiceKey::Fwmark { .. } | ServiceKey::Address { .. } => Ok(()),
-    }
-}
-
-fn check_names(scheduler: &SchedulerName, engine: &EngineName) -> Result<(), Refused> {
-    if scheduler.is_empty() || scheduler.contains('\0') {
-        Err(Refused::Scheduler)
-    } else if engine.contains('\0') {
-        Err(Refused::Engine)
-    } else {
-        Ok(())
-    }
-}
-
-fn check_destination(of: Family, destination: &Destination) -> Result<(), Refused> {
-    let Destination {
-        key: DestinationKey { address, port: _ },
-        forward,
-        weight,
-        upper_threshold: upper,
-        lower_threshold: lower,
-        tunnel: Tunnel { kind, port, .. },
-    } = *destination;
-    let no_host = match address {
-        IpAddr::V4(v4) => v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast(),
-        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast(),
-    };
-    if no_host {
-        Err(Refused::Address)
-    } else if Family::of(&address) != of && forward != Forward::TUNNEL {
-        Err(Refused::MixedFamily)
-    } else if forward > Forward::BYPASS {
-        Err(Refused::Forward { forward })
-    } else if weight > SIGNED_MAX {
-        Err(Refused::Weight { weight })
-    } else if upper > SIGNED_MAX {
-        Err(Refused::UpperThreshold { upper })
-    } else if lower > upper {
-        Err(Refused::LowerThreshold { lower, upper })
-    } else if kind > TunnelType::GRE {
-        Err(Refused::TunnelType { kind })
-    } else if kind == TunnelType::GUE && port == 0 {
-        Err(Refused::TunnelPort)
-    } else {
-        Ok(())
     }
 }

@@ -1,14 +1,16 @@
-//! The nouns: what a service, a destination and a table of them are, whoever
-//! says so (a config, a kernel, a test). No bytes, no behaviour.
+//! The nouns: what a service, a destination, a table of them and a
+//! synchronization daemon are, whoever says so (a config, a kernel, a test). No bytes, no behaviour.
 //!
 //! Names and meanings are those of ip_vs.h and ipvsadm(8).
 
 mod destination;
 mod service;
+mod sync;
 mod table;
 
 pub use destination::{Destination, DestinationKey, Forward, Tunnel, TunnelFlags, TunnelType};
 pub use service::{EngineName, Protocol, SchedulerName, Service, ServiceFlags, ServiceKey};
+pub use sync::{InterfaceName, SyncDaemon, SyncState};
 pub use table::{BLANK_DESTINATION, Full, ServiceRow, Table, TableBuf};
 
 use core::net::IpAddr;

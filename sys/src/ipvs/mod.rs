@@ -30,7 +30,9 @@ use trunnion_core::ipvs::{
     BATCH_REQUESTS_MAX, Command, DestinationEntry, Info, Refused, ServiceEntry, Timeouts, decode,
     request,
 };
-use trunnion_core::model::{Destination, DestinationKey, Service, ServiceKey};
+use trunnion_core::model::{
+    Destination, DestinationKey, Service, ServiceKey, SyncDaemon, SyncState,
+};
 use trunnion_core::netlink::genl::FamilyId;
 use trunnion_core::netlink::{Batch, Errno, Malformed};
 use trunnion_core::reconcile::Change;
@@ -105,6 +107,41 @@ impl Ipvs {
         self.order(Command::SET_CONFIG, |batch, family| {
             request::set_timeouts(batch, family, timeouts)
         })
+    }
+
+    /// Starts a connection synchronization daemon.
+    ///
+    /// # Errors
+    /// See [`Error`]; `EEXIST` when one of this state runs: there is no changing
+    /// it, stop it first.
+    pub fn start_daemon(&mut self, it: &SyncDaemon) -> Result<(), Error> {
+        self.order(Command::NEW_DAEMON, |batch, family| {
+            request::start_daemon(batch, family, it)
+        })
+    }
+
+    /// Stops the connection synchronization daemon of a state.
+    ///
+    /// # Errors
+    /// See [`Error`]; `ESRCH` when none runs.
+    pub fn stop_daemon(&mut self, state: SyncState) -> Result<(), Error> {
+        self.order(Command::DEL_DAEMON, |batch, family| {
+            request::stop_daemon(batch, family, state)
+        })
+    }
+
+    /// Calls `each` with every connection synchronization daemon that runs: none,
+    /// one, or one of each state.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn daemons(&mut self, mut each: impl FnMut(SyncDaemon)) -> Result<(), Error> {
+        self.dump(
+            Command::GET_DAEMON,
+            request::dump_daemons,
+            |body, offset| decode::daemon(body, offset).map(&mut each),
+        )
+        .map(drop)
     }
 
     /// Deletes every service.

@@ -21,6 +21,7 @@ const FIRST_FAMILY: u16 = 17;
 const ASKING: [u8; 5] = [4, 8, 11, 13, 15];
 const GET_SERVICE: u8 = 4;
 const GET_DEST: u8 = 8;
+const GET_DAEMON: u8 = 11;
 
 /// Writes all files and says how many.
 pub fn write(
@@ -71,7 +72,15 @@ pub fn write(
     }
     put(&golden.join("dump-destinations.hex"), &text)?;
     count += 1;
-    for table in ["table.save", "table.stats"] {
+    let daemons = recorded
+        .iter()
+        .position(|message| is_dump(message, GET_DAEMON))
+        .ok_or_else(|| Failure::new("capture: no dump of daemons was seen"))?;
+    let mut text = format!("# reply to the dump of synchronization daemons\n{origin}");
+    rows += answer(&mut text, &recorded[daemons..]);
+    put(&golden.join("dump-daemons.hex"), &text)?;
+    count += 1;
+    for table in ["table.save", "table.stats", "table.daemons"] {
         let from = scratch.join(table);
         let text = fs::read_to_string(&from).map_err(Failure::io("read", &from))?;
         put(&golden.join(table), &text)?;
@@ -125,11 +134,11 @@ fn payload(text: &mut String, body: &[u8]) {
     lines(text, attributes, &[]);
 }
 
-/// Which attributes are nests: services and destinations at the top, and both
-/// kinds of counters in them.
+/// Which attributes are nests: services, destinations and daemons at the top,
+/// and both kinds of counters in the first two.
 fn is_nest(path: &[u16], kind: u16) -> bool {
     match path {
-        [] => kind == 1 || kind == 2,
+        [] => (1..=3).contains(&kind),
         [_] => kind == 10 || kind == 12,
         _ => false,
     }

@@ -3,6 +3,7 @@
 
 mod replies;
 mod requests;
+mod sync;
 
 use super::*;
 use crate::model::*;

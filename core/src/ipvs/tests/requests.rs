@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::string::ToString;
 
 /// (nest, kind) -> value.
-type Walked = BTreeMap<(u16, u16), Vec<u8>>;
+pub(super) type Walked = BTreeMap<(u16, u16), Vec<u8>>;
 
-const FAMILY: FamilyId = FamilyId(30);
+pub(super) const FAMILY: FamilyId = FamilyId(30);
 
 fn u16_at(raw: &[u8], at: usize) -> u16 {
     u16::from_ne_bytes(raw[at..at + 2].try_into().unwrap())
@@ -27,7 +27,7 @@ fn attributes(mut raw: &[u8], mut each: impl FnMut(u16, &[u8])) {
 }
 
 /// Header checked, command returned, attributes walked; none comes twice.
-fn walk(raw: &[u8], seq: u32, flags: u16) -> (u8, Walked) {
+pub(super) fn walk(raw: &[u8], seq: u32, flags: u16) -> (u8, Walked) {
     let total = u32::from_ne_bytes(raw[..4].try_into().unwrap());
     assert_eq!(usize::try_from(total).unwrap(), raw.len());
     assert_eq!((u16_at(raw, 4), u16_at(raw, 6)), (30, flags));
