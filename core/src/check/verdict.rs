@@ -81,6 +81,20 @@ reasons! {
         Closed = "closed before the answer was whole",
         /// The answer is not what is expected.
         Mismatch = "answer is not what is expected",
+        /// What came is no HTTP/1 response.
+        HttpMalformed = "not an http response",
+        /// The head of the response is longer than the check reads.
+        HttpHeadTooLong = "http response head too long",
+        /// The status code is not an expected one.
+        HttpStatus = "http status is not expected",
+        /// The response is a redirect, which is not expected and not followed.
+        HttpRedirect = "http redirect",
+        /// An expected header is not there, or not as expected.
+        HttpHeader = "http header is not as expected",
+        /// The content is not as expected.
+        HttpBody = "http content is not as expected",
+        /// As far as the check reads, the content has not what is expected.
+        HttpBodyTooLong = "http content too long to find what is expected",
     }
 }
 

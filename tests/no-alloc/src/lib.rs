@@ -163,6 +163,7 @@ fn laws() -> bool {
         vrrp::laws::machine(bytes);
         check::engine::laws::any_life(bytes);
         check::probe::laws::expect(bytes);
+        check::probe::laws::http(bytes);
         check::probe::laws::regex(bytes);
     }
     true

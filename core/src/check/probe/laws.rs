@@ -1,8 +1,10 @@
 //! What must hold of probes for any bytes: the laws the fuzz targets and the
 //! property tests run.
 
+use super::http::{HeaderMatch, Http, Request, StatusSet};
 use super::{Expect, Pattern, Probe, Regex, Room, Spec, Step, Token, Transport};
 use crate::check::Verdict;
+use core::net::Ipv4Addr;
 
 /// Bytes lent to a probe in these laws: every request fits.
 const LENT_BYTES: usize = 4096;
@@ -160,16 +162,74 @@ pub fn regex(bytes: &[u8]) {
     }
 }
 
+/// An HTTP check against any response.
+///
+/// # Panics
+/// When a law is broken.
+pub fn http(bytes: &[u8]) {
+    let Some((choice, cuts, answer)) = parts(bytes) else {
+        return;
+    };
+    let address = (Ipv4Addr::LOCALHOST, 80).into();
+    let request = Request {
+        method: if choice & 1 == 0 { "GET" } else { "HEAD" },
+        keep_alive: true,
+        ..Request::get(address, "/")
+    };
+    let header = HeaderMatch {
+        name: "Server",
+        value: Pattern::Contains(b"x y"),
+    };
+    let http = Http {
+        status: StatusSet::range(200, if choice & 2 == 0 { 299 } else { 499 }),
+        headers: [(choice & 4 != 0).then_some(header), None],
+        body: match choice & 24 {
+            0 => Pattern::Any,
+            8 => Pattern::Prefix(b"ok"),
+            16 => Pattern::Exact(b"ok"),
+            _ => Pattern::Contains(b"ok"),
+        },
+        head_bytes_max: 200,
+        body_bytes_max: 20,
+        ..Http::new(request)
+    };
+    same_for_any_split(&Spec::Http(&http), answer, cuts);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::vec::Vec;
 
     proptest! {
         #[test]
         fn any_answer_to_expect(bytes in prop::collection::vec(
             prop_oneof![4 => b'a'..=b'd', 1 => Just(b'x'), 1 => any::<u8>()], 0..80)) {
             expect(&bytes);
+        }
+
+        /// Pieces of responses in any order.
+        #[test]
+        fn any_answer_to_http(
+            choice: u8, cuts: [u8; 4],
+            pieces in prop::collection::vec(prop::sample::select(Vec::from([
+                "HTTP/1.1 200 OK\r\n", "HTTP/1.0 204\n", "HTTP/1.1 100 C\r\n\r\n", "HTTP/1.1 404 x\r\n",
+                "Content-Length: 2\r\n", "content-length: 2, 2\n", "Content-Length: 3\r\n",
+                "Transfer-Encoding: gzip, Chunked\r\n", "Transfer-Encoding: x\r\n", "Server:  x y \r\n",
+                "Connection: keep-alive, close\r\n", "\r\n", "\n", "ok", "2\r\nok\r\n", "1;a=b\r\no\r\n",
+                "0\r\n", "0\r\nA: b\r\n\r\n", "\0", "kkkkkkkkkkkkkkkkkkkkkkk", ": ", "\r",
+            ])), 0..12),
+            flip in prop::option::weighted(0.2, (0..100_usize, any::<u8>())),
+        ) {
+            let mut bytes = Vec::from([choice]);
+            bytes.extend(cuts);
+            bytes.extend(pieces.concat().bytes());
+            if let Some((at, with)) = flip {
+                let at = at % bytes.len();
+                bytes[at] ^= with;
+            }
+            http(&bytes);
         }
 
         #[test]

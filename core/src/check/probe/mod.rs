@@ -28,11 +28,13 @@
 //! of it.
 
 mod expect;
+pub mod http;
 pub mod laws;
 mod pattern;
 pub mod regex;
 
 pub use expect::Expect;
+pub use http::{HeaderMatch, Http};
 pub use pattern::{Found, NEEDLE_BYTES_MAX, Pattern, Scan};
 pub use regex::{Regex, RegexError, RegexFault};
 
@@ -45,6 +47,8 @@ pub enum Spec<'a> {
     Stream(Expect<'a>),
     /// A UDP datagram each way.
     Datagram(Expect<'a>),
+    /// HTTP/1.1.
+    Http(&'a Http<'a>),
 }
 
 /// What a probe runs on.
@@ -62,7 +66,7 @@ impl Spec<'_> {
     #[must_use]
     pub const fn transport(&self) -> Transport {
         match self {
-            Self::Stream(_) => Transport::Stream,
+            Self::Stream(_) | Self::Http(_) => Transport::Stream,
             Self::Datagram(_) => Transport::Datagram,
         }
     }
@@ -71,7 +75,7 @@ impl Spec<'_> {
     #[must_use]
     pub const fn keep_bytes(&self) -> usize {
         match self {
-            Self::Stream(_) | Self::Datagram(_) => 0,
+            Self::Stream(_) | Self::Datagram(_) | Self::Http(_) => 0,
         }
     }
 }
@@ -134,6 +138,7 @@ enum State {
     /// One datagram decides.
     Nothing,
     Stream(expect::Progress),
+    Http(http::Response),
 }
 
 impl Probe {
@@ -145,6 +150,10 @@ impl Probe {
                 (State::Stream(progress), step)
             }
             Spec::Datagram(expect) => (State::Nothing, expect.begin_datagram(room.out)),
+            Spec::Http(http) => {
+                let (response, step) = http.begin(room.out);
+                (State::Http(response), step)
+            }
         };
         let mut probe = Self {
             token,
@@ -158,42 +167,46 @@ impl Probe {
     /// Takes bytes of a stream, or one datagram.
     pub fn handle_bytes(&mut self, spec: &Spec<'_>, bytes: &[u8], room: &mut Room<'_>) -> Step {
         let _ = room;
-        if let Some(verdict) = self.verdict {
-            return Step::Verdict(verdict);
+        if let (Some(_), None) = (self.verdict, self.http()) {
+            return self.note(Step::More);
         }
         let step = match spec {
             Spec::Stream(expect) => match &mut self.state {
                 State::Stream(progress) => expect.stream(progress, bytes),
-                State::Nothing => OTHER_SPEC,
+                State::Nothing | State::Http(_) => OTHER_SPEC,
             },
             Spec::Datagram(expect) => expect.datagram(bytes),
+            Spec::Http(http) => match &mut self.state {
+                State::Http(response) => {
+                    response.feed(http, bytes).map_or(Step::More, Step::Verdict)
+                }
+                State::Nothing | State::Stream(_) => OTHER_SPEC,
+            },
         };
         self.note(step)
     }
 
     /// All bytes of the last [`Step::Send`] are written.
     pub fn handle_sent(&mut self, spec: &Spec<'_>) -> Step {
-        if let Some(verdict) = self.verdict {
-            return Step::Verdict(verdict);
-        }
         let step = match spec {
             Spec::Stream(expect) => expect.sent(),
-            Spec::Datagram(_) => Step::More,
+            Spec::Datagram(_) | Spec::Http(_) => Step::More,
         };
         self.note(step)
     }
 
     /// The target ended the stream. It is always a verdict.
     pub fn handle_end(&mut self, spec: &Spec<'_>) -> Step {
-        if let Some(verdict) = self.verdict {
-            return Step::Verdict(verdict);
-        }
         let step = match spec {
             Spec::Stream(expect) => match &self.state {
                 State::Stream(progress) => expect.end(progress),
-                State::Nothing => OTHER_SPEC,
+                State::Nothing | State::Http(_) => OTHER_SPEC,
             },
             Spec::Datagram(_) => failure(Reason::Closed),
+            Spec::Http(http) => match &mut self.state {
+                State::Http(response) => Step::Verdict(response.end(http)),
+                State::Nothing | State::Stream(_) => OTHER_SPEC,
+            },
         };
         self.note(step)
     }
@@ -211,11 +224,43 @@ impl Probe {
         self.token
     }
 
-    const fn note(&mut self, step: Step) -> Step {
-        if let Step::Verdict(verdict) = step {
-            self.verdict = Some(verdict);
+    /// The status code of an HTTP response, once it is there.
+    #[must_use]
+    pub const fn http_status(&self) -> Option<u16> {
+        match self.http() {
+            Some(response) => response.status(),
+            None => None,
         }
-        step
+    }
+
+    /// Whether the connection can carry the same check again. An answer may be
+    /// longer than its verdict needs: the owner may read on after the verdict
+    /// until this is so.
+    #[must_use]
+    pub fn is_reusable(&self, spec: &Spec<'_>) -> bool {
+        match spec {
+            Spec::Http(http) => self.http().is_some_and(|response| response.reusable(http)),
+            Spec::Stream(_) | Spec::Datagram(_) => false,
+        }
+    }
+
+    const fn http(&self) -> Option<&http::Response> {
+        match &self.state {
+            State::Http(response) => Some(response),
+            State::Nothing | State::Stream(_) => None,
+        }
+    }
+
+    /// The first verdict stays.
+    const fn note(&mut self, step: Step) -> Step {
+        match (self.verdict, step) {
+            (Some(verdict), _) => Step::Verdict(verdict),
+            (None, Step::Verdict(verdict)) => {
+                self.verdict = Some(verdict);
+                step
+            }
+            (None, Step::More | Step::Send(_) | Step::OverTcp) => step,
+        }
     }
 }
 
@@ -234,3 +279,6 @@ const fn success() -> Step {
 const fn failure(reason: Reason) -> Step {
     Step::Verdict(Verdict::Failure(reason))
 }
+
+// There is one for each socket.
+const _: () = assert!(size_of::<Probe>() <= 192);
