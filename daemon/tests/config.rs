@@ -241,11 +241,16 @@ fn everything_in_the_full_example_arrives() {
         ServiceFlags::PERSISTENT | ServiceFlags::SCHED1 | ServiceFlags::SCHED2
     );
     assert_eq!((web.service.timeout_s, web.service.prefix), (300, 24));
-    let target = |at: usize| web.backends[at].check.map(|check| check.target.to_string());
+    let target = |at: usize| {
+        web.backends[at]
+            .check
+            .as_deref()
+            .map(|check| check.target.to_string())
+    };
     assert_eq!(target(0).as_deref(), Some("10.0.0.1:8081"));
     assert_eq!(target(1).as_deref(), Some("10.1.0.2:9000"));
     assert_eq!(target(2), None);
-    let check = web.backends[1].check.unwrap();
+    let check = web.backends[1].check.as_deref().unwrap();
     assert_eq!(check.kind, Kind::Tcp { half_open: true });
     assert_eq!(check.interval, Duration::from_secs(2));
     assert_eq!(check.fast_interval, Duration::from_millis(250));
@@ -279,7 +284,7 @@ fn everything_in_the_full_example_arrives() {
         (mark, "mine")
     );
     assert_eq!(shop.backends[0].destination.key.port, 0);
-    let checked = shop.backends[0].check.unwrap().target;
+    let checked = shop.backends[0].check.as_deref().unwrap().target;
     assert_eq!(checked, SocketAddr::from(([10, 0, 0, 8], 443)));
 }
 

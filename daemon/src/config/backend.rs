@@ -12,12 +12,13 @@ use trunnion_core::model::{
 };
 
 /// One backend of a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
     /// What the kernel is told while the backend is up.
     pub destination: Destination,
-    /// How it is known to be up; without one it always is.
-    pub check: Option<CheckConfig>,
+    /// How it is known to be up; without one it always is. Boxed, because there
+    /// are many backends, and not all have one.
+    pub check: Option<Box<CheckConfig>>,
 }
 
 pub(super) const KEYS: &[&str] = &[
@@ -108,7 +109,10 @@ impl BackendRead {
             ..Destination::new(key, keys.forward.value, keys.weight)
         };
         Some(Self {
-            backend: Backend { destination, check },
+            backend: Backend {
+                destination,
+                check: check.map(Box::new),
+            },
             span: address.span.start..address.span.end.max(span.start),
         })
     }

@@ -68,6 +68,18 @@ pub(super) struct Note {
     pub also: Option<(Range<usize>, String)>,
 }
 
+impl Note {
+    /// The same at another place.
+    pub fn moved(self, to: impl Fn(usize) -> usize) -> Self {
+        let moved = |span: Range<usize>| to(span.start)..to(span.end);
+        Self {
+            span: moved(self.span),
+            also: self.also.map(|(span, message)| (moved(span), message)),
+            ..self
+        }
+    }
+}
+
 impl Mistake {
     pub(super) fn new(file: &str, places: &Places<'_>, note: Note) -> Self {
         let (line, column) = places.of(note.span.start);

@@ -10,7 +10,9 @@ mod check;
 mod forward;
 mod mistake;
 mod node;
+mod pieces;
 mod place;
+mod reader;
 mod relate;
 mod scalar;
 mod section;
@@ -25,6 +27,7 @@ mod vrrp;
 pub use backend::Backend;
 pub use mistake::{Also, Errors, Mistake, Severity};
 pub use node::{Ipvs, Limits, Node, OnExit, Own, SOCKET_NAME, Timeouts};
+pub use reader::Reader;
 pub use scalar::{Prefixed, Shown};
 pub use service::ServiceConfig;
 pub use suggest::nearest;
@@ -37,6 +40,7 @@ use place::Places;
 use section::{Notes, Section};
 use service::ServiceRead;
 use std::path::Path;
+use std::sync::Arc;
 use toml::de::DeTable;
 use vrrp::InstanceRead;
 
@@ -53,7 +57,7 @@ pub struct Config {
     /// interface, vrid and family, no address twice.
     pub vrrp: Vec<Instance>,
     /// Services sorted by key, none twice.
-    pub services: Vec<ServiceConfig>,
+    pub services: Vec<Arc<ServiceConfig>>,
     /// What someone should look at.
     pub warnings: Vec<Mistake>,
 }
@@ -83,11 +87,7 @@ impl Config {
     /// [`Refused::Unread`] when it cannot be read, [`Refused::Wrong`] with
     /// every mistake in it.
     pub fn load(path: &Path) -> Result<Self, Refused> {
-        let name = path.display().to_string();
-        match std::fs::read(path) {
-            Ok(bytes) => Self::parse_bytes(&bytes, &name).map_err(Refused::Wrong),
-            Err(error) => Err(Refused::Unread { file: name, error }),
-        }
+        Reader::default().load(path)
     }
 
     /// Reads a file's bytes; `file` is its name in messages.
@@ -116,6 +116,11 @@ impl Config {
     /// # Errors
     /// Every mistake in it, in the order of its lines.
     pub fn parse(text: &str, file: &str) -> Result<Self, Errors> {
+        Reader::default().parse(text, file)
+    }
+
+    /// Reads a text as one document, whatever is in it.
+    fn whole(text: &str, file: &str) -> Result<Self, Errors> {
         let (document, syntax_errors) = DeTable::parse_recoverable(text);
         let mut notes = Notes::default();
         let config = read(document.get_ref(), &mut notes);
@@ -137,32 +142,44 @@ impl Config {
 /// The whole document, as far as it can be read.
 fn read(document: &DeTable<'_>, notes: &mut Notes) -> Config {
     let root = Section::new("the file", document, 0..0, ROOT_KEYS, notes);
-    let node = Node::read(&root, notes);
-    let limits = LimitsRead::read(&root, notes);
-    let ipvs = Ipvs::read(&root, notes);
-    let instances: Vec<InstanceRead> = root
-        .items("vrrp", "[[vrrp]]", notes)
-        .into_iter()
-        .filter_map(|raw| InstanceRead::read(raw, notes))
-        .collect();
+    let (mut config, limits, instances) = read_beside_services(&root, notes);
     let mut services: Vec<ServiceRead> = root
         .items("service", "[[service]]", notes)
         .into_iter()
         .filter_map(|raw| ServiceRead::read(raw, notes))
         .collect();
     relate::declares_something(&root, notes);
-    relate::instances(&instances, notes);
     relate::services(&services, notes);
     relate::limits(&limits, &instances, &services, notes);
     services.sort_by_key(|read| read.config.service.key);
-    Config {
+    let each = services.into_iter();
+    config.services = each.map(|read| Arc::new(read.config)).collect();
+    config
+}
+
+/// All but the services.
+fn read_beside_services(
+    root: &Section<'_>,
+    notes: &mut Notes,
+) -> (Config, LimitsRead, Vec<InstanceRead>) {
+    let node = Node::read(root, notes);
+    let limits = LimitsRead::read(root, notes);
+    let ipvs = Ipvs::read(root, notes);
+    let instances: Vec<InstanceRead> = root
+        .items("vrrp", "[[vrrp]]", notes)
+        .into_iter()
+        .filter_map(|raw| InstanceRead::read(raw, notes))
+        .collect();
+    relate::instances(&instances, notes);
+    let config = Config {
         node,
         limits: limits.limits,
         ipvs,
-        vrrp: instances.into_iter().map(|read| read.instance).collect(),
-        services: services.into_iter().map(|read| read.config).collect(),
+        vrrp: instances.iter().map(|read| read.instance.clone()).collect(),
+        services: Vec::new(),
         warnings: Vec::new(),
-    }
+    };
+    (config, limits, instances)
 }
 
 /// Notes as mistakes, in the order of their places, none twice.

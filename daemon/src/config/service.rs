@@ -127,6 +127,8 @@ impl ServiceRead {
         let min_healthy = min_healthy(&section, backends_written.len(), checked, notes);
         let mut backends: Vec<Backend> = backends.into_iter().map(|read| read.backend).collect();
         backends.sort_by_key(|backend| backend.destination.key);
+        // They live in the room of what they were read into, which is more.
+        backends.shrink_to_fit();
         Some(Self {
             config: ServiceConfig {
                 name: match &named {

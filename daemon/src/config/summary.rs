@@ -145,7 +145,7 @@ impl fmt::Display for ServiceConfig {
         if !methods.is_empty() {
             write!(f, " by {}", methods.join(" and "))?;
         }
-        let mut checks: Vec<_> = backends.iter().filter_map(|b| b.check).collect();
+        let mut checks: Vec<_> = backends.iter().filter_map(|b| b.check.as_deref()).collect();
         let checked = checks.len();
         checks.sort_by_key(|check| check.interval);
         checks.dedup_by_key(|check| check.interval);

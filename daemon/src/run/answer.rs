@@ -123,8 +123,9 @@ fn services(config: &Config, lb: &LbSnapshot) -> Vec<ServiceState> {
         rest = others;
         let found = config
             .services
-            .iter()
-            .find(|s| s.service.key == service.key);
+            .binary_search_by_key(&service.key, |s| s.service.key)
+            .ok()
+            .map(|found| &config.services[found]);
         services.push(ServiceState {
             name: found.map_or_else(|| service.key.to_string(), |s| s.name.clone()),
             key: service.key,

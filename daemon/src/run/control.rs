@@ -10,7 +10,7 @@ use super::records::{self, OwnLog, OwnLogEnd};
 use super::settings::Settings;
 use super::snapshot::{HaSnapshot, LbSnapshot};
 use super::{HaControl, LbControl, LoopThread};
-use crate::config::{Config, OnExit};
+use crate::config::{Config, OnExit, Reader};
 use crate::control;
 use crate::control::{CATALOGUES, Form, LevelCell, Listener, Records, Writer};
 use std::collections::VecDeque;
@@ -63,6 +63,7 @@ struct Pending {
 /// See the module's words.
 pub(super) struct Control {
     config: Arc<Config>,
+    reader: Reader,
     path: PathBuf,
     started: Instant,
     loops: Loops,
@@ -92,7 +93,7 @@ struct Offer {
 
 impl Control {
     pub(super) fn new(
-        config: Config,
+        (config, reader): (Config, Reader),
         path: PathBuf,
         loops: Loops,
         bell: Arc<Bell>,
@@ -109,6 +110,7 @@ impl Control {
                 first: true,
             }),
             config,
+            reader,
             path,
             started: boottime(),
             loops,
@@ -288,7 +290,7 @@ impl Control {
             self.log.log(&records::ReloadTooSoon {});
             return;
         }
-        let config = match Config::load(&self.path) {
+        let config = match self.reader.load(&self.path) {
             Ok(config) => config,
             Err(refused) => {
                 self.refuse("the file has mistakes");

@@ -19,7 +19,7 @@ mod snapshot;
 
 pub use snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView};
 
-use crate::config::{Config, Limits, Refused};
+use crate::config::{Config, Limits, Reader, Refused};
 use crate::control::Listener;
 use control::{Control, Loops};
 use ha::HaLoop;
@@ -103,7 +103,8 @@ pub fn run(path: &Path) -> Result<ExitCode, StartError> {
     if std::env::var_os("TRUNNION_DENY_ALLOCATIONS").is_some() {
         alloc::deny();
     }
-    let config = Config::load(path).map_err(StartError::Config)?;
+    let mut reader = Reader::default();
+    let config = reader.load(path).map_err(StartError::Config)?;
     for warning in &config.warnings {
         eprintln!("{warning}");
     }
@@ -124,7 +125,7 @@ pub fn run(path: &Path) -> Result<ExitCode, StartError> {
     if let Err(refused) = sys_thread::lock_memory() {
         eprintln!("warn control: {refused}");
     }
-    let control = Control::new(config, PathBuf::from(path), loops, bell, heard);
+    let control = Control::new((config, reader), PathBuf::from(path), loops, bell, heard);
     control.run(listener).doing("run the control thread")
 }
 

@@ -90,7 +90,9 @@ impl OwnedLbPlan {
             ..Self::default()
         };
         let backends = || config.services.iter().flat_map(|s| &s.backends);
-        plan.checks = backends().filter_map(|b| b.check).collect();
+        plan.checks = backends()
+            .filter_map(|b| b.check.as_deref().copied())
+            .collect();
         plan.checks.sort_unstable();
         plan.checks.dedup();
         for service in &config.services {
@@ -104,9 +106,8 @@ impl OwnedLbPlan {
             });
             for backend in &service.backends {
                 plan.destinations.push(backend.destination);
-                let check = backend
-                    .check
-                    .and_then(|c| plan.checks.binary_search(&c).ok());
+                let check = backend.check.as_deref();
+                let check = check.and_then(|check| plan.checks.binary_search(check).ok());
                 plan.links.push(check.map(count));
             }
         }
