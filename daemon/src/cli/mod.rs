@@ -115,15 +115,10 @@ fn help(args: &mut Parser) -> Result<ExitCode, Usage> {
         Some(Arg::Value(word)) => {
             let word = word.to_string_lossy();
             let verb = find(&word).ok_or_else(|| unknown_verb(&word))?;
-            match args.next()? {
-                None if verb.name == "ipvs" => ipvs::help(),
-                None => print(verb),
-                Some(Arg::Value(word)) if verb.name == "ipvs" => {
-                    let word = word.to_string_lossy();
-                    print(ipvs::find(&word).ok_or_else(|| ipvs::unknown(&word))?);
-                }
-                Some(arg) => return Err(arg.unexpected().into()),
+            if verb.name == "ipvs" {
+                return ipvs::help_on(args);
             }
+            print(verb);
         }
         Some(arg) => return Err(arg.unexpected().into()),
     }

@@ -60,7 +60,7 @@ pub struct Mistake {
 
 /// A mistake before its place is worked out.
 #[derive(Clone, Debug)]
-pub(super) struct Note {
+pub(crate) struct Note {
     pub severity: Severity,
     pub span: Range<usize>,
     pub message: String,

@@ -25,11 +25,14 @@ mod value;
 mod vrrp;
 
 pub use backend::Backend;
+pub(crate) use mistake::plural;
 pub use mistake::{Also, Errors, Mistake, Severity};
 pub use node::{Ipvs, Limits, Node, OnExit, Own, SOCKET_NAME, Timeouts};
 pub use reader::Reader;
 pub use scalar::{Prefixed, Shown};
+pub(crate) use section::Notes;
 pub use service::ServiceConfig;
+pub(crate) use service::{SCHEDULER_FLAGS, SCHEDULERS};
 pub use suggest::nearest;
 pub use sysctl::{GROUP as SYSCTL_GROUP, Sysctl};
 pub use vrrp::Instance;
@@ -37,7 +40,7 @@ pub use vrrp::Instance;
 use mistake::Note;
 use node::LimitsRead;
 use place::Places;
-use section::{Notes, Section};
+use section::Section;
 use service::ServiceRead;
 use std::path::Path;
 use std::sync::Arc;
@@ -183,7 +186,7 @@ fn read_beside_services(
 }
 
 /// Notes as mistakes, in the order of their places, none twice.
-fn errors(text: &str, file: &str, mut notes: Vec<Note>) -> Errors {
+pub(crate) fn errors(text: &str, file: &str, mut notes: Vec<Note>) -> Errors {
     notes.sort_by_key(|note| (note.span.start, note.severity));
     notes.dedup_by(|a, b| a.span == b.span && a.message == b.message);
     let places = Places::new(text);

@@ -31,7 +31,7 @@ impl<T> At<T> {
 
 /// The mistakes found so far.
 #[derive(Debug, Default)]
-pub(super) struct Notes {
+pub(crate) struct Notes {
     pub list: Vec<Note>,
 }
 

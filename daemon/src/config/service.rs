@@ -49,7 +49,7 @@ pub(super) const KEYS: &[&str] = &[
 pub(super) const PERSISTENCE_KEYS: &[&str] = &["timeout", "prefix"];
 
 /// The schedulers of Linux 7.3, and "none".
-pub(super) const SCHEDULERS: &[&str] = &[
+pub(crate) const SCHEDULERS: &[&str] = &[
     "rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "sed", "nq", "fo", "ovf", "mh", "twos",
     "none",
 ];
@@ -57,7 +57,7 @@ pub(super) const SCHEDULERS: &[&str] = &[
 const DEFAULT_SCHEDULER: &str = "wlc";
 
 /// ipvsadm(8): -b. The scheduler that reads each, where only one does.
-const FLAGS: &[(&str, (ServiceFlags, Option<&str>))] = &[
+pub(crate) const SCHEDULER_FLAGS: &[(&str, (ServiceFlags, Option<&str>))] = &[
     ("sh-fallback", (ServiceFlags::SCHED1, Some("sh"))),
     ("sh-port", (ServiceFlags::SCHED2, Some("sh"))),
     ("mh-fallback", (ServiceFlags::SCHED1, Some("mh"))),
@@ -301,7 +301,7 @@ fn scheduler_flags(
             value: value.as_str(),
             span,
         };
-        let Some(found) = choice("scheduler_flags", &word, FLAGS, notes) else {
+        let Some(found) = choice("scheduler_flags", &word, SCHEDULER_FLAGS, notes) else {
             continue;
         };
         let (flag, reader) = found.value;

@@ -2,12 +2,15 @@
 //! it. It asks the kernel, not a running node; text for people and its
 //! grammar, not the requests (trunnion-core) or the socket (trunnion-sys).
 
+mod actual;
 mod json;
 mod list;
 mod listing;
 mod order;
+mod restore;
 mod rule;
 mod save;
+mod script;
 mod select;
 mod simple;
 mod words;
@@ -21,7 +24,7 @@ use std::process::ExitCode;
 use trunnion_sys::ipvs::Error;
 
 /// The verbs under `trunnion ipvs`.
-pub(super) const VERBS: &[Verb] = &[
+const VERBS: &[Verb] = &[
     Verb {
         name: "ipvs list",
         arguments: "[SERVICE] [FORM] [--json]",
@@ -35,6 +38,13 @@ pub(super) const VERBS: &[Verb] = &[
         about: "print the kernel's table as lines that restore and ipvsadm -R read",
         options: save::OPTIONS,
         run: save::run,
+    },
+    Verb {
+        name: "ipvs restore",
+        arguments: "[--keep] [--dry-run] [--json] [FILE]",
+        about: "make the kernel's table what such lines say, by the difference",
+        options: restore::OPTIONS,
+        run: restore::run,
     },
     Verb {
         name: "ipvs zero",
@@ -65,23 +75,33 @@ pub(super) const VERBS: &[Verb] = &[
 pub(super) fn run(args: &mut Parser) -> Result<ExitCode, Usage> {
     match args.next()? {
         None => Err(Usage(format!("no verb after ipvs: {}", verbs()))),
-        Some(Arg::Short('h') | Arg::Long("help")) => {
-            help();
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(Arg::Short('h') | Arg::Long("help")) => help_on(args),
         Some(Arg::Value(word)) => {
             let word = word.to_string_lossy();
-            match find(&word) {
-                Some(verb) => (verb.run)(args),
-                None => Err(unknown(&word)),
+            match (&*word, find(&word)) {
+                (_, Some(verb)) => (verb.run)(args),
+                ("help", None) => help_on(args),
+                (_, None) => Err(unknown(&word)),
             }
         }
         Some(arg @ (Arg::Short(_) | Arg::Long(_))) => Err(arg.unexpected().into()),
     }
 }
 
-/// `trunnion help ipvs`.
-pub(super) fn help() {
+/// `trunnion help ipvs [VERB]`, from behind the `ipvs`.
+pub(super) fn help_on(args: &mut Parser) -> Result<ExitCode, Usage> {
+    match args.next()? {
+        None => help(),
+        Some(Arg::Value(word)) => {
+            let word = word.to_string_lossy();
+            print(find(&word).ok_or_else(|| unknown(&word))?);
+        }
+        Some(arg @ (Arg::Short(_) | Arg::Long(_))) => return Err(arg.unexpected().into()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn help() {
     let mut text = "trunnion ipvs VERB\n\n\
          the kernel's table as ipvsadm shows, saves and takes it\n\n"
         .to_owned();
@@ -97,12 +117,12 @@ pub(super) fn help() {
 }
 
 /// The verb of a word after `ipvs`.
-pub(super) fn find(word: &str) -> Option<&'static Verb> {
+fn find(word: &str) -> Option<&'static Verb> {
     VERBS.iter().find(|verb| last_word(verb) == word)
 }
 
 /// What to say of a word after `ipvs` that is no verb.
-pub(super) fn unknown(word: &str) -> Usage {
+fn unknown(word: &str) -> Usage {
     // What ipvsadm and habit call them.
     let meant = match word {
         "show" | "ls" => Some("list"),

@@ -12,6 +12,7 @@ use trunnion_core::model::{
     Destination, DestinationKey, Forward, Service, ServiceFlags, ServiceKey, TunnelFlags,
     TunnelType,
 };
+use trunnion_core::reconcile::Change;
 
 /// `-t 192.0.2.1:80 -s wrr -p 300`: a service after its `-A` or `-E`. `odd` is
 /// its mask where that is no prefix.
@@ -84,6 +85,18 @@ pub(super) fn destination(key: &ServiceKey, destination: &Destination) -> String
 /// `-t 192.0.2.1:80 -r 10.0.0.1:80`.
 fn destination_name(key: &ServiceKey, at: &DestinationKey) -> String {
     format!("{} -r {}", option(key), At(at.address, at.port))
+}
+
+/// The command of ipvsadm that makes the change.
+pub(super) fn change(change: &Change<'_>) -> String {
+    match change {
+        Change::AddService(it) => format!("-A {}", service(it, None)),
+        Change::SetService(it) => format!("-E {}", service(it, None)),
+        Change::DeleteService(key) => format!("-D {}", option(key)),
+        Change::AddDestination(key, it) => format!("-a {}", destination(key, it)),
+        Change::SetDestination(key, it) => format!("-e {}", destination(key, it)),
+        Change::DeleteDestination(key, at) => format!("-d {}", destination_name(key, at)),
+    }
 }
 
 /// What the format has no words for in a service, if there is something.

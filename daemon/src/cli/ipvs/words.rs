@@ -1,9 +1,10 @@
 //! Addresses, keys and flags in ipvsadm's words. What ipvsadm has no word for
 //! is told, not dropped.
 
+use crate::config::SCHEDULER_FLAGS;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use trunnion_core::model::{Family, Protocol, Service, ServiceFlags, ServiceKey};
+use trunnion_core::model::{Family, Protocol, Service, ServiceKey};
 
 /// An address as inet_ntop(3) writes it, which is how every other tool here
 /// does: `::10.0.0.1` where Rust has `::a00:1`.
@@ -90,23 +91,11 @@ pub(super) const fn has_option(protocol: Protocol) -> bool {
     matches!(protocol, Protocol::TCP | Protocol::UDP | Protocol::SCTP)
 }
 
-/// Flags of schedulers by the names ipvsadm takes: those of `sh` and `mh`, and
-/// plain ones that any scheduler takes.
-pub(super) const SCHEDULER_FLAGS: &[(&str, Option<&str>, ServiceFlags)] = &[
-    ("sh-fallback", Some("sh"), ServiceFlags::SCHED1),
-    ("sh-port", Some("sh"), ServiceFlags::SCHED2),
-    ("mh-fallback", Some("mh"), ServiceFlags::SCHED1),
-    ("mh-port", Some("mh"), ServiceFlags::SCHED2),
-    ("flag-1", None, ServiceFlags::SCHED1),
-    ("flag-2", None, ServiceFlags::SCHED2),
-    ("flag-3", None, ServiceFlags::SCHED3),
-];
-
 /// The scheduler's flags that are set, by the scheduler's own names first.
 pub(super) fn scheduler_flags(service: &Service) -> Vec<&'static str> {
     let mut rest = service.flags;
     let mut names = Vec::new();
-    for (name, of, flag) in SCHEDULER_FLAGS {
+    for (name, (flag, of)) in SCHEDULER_FLAGS {
         let its = of.is_none_or(|scheduler| service.scheduler == scheduler);
         if its && rest.contains(*flag) {
             rest.remove(*flag);
@@ -138,6 +127,7 @@ fn prefix_mask(prefix: u8) -> Ipv4Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trunnion_core::model::ServiceFlags;
 
     #[test]
     fn addresses_are_those_of_inet_ntop() {

@@ -103,3 +103,29 @@ fn a_tunnel_and_thresholds_are_said_in_full() {
         "-t 192.0.2.1:80 -r [2001:db8::1]:80 -m -w 1 -x 100 -y 50"
     );
 }
+
+#[test]
+fn a_change_is_a_command() {
+    let key = key(Protocol::TCP);
+    let its = Service::new(key, "rr".parse().unwrap());
+    let it = Destination::new(at("10.0.0.1"), Forward::ROUTE, 1);
+    for (of, line) in [
+        (Change::AddService(&its), "-A -t 192.0.2.1:80 -s rr"),
+        (Change::SetService(&its), "-E -t 192.0.2.1:80 -s rr"),
+        (Change::DeleteService(&key), "-D -t 192.0.2.1:80"),
+        (
+            Change::AddDestination(&key, &it),
+            "-a -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1",
+        ),
+        (
+            Change::SetDestination(&key, &it),
+            "-e -t 192.0.2.1:80 -r 10.0.0.1:80 -g -w 1",
+        ),
+        (
+            Change::DeleteDestination(&key, &it.key),
+            "-d -t 192.0.2.1:80 -r 10.0.0.1:80",
+        ),
+    ] {
+        assert_eq!(change(&of), line);
+    }
+}
