@@ -95,6 +95,18 @@ reasons! {
         HttpBody = "http content is not as expected",
         /// As far as the check reads, the content has not what is expected.
         HttpBodyTooLong = "http content too long to find what is expected",
+        /// What came is no DNS message.
+        DnsMalformed = "not a dns answer",
+        /// The only answers were to other questions, or nobody's.
+        DnsStranger = "dns answer to another question",
+        /// The response code is not the expected one.
+        DnsRcode = "dns response code is not expected",
+        /// No record of the type asked for is in the answer.
+        DnsNoRecord = "no such dns record",
+        /// There are such records, but none is as expected.
+        DnsAnswer = "dns record is not as expected",
+        /// The answer is longer than the check reads.
+        DnsTooLong = "dns answer too long",
     }
 }
 

@@ -164,6 +164,7 @@ fn laws() -> bool {
         check::engine::laws::any_life(bytes);
         check::probe::laws::expect(bytes);
         check::probe::laws::http(bytes);
+        check::probe::laws::dns(bytes);
         check::probe::laws::regex(bytes);
     }
     true

@@ -1,13 +1,15 @@
 //! What must hold of probes for any bytes: the laws the fuzz targets and the
 //! property tests run.
 
+use super::dns::{self, Dns, Rcode, RecordType};
 use super::http::{HeaderMatch, Http, Request, StatusSet};
 use super::{Expect, Pattern, Probe, Regex, Room, Spec, Step, Token, Transport};
+use crate::bytes::{NetworkEndian, Writer};
 use crate::check::Verdict;
 use core::net::Ipv4Addr;
 
-/// Bytes lent to a probe in these laws: every request fits.
-const LENT_BYTES: usize = 4096;
+/// Bytes lent to a probe in these laws: every request fits, and what is kept.
+const LENT_BYTES: usize = 8192;
 
 /// The token of every probe here.
 pub const TOKEN: Token = Token {
@@ -196,6 +198,62 @@ pub fn http(bytes: &[u8]) {
     same_for_any_split(&Spec::Http(&http), answer, cuts);
 }
 
+/// A DNS check against any answer, which begins as one to this question if the
+/// fuzzer wants it so.
+///
+/// # Panics
+/// When a law is broken.
+pub fn dns(bytes: &[u8]) {
+    let Some((choice, cuts, rest)) = parts(bytes) else {
+        return;
+    };
+    let records = [
+        RecordType::A,
+        RecordType::AAAA,
+        RecordType::MX,
+        RecordType::TXT,
+        RecordType::CNAME,
+    ];
+    let record = *records
+        .get(usize::from(choice & 7))
+        .unwrap_or(&RecordType::A);
+    let expected = match record {
+        RecordType::A => dns::Expected::Address(Ipv4Addr::LOCALHOST.into()),
+        RecordType::TXT => dns::Expected::Text(Pattern::Contains(b"ok")),
+        RecordType::MX | RecordType::CNAME => dns::Expected::Name("b.c"),
+        RecordType(_) => dns::Expected::Record,
+    };
+    let mut dns = Dns {
+        expected,
+        rcode: Rcode(choice >> 7),
+        ..Dns::new("a.b", record)
+    };
+    let mut message = [0; 512];
+    let head = [
+        0x12, 0x34, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0, 1, b'a', 1, b'b', 0,
+    ];
+    let mut w = Writer::new(&mut message);
+    if choice & 8 != 0 {
+        w.bytes(&head);
+        w.u16::<NetworkEndian>(record.0);
+        w.u16::<NetworkEndian>(1);
+    }
+    w.bytes(rest.get(..400).unwrap_or(rest));
+    let Ok(message) = w.finish() else {
+        return;
+    };
+    same_for_any_split(&Spec::Dns(&dns), message, cuts);
+    dns.transport = Transport::Stream;
+    let mut stream = [0; 600];
+    let mut w = Writer::new(&mut stream);
+    w.u16::<NetworkEndian>(u16::try_from(message.len()).unwrap_or(0));
+    w.bytes(message);
+    if let Ok(stream) = w.finish() {
+        same_for_any_split(&Spec::Dns(&dns), stream, cuts);
+    }
+    same_for_any_split(&Spec::Dns(&dns), rest, cuts);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +288,12 @@ mod tests {
                 bytes[at] ^= with;
             }
             http(&bytes);
+        }
+
+        #[test]
+        fn any_answer_to_dns(bytes in prop::collection::vec(
+            prop_oneof![prop::sample::select(Vec::from([0_u8, 1, 5, 12, 13, 14, 0xc0, b'a', b'b'])), any::<u8>()], 0..90)) {
+            dns(&bytes);
         }
 
         #[test]

@@ -27,18 +27,22 @@
 //! each byte is bounded; nothing panics. Bytes after the verdict change nothing
 //! of it.
 
+pub mod dns;
 mod expect;
 pub mod http;
+mod keep;
 pub mod laws;
 mod pattern;
 pub mod regex;
 
+pub use dns::Dns;
 pub use expect::Expect;
 pub use http::{HeaderMatch, Http};
 pub use pattern::{Found, NEEDLE_BYTES_MAX, Pattern, Scan};
 pub use regex::{Regex, RegexError, RegexFault};
 
 use super::{Local, Reason, Verdict};
+use keep::Kept;
 
 /// What is probed, and what is expected. Strings are the owner's.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +53,8 @@ pub enum Spec<'a> {
     Datagram(Expect<'a>),
     /// HTTP/1.1.
     Http(&'a Http<'a>),
+    /// DNS, over UDP or TCP.
+    Dns(&'a Dns<'a>),
 }
 
 /// What a probe runs on.
@@ -68,6 +74,7 @@ impl Spec<'_> {
         match self {
             Self::Stream(_) | Self::Http(_) => Transport::Stream,
             Self::Datagram(_) => Transport::Datagram,
+            Self::Dns(dns) => dns.transport,
         }
     }
 
@@ -76,6 +83,7 @@ impl Spec<'_> {
     pub const fn keep_bytes(&self) -> usize {
         match self {
             Self::Stream(_) | Self::Datagram(_) | Self::Http(_) => 0,
+            Self::Dns(dns) => dns.keep_bytes(),
         }
     }
 }
@@ -139,6 +147,7 @@ enum State {
     Nothing,
     Stream(expect::Progress),
     Http(http::Response),
+    Kept(Kept),
 }
 
 impl Probe {
@@ -154,7 +163,10 @@ impl Probe {
                 let (response, step) = http.begin(room.out);
                 (State::Http(response), step)
             }
+            Spec::Dns(dns) => (State::Kept(Kept::NONE), dns.begin(token, room.out)),
         };
+        let kept = room.keep.len() >= spec.keep_bytes();
+        let step = if kept { step } else { NO_ROOM };
         let mut probe = Self {
             token,
             state,
@@ -166,22 +178,22 @@ impl Probe {
 
     /// Takes bytes of a stream, or one datagram.
     pub fn handle_bytes(&mut self, spec: &Spec<'_>, bytes: &[u8], room: &mut Room<'_>) -> Step {
-        let _ = room;
         if let (Some(_), None) = (self.verdict, self.http()) {
             return self.note(Step::More);
         }
-        let step = match spec {
-            Spec::Stream(expect) => match &mut self.state {
-                State::Stream(progress) => expect.stream(progress, bytes),
-                State::Nothing | State::Http(_) => OTHER_SPEC,
+        let (token, excuse) = (self.token, &mut self.excuse);
+        let step = match (spec, &mut self.state) {
+            (Spec::Stream(expect), State::Stream(progress)) => expect.stream(progress, bytes),
+            (Spec::Datagram(expect), _) => expect.datagram(bytes),
+            (Spec::Http(http), State::Http(response)) => {
+                let verdict = response.feed(http, bytes);
+                verdict.map_or(Step::More, Step::Verdict)
+            }
+            (Spec::Dns(dns), State::Kept(kept)) => match dns.transport {
+                Transport::Stream => dns.stream(token, kept, bytes, room),
+                Transport::Datagram => dns.datagram(token, bytes, excuse),
             },
-            Spec::Datagram(expect) => expect.datagram(bytes),
-            Spec::Http(http) => match &mut self.state {
-                State::Http(response) => {
-                    response.feed(http, bytes).map_or(Step::More, Step::Verdict)
-                }
-                State::Nothing | State::Stream(_) => OTHER_SPEC,
-            },
+            (Spec::Stream(_) | Spec::Http(_) | Spec::Dns(_), _) => OTHER_SPEC,
         };
         self.note(step)
     }
@@ -190,23 +202,18 @@ impl Probe {
     pub fn handle_sent(&mut self, spec: &Spec<'_>) -> Step {
         let step = match spec {
             Spec::Stream(expect) => expect.sent(),
-            Spec::Datagram(_) | Spec::Http(_) => Step::More,
+            Spec::Datagram(_) | Spec::Http(_) | Spec::Dns(_) => Step::More,
         };
         self.note(step)
     }
 
     /// The target ended the stream. It is always a verdict.
     pub fn handle_end(&mut self, spec: &Spec<'_>) -> Step {
-        let step = match spec {
-            Spec::Stream(expect) => match &self.state {
-                State::Stream(progress) => expect.end(progress),
-                State::Nothing | State::Http(_) => OTHER_SPEC,
-            },
-            Spec::Datagram(_) => failure(Reason::Closed),
-            Spec::Http(http) => match &mut self.state {
-                State::Http(response) => Step::Verdict(response.end(http)),
-                State::Nothing | State::Stream(_) => OTHER_SPEC,
-            },
+        let step = match (spec, &mut self.state) {
+            (Spec::Stream(expect), State::Stream(progress)) => expect.end(progress),
+            (Spec::Http(http), State::Http(response)) => Step::Verdict(response.end(http)),
+            (Spec::Datagram(_) | Spec::Dns(_), _) => failure(Reason::Closed),
+            (Spec::Stream(_) | Spec::Http(_), _) => OTHER_SPEC,
         };
         self.note(step)
     }
@@ -240,14 +247,14 @@ impl Probe {
     pub fn is_reusable(&self, spec: &Spec<'_>) -> bool {
         match spec {
             Spec::Http(http) => self.http().is_some_and(|response| response.reusable(http)),
-            Spec::Stream(_) | Spec::Datagram(_) => false,
+            Spec::Stream(_) | Spec::Datagram(_) | Spec::Dns(_) => false,
         }
     }
 
     const fn http(&self) -> Option<&http::Response> {
         match &self.state {
             State::Http(response) => Some(response),
-            State::Nothing | State::Stream(_) => None,
+            State::Nothing | State::Stream(_) | State::Kept(_) => None,
         }
     }
 
