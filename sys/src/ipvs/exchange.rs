@@ -151,9 +151,9 @@ impl Exchange {
         self.catch_up()?;
         self.socket.send(&self.send[..len]).map_err(Error::Io)?;
         self.behind = true;
-        let deadline = Instant::now() + self.patience;
+        let mut until = None;
         loop {
-            let datagram = hear(&self.socket, &mut self.receive, deadline)?;
+            let datagram = hear(&self.socket, &mut self.receive, self.patience, &mut until)?;
             for message in Messages::new(datagram) {
                 match read(message)? {
                     Reply::Ack { seq, .. } if seq == barrier => {
@@ -198,15 +198,15 @@ impl Exchange {
         self.behind = true;
         let mut result = Ok(());
         let (mut parts, mut part) = (0_u32, false);
-        let mut deadline = Instant::now() + self.patience;
+        let mut until = None;
         loop {
             // A dump has no limit, so its deadline is one for each part; what is
             // not of it buys no time.
             if std::mem::take(&mut part) {
                 parts = parts.saturating_add(1);
-                deadline = Instant::now() + self.patience;
+                until = None;
             }
-            let datagram = hear(&self.socket, &mut self.receive, deadline)?;
+            let datagram = hear(&self.socket, &mut self.receive, self.patience, &mut until)?;
             for message in Messages::new(datagram) {
                 let (end, answer) = match read(message)? {
                     Reply::Data {
@@ -262,16 +262,33 @@ fn place(seq: u32, first: u32, end: u32) -> Option<usize> {
     (at < end.wrapping_sub(first)).then_some(at as usize)
 }
 
-/// The next datagram, before `deadline`; empty when there was nothing to read
-/// after all.
-fn hear<'b>(socket: &Socket, buf: &'b mut [u8], deadline: Instant) -> Result<&'b [u8], Error> {
-    if !socket.wait(deadline).map_err(Error::Io)? {
-        return Err(Error::Unknown);
-    }
-    match socket.receive(buf) {
-        Ok(datagram) => Ok(datagram.unwrap_or(&[])),
-        Err(netlink::Error::Overrun | netlink::Error::Truncated { .. }) => Err(Error::Unknown),
-        Err(netlink::Error::Io(error)) => Err(Error::Io(error)),
+/// The next datagram, or not `until` then: `patience` from the first time that
+/// there was none.
+///
+/// The kernel executes requests inside of send(2), so the answer has come
+/// already: to wait for it first, and to ask for the time, would be two calls
+/// more for each.
+fn hear<'b>(
+    socket: &Socket,
+    buf: &'b mut [u8],
+    patience: Duration,
+    until: &mut Option<Instant>,
+) -> Result<&'b [u8], Error> {
+    loop {
+        let received = match socket.receive(buf) {
+            Ok(datagram) => datagram.map(<[u8]>::len),
+            Err(netlink::Error::Overrun | netlink::Error::Truncated { .. }) => {
+                return Err(Error::Unknown);
+            }
+            Err(netlink::Error::Io(error)) => return Err(Error::Io(error)),
+        };
+        if let Some(len) = received {
+            return Ok(&buf[..len]);
+        }
+        let deadline = *until.get_or_insert_with(|| Instant::now() + patience);
+        if !socket.wait(deadline).map_err(Error::Io)? {
+            return Err(Error::Unknown);
+        }
     }
 }
 
