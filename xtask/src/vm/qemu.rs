@@ -80,7 +80,7 @@ pub fn line<S: AsRef<OsStr>>(
     let init = job.join("init.sh");
     line.push(
         format!(
-            "console=ttyS0 quiet panic=-1 mitigations=off rdinit={}",
+            "console=ttyS0 quiet panic=-1 norandmaps rdinit={}",
             init.display()
         )
         .into(),
