@@ -30,15 +30,17 @@ type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 /// Strategies of the peer, which it takes as its first argument.
 const PEERS: [&str; 5] = ["floor", "one-send", "raw", "libnl", "libnl-each"];
 
-/// Time for the kernel to take the last namespace apart before the next one is
-/// timed; it does so on its own, and there may be one CPU.
-const SETTLE: Duration = Duration::from_millis(30);
+/// How long the machine is to have been idle before the next strategy works.
+const SETTLE: Duration = Duration::from_millis(100);
+/// How often that is waited for: some other work may never end.
+const SETTLES_MAX: u32 = 50;
 
 fn main() -> Result {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["run", peer, rounds, shapes @ ..] => run(peer, rounds.parse()?, shapes),
+        ["settle"] => settle(),
         ["ours", shape] => ours(Shape::parse(shape)?),
         ["ipvsadm", shape] => ipvsadm(Shape::parse(shape)?),
         _ => Err("usage: ipvs-bench run PEER ROUNDS SHAPE…".into()),
@@ -84,7 +86,7 @@ fn run(peer: &str, rounds: u32, shapes: &[&str]) -> Result {
                 commands.push((name, command));
             }
             for (name, mut command) in commands {
-                std::thread::sleep(SETTLE);
+                settle()?;
                 let output = command.stderr(Stdio::inherit()).output()?;
                 if !output.status.success() {
                     return Err(format!("{name} {text}: {}", output.status).into());
@@ -95,6 +97,31 @@ fn run(peer: &str, rounds: u32, shapes: &[&str]) -> Result {
                 );
             }
         }
+    }
+    Ok(())
+}
+
+/// Waits until the kernel has taken the last namespace apart: it does so behind
+/// our back, and there may be one CPU.
+fn settle() -> Result {
+    let ticks = || -> Result<(u64, u64)> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().unwrap_or_default();
+        let words = line.split_whitespace().skip(1);
+        let ticks: Vec<u64> = words.map_while(|word| word.parse().ok()).collect();
+        // User, nice, system, idle, and what waits for a disk.
+        let idle = ticks.iter().skip(3).take(2).sum();
+        Ok((ticks.iter().sum(), idle))
+    };
+    let mut before = ticks()?;
+    for _ in 0..SETTLES_MAX {
+        std::thread::sleep(SETTLE);
+        let after = ticks()?;
+        let (all, idle) = (after.0 - before.0, after.1 - before.1);
+        if idle * 10 >= all * 8 {
+            break;
+        }
+        before = after;
     }
     Ok(())
 }
