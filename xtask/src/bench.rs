@@ -3,6 +3,7 @@
 mod ipvs;
 mod report;
 mod samples;
+mod vrrp;
 
 use crate::failure::{Failure, Result};
 use crate::process;
@@ -26,7 +27,10 @@ Times are of this machine; compare only runs on the same one.
 /// when it is to be quick or not.
 type Named = (&'static str, &'static str, fn(bool) -> Result);
 
-const NAMED: &[Named] = &[("ipvs", ipvs::ABOUT, ipvs::main)];
+const NAMED: &[Named] = &[
+    ("ipvs", ipvs::ABOUT, ipvs::main),
+    ("vrrp", vrrp::ABOUT, vrrp::main),
+];
 
 /// All of criterion's.
 const CRITERION: &str = "criterion";

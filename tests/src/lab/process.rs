@@ -105,6 +105,12 @@ impl Process {
         Pid::from_raw(id).expect("a child's pid is not 0")
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal to the process.
     ///
     /// # Errors

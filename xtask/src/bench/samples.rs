@@ -1,5 +1,5 @@
 //! What a benchmark's program printed, `WORD WORD WORD VALUE` a line, and the
-//! least and the middle of the values that have the same three words.
+//! least, the middle and the most of the values that have the same three words.
 
 use crate::failure::{Failure, Result};
 use std::collections::BTreeMap;
@@ -40,6 +40,18 @@ impl Samples {
         values.get(values.len() / 2).copied()
     }
 
+    /// The most: what it takes at worst.
+    pub fn max(&self, shape: &str, strategy: &str, phase: &str) -> Option<f64> {
+        self.values(shape, strategy, phase)?.last().copied()
+    }
+
+    /// The first words that there are, in order.
+    pub fn shapes(&self) -> Vec<String> {
+        let mut shapes: Vec<_> = self.0.keys().map(|[shape, ..]| shape.clone()).collect();
+        shapes.dedup();
+        shapes
+    }
+
     fn values(&self, shape: &str, strategy: &str, phase: &str) -> Option<&[f64]> {
         let key = [shape, strategy, phase].map(str::to_owned);
         self.0.get(&key).map(Vec::as_slice)
@@ -51,12 +63,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_least_and_the_middle_of_equal_words() {
+    fn the_least_the_middle_and_the_most_of_equal_words() {
         let samples = Samples::parse("a b c 3\na b c 10.5\na b c 1\na b d 7\n").unwrap();
         assert_eq!(samples.min("a", "b", "c"), Some(1.0));
         assert_eq!(samples.median("a", "b", "c"), Some(3.0));
         assert_eq!(samples.median("a", "b", "d"), Some(7.0));
+        assert_eq!(samples.max("a", "b", "c"), Some(10.5));
         assert_eq!(samples.min("a", "x", "c"), None);
+        assert_eq!(samples.shapes(), ["a"]);
     }
 
     #[test]
