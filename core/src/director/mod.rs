@@ -14,6 +14,7 @@
 //! lost reply they know less, ask the kernel, and derive again.
 
 mod exchange;
+pub mod guardian;
 pub mod ha;
 pub mod lb;
 pub mod plan;

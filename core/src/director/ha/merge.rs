@@ -85,6 +85,7 @@ impl Ha<'_> {
         self.instances_len = merged;
         self.addresses.end_merge();
         self.index_routers();
+        self.will_version = self.will_version.saturating_add(1);
         // New interfaces and addresses are not known yet: a dump tells.
         self.netdev.handle_merge();
         Ok(())

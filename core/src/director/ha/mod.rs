@@ -13,12 +13,15 @@ mod merge;
 mod netdev;
 mod speak;
 mod state;
+mod will;
 
 pub use addresses::{AddressSlot, Presence};
 pub use interfaces::{Found, Interface, NotReady};
 pub use merge::HaTooLarge;
 pub use netdev::RouteCounters;
+pub(super) use state::encode_advert;
 pub use state::{HaCounters, InstanceSlot, Memory};
+pub use will::{Pulse, WARD_ADDRESS_WORDS, WARD_WORDS, Ward, WardAddress};
 
 use super::records;
 use crate::model::Family;
@@ -82,6 +85,7 @@ pub struct Ha<'s> {
     interfaces_len: usize,
     /// Counts up whenever an interface changed in a way a socket cares about.
     interfaces_version: u64,
+    will_version: u64,
     netdev: Netdev,
     log: Ring<'s>,
     counters: HaCounters,
@@ -107,6 +111,7 @@ impl<'s> Ha<'s> {
             interfaces,
             interfaces_len: 0,
             interfaces_version: 0,
+            will_version: 0,
             netdev: Netdev::new(),
             log: Ring::new(records),
             counters: HaCounters::default(),
@@ -235,6 +240,9 @@ impl<'s> Ha<'s> {
         if changed {
             self.interfaces_version = self.interfaces_version.saturating_add(1);
         }
+        if self.netdev.take_touched() || changed {
+            self.will_version = self.will_version.saturating_add(1);
+        }
         self.note_added(now);
         self.settle_interfaces(now);
     }
@@ -330,6 +338,33 @@ impl<'s> Ha<'s> {
             .find(|(_, slot)| slot.memory_dirty)?;
         slot.memory_dirty = false;
         Some((at, slot.memory()))
+    }
+
+    /// Changes whenever [`Self::wards`] or [`Self::ward_addresses`] may have.
+    #[must_use]
+    pub const fn will_version(&self) -> u64 {
+        self.will_version
+    }
+
+    /// What the guardian should know of each of [`Self::instances`], in their
+    /// order; nothing of one whose interface is not there.
+    pub fn wards(&self) -> impl Iterator<Item = Option<Ward>> {
+        self.instances().iter().map(|slot| {
+            let interface = self.interfaces.get(usize::from(slot.interface));
+            interface.and_then(|interface| Ward::of(slot, interface))
+        })
+    }
+
+    /// The addresses that the wards number.
+    pub fn ward_addresses(&self) -> impl Iterator<Item = WardAddress> {
+        self.addresses.all().iter().map(WardAddress::of)
+    }
+
+    /// The pulse of an instance; it changes when [`Self::poll_memory`] yields
+    /// the instance, and is to be written down before that memory is.
+    #[must_use]
+    pub fn pulse(&self, instance: usize) -> Option<Pulse> {
+        self.instances().get(instance).map(Pulse::of)
     }
 
     /// When to call [`Self::handle_timeout`] and the polls at the latest.

@@ -332,14 +332,24 @@ impl InstanceSlot {
             destination,
             form: self.config.checksum,
         };
-        let mut w = Writer::new(buf);
-        match self.config.router.family {
-            Family::V4 => encode_ipv4(&mut w, &advert, addresses.take(LISTED_MAX_V4)),
-            Family::V6 => encode(&mut w, &advert, addresses.take(LISTED_MAX_V6)),
-        }
-        .ok()?;
-        w.finish().ok().map(|bytes| bytes.len())
+        encode_advert(&advert, addresses, buf)
     }
+}
+
+/// Writes an advert into `buf`, a whole packet over IPv4 and the message alone
+/// over IPv6; how many bytes. Lists as many addresses as it can.
+pub(in crate::director) fn encode_advert(
+    advert: &Outgoing,
+    addresses: impl Iterator<Item = IpAddr>,
+    buf: &mut [u8],
+) -> Option<usize> {
+    let mut w = Writer::new(buf);
+    match Family::of(&advert.source) {
+        Family::V4 => encode_ipv4(&mut w, advert, addresses.take(LISTED_MAX_V4)),
+        Family::V6 => encode(&mut w, advert, addresses.take(LISTED_MAX_V6)),
+    }
+    .ok()?;
+    w.finish().ok().map(|bytes| bytes.len())
 }
 
 /// The state's name as logs show it.

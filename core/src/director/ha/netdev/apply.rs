@@ -65,7 +65,8 @@ impl Netdev {
                     slot.presence = Presence::Absent;
                     continue;
                 }
-                (Presence::Present, Some(false)) => {
+                // Taken off to be put back with the prefix that the plan has now.
+                (Presence::Present, Some(wanted)) if !wanted || slot.held_prefix != prefix => {
                     self.counters.deletes = self.counters.deletes.saturating_add(1);
                     (
                         request::delete_address(batch, index, address, slot.held_prefix),

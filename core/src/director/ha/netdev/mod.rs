@@ -81,6 +81,8 @@ pub(super) struct Netdev {
     /// The dump at hand was interrupted by changes; how many before it were.
     interrupted: bool,
     repeats: u8,
+    /// An address to send from, or a prefix, may be another than it was.
+    touched: bool,
     /// Which address each request of the batch at hand is about.
     batch: heapless::Vec<u32, BATCH_MAX, u8>,
     leftovers: heapless::Vec<Leftover, LEFTOVERS_MAX, u8>,
@@ -106,6 +108,7 @@ impl Netdev {
             ever_dumped: false,
             interrupted: false,
             repeats: 0,
+            touched: false,
             batch: heapless::Vec::new(),
             leftovers: heapless::Vec::new(),
             counters: RouteCounters {
@@ -136,6 +139,12 @@ impl Netdev {
 
     pub(super) const fn has_dumped(&self) -> bool {
         self.ever_dumped
+    }
+
+    /// Whether what the guardian knows may have changed, since this was last
+    /// asked.
+    pub(super) const fn take_touched(&mut self) -> bool {
+        core::mem::replace(&mut self.touched, false)
     }
 
     pub(super) const fn mark_dirty(&mut self) {
@@ -354,6 +363,7 @@ impl Netdev {
         view.interfaces.iter_mut().for_each(Interface::end_dump);
         self.ever_dumped = true;
         self.dirty = true;
+        self.touched = true;
         self.state = State::Settled;
         // A row that was passed over may be the address to send from.
         let again = self.interrupted && self.repeats < REPEATS_MAX;
@@ -444,6 +454,7 @@ impl Netdev {
             }
             ours = true;
             slot.seen = there;
+            self.touched |= slot.held_prefix != found.prefix;
             slot.held_prefix = found.prefix;
             if row {
                 continue;
@@ -476,6 +487,7 @@ impl Netdev {
             return;
         }
         if let Some(interface) = at.and_then(|at| view.interfaces.get_mut(at)) {
+            self.touched = true;
             if there {
                 interface.handle_own_address(found.address, is_usable(found), row);
             } else if interface.handle_address_gone(found.address) {
