@@ -68,20 +68,17 @@ pub fn realtime(priority: u8) -> Result<(), Refused> {
 /// [`Refused`] without `CAP_IPC_LOCK` unless `RLIMIT_MEMLOCK` is unlimited:
 /// under a limit the lock might succeed, and a later allocation fail for it.
 pub fn lock_memory() -> Result<(), Refused> {
-    let refused = |error| Refused {
-        what: "memory is not locked",
-        error,
-        remedy: "grant CAP_IPC_LOCK or set LimitMEMLOCK=infinity; without it a machine that swaps \
-                 can delay adverts and cause a needless failover",
-    };
-    if !unlimited_memlock().map_err(refused)? && !has_capability(CAP_IPC_LOCK).map_err(refused)? {
-        return Err(refused(io::Error::from_raw_os_error(libc::EPERM)));
-    }
-    // SAFETY: takes a number, changes nothing a program can observe but time.
-    match check(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) }) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(refused(error)),
-    }
+    lock(libc::MCL_CURRENT | libc::MCL_FUTURE)
+}
+
+/// Locks what the process has in memory, and what it touches from here on when
+/// it touches it (`MCL_ONFAULT`): for a small process of a large program, most
+/// of whose code it never runs. Touch beforehand what must not fault later.
+///
+/// # Errors
+/// As [`lock_memory`].
+pub fn lock_touched_memory() -> Result<(), Refused> {
+    lock(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT)
 }
 
 /// Sets the calling thread's timer slack to 1 ns, the least there is, where
@@ -135,6 +132,23 @@ pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
     limit.rlim_cur = limit.rlim_max.min(wanted);
     set_rlimit(libc::RLIMIT_NOFILE, &limit)?;
     Ok(limit.rlim_cur)
+}
+
+fn lock(how: libc::c_int) -> Result<(), Refused> {
+    let refused = |error| Refused {
+        what: "memory is not locked",
+        error,
+        remedy: "grant CAP_IPC_LOCK or set LimitMEMLOCK=infinity; without it a machine that swaps \
+                 can delay adverts and cause a needless failover",
+    };
+    if !unlimited_memlock().map_err(refused)? && !has_capability(CAP_IPC_LOCK).map_err(refused)? {
+        return Err(refused(io::Error::from_raw_os_error(libc::EPERM)));
+    }
+    // SAFETY: takes a number, changes nothing a program can observe but time.
+    match check(unsafe { libc::mlockall(how) }) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(refused(error)),
+    }
 }
 
 fn unlimited_memlock() -> io::Result<bool> {

@@ -4,6 +4,9 @@
 //! Sources: raw(7), ip(7), ipv6(7), RFC 3542 (control messages of IPv6).
 
 mod control;
+mod speaker;
+
+pub use speaker::Speaker;
 
 use crate::syscall::{check, check_len, owned, socklen, uninterrupted};
 use control::{Control, family, v4_address, v6_address};

@@ -41,24 +41,35 @@ impl Control {
         Self { bytes: [0; BYTES] }
     }
 
+    /// Writes the interface to send by, and returns the bytes used.
+    pub(super) fn packet_info_v4(&mut self, info: libc::in_pktinfo) -> usize {
+        self.put(libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+    }
+
     /// Writes the source and interface to send by, and returns the bytes used.
     pub(super) fn packet_info(&mut self, info: libc::in6_pktinfo) -> usize {
-        let bytes = size_of::<libc::in6_pktinfo>();
+        self.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+    }
+
+    /// Writes the one message there is.
+    fn put<T>(&mut self, level: libc::c_int, kind: libc::c_int, data: T) -> usize {
+        const { assert!(space(size_of::<T>()) <= BYTES) };
+        let bytes = size_of::<T>();
         let header = libc::cmsghdr {
             cmsg_len: size_of::<libc::cmsghdr>() + bytes,
-            cmsg_level: libc::IPPROTO_IPV6,
-            cmsg_type: libc::IPV6_PKTINFO,
+            cmsg_level: level,
+            cmsg_type: kind,
         };
         let start = self.bytes.as_mut_ptr();
-        // SAFETY: the buffer is aligned for a cmsghdr and holds one with an
-        // in6_pktinfo behind it, as asserted above; the header's size is a
-        // multiple of its alignment, so CMSG_DATA is right behind it.
+        // SAFETY: the buffer is aligned for a cmsghdr and holds one with a `T`
+        // behind it, as asserted above; the header's size is a multiple of its
+        // alignment, so CMSG_DATA is right behind it.
         unsafe {
             start.cast::<libc::cmsghdr>().write(header);
             start
                 .add(size_of::<libc::cmsghdr>())
-                .cast::<libc::in6_pktinfo>()
-                .write_unaligned(info);
+                .cast::<T>()
+                .write_unaligned(data);
         }
         space(bytes)
     }
@@ -99,8 +110,8 @@ impl Control {
 }
 
 /// A message header over a name, one vector and control data.
-pub(super) fn message(
-    name: &mut libc::sockaddr_in6,
+pub(super) fn message<N>(
+    name: &mut N,
     vector: &mut libc::iovec,
     control: &mut Control,
 ) -> libc::msghdr {
@@ -108,7 +119,7 @@ pub(super) fn message(
     // SAFETY: a msghdr is plain numbers and pointers, which may all be zero.
     let header = unsafe { header.assume_init_mut() };
     header.msg_name = std::ptr::from_mut(name).cast();
-    header.msg_namelen = socklen::<libc::sockaddr_in6>();
+    header.msg_namelen = socklen::<N>();
     header.msg_iov = vector;
     header.msg_iovlen = 1;
     header.msg_control = control.bytes.as_mut_ptr().cast();
