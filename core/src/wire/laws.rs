@@ -3,6 +3,7 @@
 
 use super::arp::Arp;
 use super::ethernet::Ethernet;
+use super::icmp::Icmp;
 use super::icmpv6::NeighbourAdvertisement;
 use super::{EtherType, Ipv4Packet, Ipv6Packet};
 
@@ -42,6 +43,7 @@ fn decode(ethertype: EtherType, bytes: &[u8]) {
                     packet.payload.is_empty() == matches!(again, Ok(Ok(_))),
                     "ipv4: header holds without a payload only if it has none"
                 );
+                icmp(packet.payload);
             }
         }
         EtherType::IPV6 => {
@@ -52,9 +54,23 @@ fn decode(ethertype: EtherType, bytes: &[u8]) {
                     "ipv6: back as it stood"
                 );
                 let _ = NeighbourAdvertisement::parse(&packet);
+                icmp(packet.payload);
             }
         }
         EtherType(_) => {}
+    }
+}
+
+/// An echo that was read is the request that was sent.
+fn icmp(message: &[u8]) {
+    let parsed = [Icmp::parse_v4(message), Icmp::parse_v6(message, None)];
+    for icmp in parsed.into_iter().flatten() {
+        if let Icmp::Reply(echo) = icmp {
+            let [a, b] = [echo.request_v4(), echo.request_v6()];
+            let payload = message.get(4..);
+            let back = payload == a.get(4..) && payload == b.get(4..);
+            assert!(back, "icmp: back as it stood");
+        }
     }
 }
 
@@ -89,6 +105,23 @@ mod tests {
             let fits = header >= 20 && usize::from(length) >= header && usize::from(length) <= rest.len();
             prop_assert_eq!(Ipv4Packet::parse(&rest).is_ok(), fits);
             decode_any(&rest);
+        }
+
+        #[test]
+        fn plausible_echoes(
+            kind in prop::sample::select(Vec::from([0_u8, 3, 8, 11, 128, 129, 1])), code in 0..4_u8,
+            mut rest in prop::collection::vec(prop_oneof![Just(1_u8), Just(0x45), Just(8), any::<u8>()], 10..60),
+            request in prop::sample::select(Vec::from([8_u8, 0])),
+        ) {
+            rest[..4].copy_from_slice(&[kind, code, 0, 0]);
+            if rest.len() >= 36 {
+                (rest[8], rest[17], rest[28]) = (0x45, 1, request);
+            }
+            let sum = ChecksumScope::Message.of(&rest);
+            rest[2..4].copy_from_slice(&sum.to_be_bytes());
+            let quotes = matches!(Icmp::parse_v4(&rest), Ok(Icmp::Error { .. }));
+            prop_assert_eq!(quotes, rest.len() >= 36 && request == 8 && matches!(kind, 3 | 11));
+            icmp(&rest);
         }
 
         #[test]

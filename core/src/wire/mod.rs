@@ -1,5 +1,5 @@
-//! Headers that leave the box: Ethernet, ARP, IPv4, IPv6 and ICMPv6 neighbour
-//! advertisements. Not sockets, and not the protocols above (VRRP is a room of
+//! Headers that leave the box: Ethernet, ARP, IPv4, IPv6, ICMP echo and ICMPv6
+//! neighbour advertisements. Not sockets, and not the protocols above (VRRP is a room of
 //! its own).
 //!
 //! A parsed type exists only if its lengths, version and checksum held; what
@@ -7,6 +7,7 @@
 
 pub mod arp;
 pub mod ethernet;
+pub mod icmp;
 pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;

@@ -33,12 +33,14 @@ pub mod http;
 mod keep;
 pub mod laws;
 mod pattern;
+mod ping;
 pub mod regex;
 
 pub use dns::Dns;
 pub use expect::Expect;
 pub use http::{HeaderMatch, Http};
 pub use pattern::{Found, NEEDLE_BYTES_MAX, Pattern, Scan};
+pub use ping::Ping;
 pub use regex::{Regex, RegexError, RegexFault};
 
 use super::{Local, Reason, Verdict};
@@ -55,6 +57,8 @@ pub enum Spec<'a> {
     Http(&'a Http<'a>),
     /// DNS, over UDP or TCP.
     Dns(&'a Dns<'a>),
+    /// ICMP echo.
+    Ping(Ping),
 }
 
 /// What a probe runs on.
@@ -73,7 +77,7 @@ impl Spec<'_> {
     pub const fn transport(&self) -> Transport {
         match self {
             Self::Stream(_) | Self::Http(_) => Transport::Stream,
-            Self::Datagram(_) => Transport::Datagram,
+            Self::Datagram(_) | Self::Ping(_) => Transport::Datagram,
             Self::Dns(dns) => dns.transport,
         }
     }
@@ -82,7 +86,7 @@ impl Spec<'_> {
     #[must_use]
     pub const fn keep_bytes(&self) -> usize {
         match self {
-            Self::Stream(_) | Self::Datagram(_) | Self::Http(_) => 0,
+            Self::Stream(_) | Self::Datagram(_) | Self::Http(_) | Self::Ping(_) => 0,
             Self::Dns(dns) => dns.keep_bytes(),
         }
     }
@@ -163,6 +167,7 @@ impl Probe {
                 let (response, step) = http.begin(room.out);
                 (State::Http(response), step)
             }
+            Spec::Ping(ping) => (State::Nothing, ping.begin(token, room.out)),
             Spec::Dns(dns) => (State::Kept(Kept::NONE), dns.begin(token, room.out)),
         };
         let kept = room.keep.len() >= spec.keep_bytes();
@@ -185,6 +190,7 @@ impl Probe {
         let step = match (spec, &mut self.state) {
             (Spec::Stream(expect), State::Stream(progress)) => expect.stream(progress, bytes),
             (Spec::Datagram(expect), _) => expect.datagram(bytes),
+            (Spec::Ping(ping), _) => ping.datagram(token, bytes, excuse),
             (Spec::Http(http), State::Http(response)) => {
                 let verdict = response.feed(http, bytes);
                 verdict.map_or(Step::More, Step::Verdict)
@@ -202,7 +208,7 @@ impl Probe {
     pub fn handle_sent(&mut self, spec: &Spec<'_>) -> Step {
         let step = match spec {
             Spec::Stream(expect) => expect.sent(),
-            Spec::Datagram(_) | Spec::Http(_) | Spec::Dns(_) => Step::More,
+            Spec::Datagram(_) | Spec::Http(_) | Spec::Dns(_) | Spec::Ping(_) => Step::More,
         };
         self.note(step)
     }
@@ -212,7 +218,7 @@ impl Probe {
         let step = match (spec, &mut self.state) {
             (Spec::Stream(expect), State::Stream(progress)) => expect.end(progress),
             (Spec::Http(http), State::Http(response)) => Step::Verdict(response.end(http)),
-            (Spec::Datagram(_) | Spec::Dns(_), _) => failure(Reason::Closed),
+            (Spec::Datagram(_) | Spec::Dns(_) | Spec::Ping(_), _) => failure(Reason::Closed),
             (Spec::Stream(_) | Spec::Http(_), _) => OTHER_SPEC,
         };
         self.note(step)
@@ -247,7 +253,7 @@ impl Probe {
     pub fn is_reusable(&self, spec: &Spec<'_>) -> bool {
         match spec {
             Spec::Http(http) => self.http().is_some_and(|response| response.reusable(http)),
-            Spec::Stream(_) | Spec::Datagram(_) | Spec::Dns(_) => false,
+            Spec::Stream(_) | Spec::Datagram(_) | Spec::Dns(_) | Spec::Ping(_) => false,
         }
     }
 
