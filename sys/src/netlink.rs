@@ -1,6 +1,10 @@
 //! A netlink socket: datagrams out, datagrams in, and nothing about what they
 //! say. Source: netlink(7).
 
+mod inbox;
+
+pub use inbox::Inbox;
+
 use crate::syscall::{check, check_len, owned, socklen, uninterrupted};
 use std::fmt;
 use std::io;

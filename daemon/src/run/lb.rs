@@ -16,7 +16,7 @@ use trunnion_core::netlink::Errno;
 use trunnion_core::time::Instant;
 use trunnion_sys::alloc::{self, SealedThread};
 use trunnion_sys::clock::{Clock, TimerFd};
-use trunnion_sys::netlink::{self, Protocol};
+use trunnion_sys::netlink::{self, Inbox, Protocol};
 use trunnion_sys::tcp::{Outcome, Pool, Readiness};
 
 /// What the control thread asks of the loop.
@@ -60,8 +60,11 @@ const IPVS: Token = Token(2);
 /// The check socket with id `i` is `SOCKETS + i`.
 const SOCKETS: usize = 3;
 
-/// Datagrams read from the kernel in one turn.
-const DATAGRAMS_PER_TURN: u32 = 64;
+/// Times the kernel's replies are read in one turn, a few datagrams each.
+const READS_PER_TURN: u32 = 32;
+/// Datagrams sent to the kernel in one turn. It works on them meanwhile: a
+/// batch of changes takes it up to a millisecond, and the checks wait.
+const REQUESTS_PER_TURN: u32 = 16;
 /// Connections begun or ended in one turn.
 const PROBES_PER_TURN: u32 = 512;
 /// Events taken from the poller at once.
@@ -82,7 +85,7 @@ pub struct LbLoop {
     ipvs_ready: bool,
     pool: Pool,
     request: Box<[u8]>,
-    datagram: Box<[u8]>,
+    inbox: Inbox,
     /// What was left for the next turn because of a budget.
     more: bool,
     /// Set once a plan was taken: from then on nothing is allocated.
@@ -119,7 +122,7 @@ impl LbLoop {
             ipvs_ready: false,
             pool,
             request: vec![0; ipvs::BATCH_BYTES].into_boxed_slice(),
-            datagram: vec![0; ipvs::RECEIVE_BYTES].into_boxed_slice(),
+            inbox: Inbox::new(ipvs::RECEIVE_BYTES),
             more: false,
             sealed: None,
             ready: false,
@@ -247,19 +250,23 @@ impl LbLoop {
     }
 
     fn read_ipvs(&mut self) {
-        for _ in 0..DATAGRAMS_PER_TURN {
-            match self.ipvs.receive(&mut self.datagram) {
-                Ok(Some(datagram)) => self.lb.handle_ipvs(self.clock.now(), datagram),
-                Ok(None) => {
-                    self.ipvs_ready = false;
-                    return;
+        for _ in 0..READS_PER_TURN {
+            let received = self.ipvs.receive_all(&mut self.inbox);
+            let now = self.clock.now();
+            match received {
+                Ok(()) => {
+                    for datagram in self.inbox.iter() {
+                        self.lb.handle_ipvs(now, datagram);
+                    }
+                    if self.inbox.has_room() {
+                        self.ipvs_ready = false;
+                        return;
+                    }
                 }
                 Err(netlink::Error::Overrun) => {
-                    let now = self.clock.now();
                     self.lb.handle_ipvs_lost(now, "replies were lost");
                 }
                 Err(netlink::Error::Truncated { .. } | netlink::Error::Io(_)) => {
-                    let now = self.clock.now();
                     self.lb.handle_ipvs_lost(now, "the socket failed");
                     return;
                 }
@@ -291,8 +298,8 @@ impl LbLoop {
     }
 
     fn send_ipvs(&mut self) {
-        loop {
-            let now = self.clock.now();
+        let now = self.clock.now();
+        for _ in 0..REQUESTS_PER_TURN {
             let Some(len) = self.lb.poll_ipvs(now, &mut self.request) else {
                 return;
             };
@@ -302,11 +309,13 @@ impl LbLoop {
                 return;
             }
             // The kernel answers inside the send: the reply is there.
+            self.ipvs_ready = true;
             self.read_ipvs();
-            if self.more {
+            if self.ipvs_ready {
                 return;
             }
         }
+        self.more = true;
     }
 
     fn arm(&mut self) -> io::Result<()> {
