@@ -48,8 +48,12 @@ pub(super) struct Loops {
     pub(super) ha_held: Option<Box<OwnedHaPlan>>,
     pub(super) ha: HaControl,
     pub(super) ha_thread: Option<LoopThread>,
+    /// It has said its last word: its thread is about to end.
+    pub(super) ha_finished: bool,
     pub(super) lb: LbControl,
     pub(super) lb_thread: Option<LoopThread>,
+    /// As above.
+    pub(super) lb_finished: bool,
 }
 
 /// A question whose answer is being gathered.
@@ -212,7 +216,7 @@ impl Control {
                     }
                 }
                 HaReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
-                HaReply::Finished => {}
+                HaReply::Finished => self.loops.ha_finished = true,
             }
         }
         while let Some(reply) = self.loops.lb.reply() {
@@ -229,7 +233,7 @@ impl Control {
                 }
                 LbReply::Ready => self.send_held_plan(),
                 LbReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
-                LbReply::Finished => {}
+                LbReply::Finished => self.loops.lb_finished = true,
             }
         }
         self.answer();
@@ -409,12 +413,18 @@ impl Control {
     fn ended(&mut self) -> Option<ExitCode> {
         let Loops {
             ha_thread,
+            ha_finished,
             lb_thread,
+            lb_finished,
             ..
         } = &mut self.loops;
         let mut failed = false;
-        for (name, thread) in [("ha", ha_thread), ("lb", lb_thread)] {
-            if let Some(ended) = thread.take_if(|thread| thread.is_finished()) {
+        let threads = [
+            ("ha", ha_thread, *ha_finished),
+            ("lb", lb_thread, *lb_finished),
+        ];
+        for (name, thread, finished) in threads {
+            if let Some(ended) = thread.take_if(|thread| finished || thread.is_finished()) {
                 let why = match ended.join() {
                     Ok(Ok(())) if self.stopping => continue,
                     Ok(Ok(())) => "it ended unasked",

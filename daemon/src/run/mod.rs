@@ -138,8 +138,10 @@ fn start(config: &Config, bell: &Arc<Bell>) -> Result<Loops, StartError> {
         logs: vec![Box::new(ha_log), Box::new(lb_log)],
         ha,
         ha_thread: Some(ha_thread),
+        ha_finished: false,
         lb,
         lb_thread: Some(lb_thread),
+        lb_finished: false,
     })
 }
 
