@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use trunnion_benches::Rows;
 use trunnion_core::bytes::Writer;
-use trunnion_core::ipvs::{BATCH_BYTES, BATCH_REQUESTS_MAX, request};
+use trunnion_core::ipvs::{BATCH_BYTES, BATCH_REQUESTS_MAX, Encoder, request};
 use trunnion_core::netlink::Batch;
 use trunnion_core::netlink::genl::FamilyId;
 use trunnion_core::reconcile::Change;
@@ -60,14 +60,26 @@ fn ipvs(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("ipvs");
     group.throughput(Throughput::Elements(BATCH_REQUESTS_MAX.into()));
+    // 108 bytes each, one after the other and each by itself.
     group.bench_function("encode a batch of 128 destinations", |b| {
+        b.iter(|| {
+            let mut batch = Batch::new(&mut buf, 1);
+            let mut encoder = Encoder::new(FamilyId(30));
+            for destination in black_box(&rows.destinations) {
+                let change = Change::AddDestination(&key, destination);
+                encoder.change(&mut batch, &change).expect("it fits");
+            }
+            batch.barrier().expect("it fits");
+            batch.finish().len()
+        });
+    });
+    group.bench_function("encode 128 destinations singly", |b| {
         b.iter(|| {
             let mut batch = Batch::new(&mut buf, 1);
             for destination in black_box(&rows.destinations) {
                 let change = Change::AddDestination(&key, destination);
                 request::change(&mut batch, FamilyId(30), &change).expect("it fits");
             }
-            batch.barrier().expect("it fits");
             batch.finish().len()
         });
     });

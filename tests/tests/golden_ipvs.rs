@@ -42,10 +42,22 @@ fn walk(payload: &[u8]) -> (Command, Attributes) {
     (command, found)
 }
 
-/// The same meaning in one form. The kernel reads as many bytes of an address
-/// as its family has (ipvsadm sends 16, and leaves rubbish behind the 4 of an
-/// IPv4 destination of an IPv6 service).
-fn normalise(attributes: &mut Attributes) {
+/// The same meaning in one form. A destination without a family has its
+/// service's, and one that is made or changed without a tunnel gets plain ipip
+/// (`ip_vs_genl_parse_dest` begins with zeros). The kernel reads as many bytes
+/// of an address as its family has (ipvsadm sends 16, and leaves rubbish behind
+/// the 4 of an IPv4 destination of an IPv6 service).
+fn normalise(command: Command, attributes: &mut Attributes) {
+    if attributes.contains_key(&(DESTINATION, 1)) {
+        let family = attributes[&(SERVICE, 1)].clone();
+        attributes.entry((DESTINATION, 11)).or_insert(family);
+        if let Command::NEW_DEST | Command::SET_DEST = command {
+            for (kind, zeros) in [(13, 1), (14, 2), (15, 2)] {
+                let zeros = vec![0; zeros];
+                attributes.entry((DESTINATION, kind)).or_insert(zeros);
+            }
+        }
+    }
     let bytes_of = |family: Option<&Vec<u8>>| match family.map(|raw| raw[0]) {
         Some(2) => 4,
         Some(10) => 16,
@@ -104,8 +116,8 @@ fn our_requests_mean_what_ipvsadm_s_do() {
         let mut buf = [0xa5; 256];
         let (our_command, mut ours) = ours(&run, &mut buf);
         assert_eq!(our_command, command, "{name}");
-        normalise(&mut theirs);
-        normalise(&mut ours);
+        normalise(command, &mut theirs);
+        normalise(command, &mut ours);
         theirs.retain(|at, _| is_read(command, *at));
         assert_eq!(ours, theirs, "{name}: ipvsadm {arguments}");
         commands.insert(command);

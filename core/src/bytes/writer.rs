@@ -82,6 +82,19 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// The room that is left. What is put there counts as written after
+    /// [`Writer::advance`].
+    #[inline]
+    pub(crate) fn spare(&mut self) -> &mut [u8] {
+        self.buf.get_mut(self.at..).unwrap_or(&mut [])
+    }
+
+    /// Counts the first `len` bytes of [`Writer::spare`] as written.
+    #[inline]
+    pub(crate) fn advance(&mut self, len: usize) {
+        self.at = self.at.saturating_add(len).min(self.buf.len());
+    }
+
     /// Appends bytes as they are.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {

@@ -9,6 +9,7 @@
 //! network order.
 
 pub mod decode;
+mod encoder;
 #[doc(hidden)]
 pub mod laws;
 mod meaning;
@@ -17,6 +18,7 @@ pub mod request;
 mod tests;
 
 pub use decode::{DestinationEntry, Info, ServiceEntry, Stats, Timeouts};
+pub use encoder::Encoder;
 pub use meaning::meaning;
 pub use request::Refused;
 
@@ -30,8 +32,9 @@ pub const FAMILY_VERSION: u8 = 1;
 /// Requests that make a good batch: more bring nothing, and the kernel holds a
 /// lock over a whole datagram.
 pub const BATCH_REQUESTS_MAX: u32 = 128;
-/// Bytes of the longest request: an IPv6 destination of an IPv6 service.
-pub const REQUEST_BYTES_MAX: usize = 164;
+/// Bytes of the longest request: an IPv6 destination of an IPv6 service, in a
+/// tunnel that is not plain.
+pub const REQUEST_BYTES_MAX: usize = 156;
 /// Bytes that hold a full batch and its barrier.
 pub const BATCH_BYTES: usize =
     BATCH_REQUESTS_MAX as usize * REQUEST_BYTES_MAX + crate::netlink::HEADER_BYTES;

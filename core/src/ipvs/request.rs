@@ -5,6 +5,7 @@ mod refused;
 mod sync;
 
 pub use refused::Refused;
+pub(super) use refused::breaks_a_rule;
 pub use sync::{dump_daemons, start_daemon, stop_daemon};
 
 use super::{Command, FAMILY_VERSION, Timeouts, destination as d, service as s, top};
@@ -236,20 +237,22 @@ fn destination(
         weight,
         upper_threshold,
         lower_threshold,
-        tunnel: Tunnel { kind, port, flags },
+        tunnel,
     } = *destination;
     ask(batch, family, command, NO_FLAGS, |body| {
         body.nest(top::SERVICE, |nest| service_key(nest, key));
         body.nest(top::DESTINATION, |nest| {
-            destination_key(nest, &at);
+            destination_key(nest, key.family(), &at);
             nest.u32(d::FORWARD, forward.0.into());
             nest.u32(d::WEIGHT, weight);
             nest.u32(d::UPPER_THRESHOLD, upper_threshold);
             nest.u32(d::LOWER_THRESHOLD, lower_threshold);
-            // Always, because a SET without them resets them to plain ipip.
-            nest.u8(d::TUNNEL_TYPE, kind.0);
-            nest.u16_be(d::TUNNEL_PORT, port);
-            nest.u16(d::TUNNEL_FLAGS, flags.bits());
+            // Left out they are 0 in a NEW, and a SET makes them so: plain ipip.
+            if tunnel != Tunnel::IPIP {
+                nest.u8(d::TUNNEL_TYPE, tunnel.kind.0);
+                nest.u16_be(d::TUNNEL_PORT, tunnel.port);
+                nest.u16(d::TUNNEL_FLAGS, tunnel.flags.bits());
+            }
         });
     })
 }
@@ -263,7 +266,9 @@ fn delete_destination(
     refused::key(key)?;
     ask(batch, family, Command::DEL_DEST, NO_FLAGS, |body| {
         body.nest(top::SERVICE, |nest| service_key(nest, key));
-        body.nest(top::DESTINATION, |nest| destination_key(nest, at));
+        body.nest(top::DESTINATION, |nest| {
+            destination_key(nest, key.family(), at);
+        });
     })
 }
 
@@ -283,11 +288,15 @@ fn service_key(nest: &mut Body<'_, '_>, key: &ServiceKey) {
     }
 }
 
-fn destination_key(nest: &mut Body<'_, '_>, key: &DestinationKey) {
+fn destination_key(nest: &mut Body<'_, '_>, of: Family, key: &DestinationKey) {
     address(nest, d::ADDRESS, &key.address);
     nest.u16_be(d::PORT, key.port);
-    // Always: left out, an IPv6 address in an IPv4 service is cut to 4 bytes.
-    nest.u16(d::FAMILY, Family::of(&key.address).number().into());
+    let family = Family::of(&key.address);
+    // Left out it is the service's, in every kernel: before 3.18 there was no
+    // other. Left out where it is not, an IPv6 address is cut to 4 bytes.
+    if family != of {
+        nest.u16(d::FAMILY, family.number().into());
+    }
 }
 
 fn address(nest: &mut Body<'_, '_>, kind: u16, address: &IpAddr) {

@@ -5,6 +5,7 @@ use super::message::HEADER_BYTES;
 use super::{AttributeKind, Flags, MessageType};
 use crate::bytes::{Mark, Writer};
 use core::fmt;
+use zerocopy::{Immutable, IntoBytes};
 
 /// The message did not fit its batch, which is as it was before. Send the
 /// batch and put the message into the next one.
@@ -78,6 +79,49 @@ impl<'b> Batch<'b> {
         }
     }
 
+    /// Appends a message that is ready but for its sequence number: `len` bytes
+    /// of `head`, whose `nlmsg_len` is that of both, then all of `tail`. Both are
+    /// multiples of 4 bytes.
+    ///
+    /// Copying all of `head`, a constant, is a few moves, so this wants more room
+    /// than it fills. `None`: there is not as much; [`Batch::message`] knows
+    /// whether there is enough.
+    #[inline]
+    pub(crate) fn ready<const HEAD: usize, T: IntoBytes + Immutable>(
+        &mut self,
+        head: &[u8; HEAD],
+        len: usize,
+        tail: &T,
+    ) -> Option<u32> {
+        const { assert!(HEAD >= HEADER_BYTES && size_of::<T>().is_multiple_of(4)) };
+        let seq = self.next;
+        let room = self.w.spare();
+        if room.len()
+            < HEAD
+                .saturating_add(size_of::<T>())
+                .saturating_add(HEADER_BYTES)
+        {
+            return None;
+        }
+        *room.first_chunk_mut()? = *head;
+        *room.get_mut(SEQ_AT..)?.first_chunk_mut()? = seq.to_ne_bytes();
+        let end = len.saturating_add(size_of::<T>());
+        room.get_mut(len..end)?.copy_from_slice(tail.as_bytes());
+        self.w.advance(end);
+        self.next = seq.wrapping_add(1);
+        Some(seq)
+    }
+
+    /// Where the next message will start.
+    pub(crate) const fn mark(&self) -> Mark {
+        self.w.mark()
+    }
+
+    /// What was written since `mark`.
+    pub(crate) fn written(&self, mark: Mark) -> &[u8] {
+        self.w.written(mark)
+    }
+
     /// Appends a barrier, an `NLMSG_NOOP` that asks for an ack, and returns its
     /// sequence number. When that ack arrives, every message before it has been
     /// executed and all their errors have arrived.
@@ -141,6 +185,9 @@ impl<'b> Batch<'b> {
         self.capacity.saturating_sub(self.w.len())
     }
 }
+
+/// Where `nlmsg_seq` is in a header.
+const SEQ_AT: usize = 8;
 
 /// A header without its length, which is patched in last.
 fn header(kind: MessageType, flags: Flags, seq: u32) -> [u8; HEADER_BYTES] {

@@ -27,8 +27,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 use trunnion_core::bytes::Reader;
 use trunnion_core::ipvs::{
-    BATCH_REQUESTS_MAX, Command, DestinationEntry, Info, Refused, ServiceEntry, Timeouts, decode,
-    request,
+    BATCH_REQUESTS_MAX, Command, DestinationEntry, Encoder, Info, Refused, ServiceEntry, Timeouts,
+    decode, request,
 };
 use trunnion_core::model::{
     Destination, DestinationKey, Service, ServiceKey, SyncDaemon, SyncState,
@@ -326,12 +326,13 @@ impl Ipvs {
         let mut requests = [0; BATCH_REQUESTS_MAX as usize];
         let mut sent = 0;
         let mut dealt = 0;
+        let mut encoder = Encoder::new(self.family);
         let fill = |batch: &mut Batch<'_>| {
             for (change, outcome) in changes.iter().zip(outcomes.iter_mut()) {
                 let Some(request) = requests.get_mut(sent) else {
                     break;
                 };
-                match request::change(batch, self.family, change) {
+                match encoder.change(batch, change) {
                     Ok(_) => {
                         *request = dealt;
                         *outcome = Outcome::Unknown;

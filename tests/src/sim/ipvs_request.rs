@@ -37,6 +37,7 @@ pub fn decode(body: &[u8]) -> Op {
     let top = attributes(&body[4..]);
     let service_nest = attributes(attribute(&top, 1).expect("a change names a service"));
     let key = service_key(&service_nest);
+    let of = key.family();
     let destination = || {
         let nest = attribute(&top, 2).expect("a change of a destination names it");
         attributes(nest)
@@ -45,9 +46,9 @@ pub fn decode(body: &[u8]) -> Op {
         1 => Op::NewService(service(key, &service_nest)),
         2 => Op::SetService(service(key, &service_nest)),
         3 => Op::DeleteService(key),
-        5 => Op::NewDestination(key, whole_destination(&destination())),
-        6 => Op::SetDestination(key, whole_destination(&destination())),
-        7 => Op::DeleteDestination(key, destination_key(&destination())),
+        5 => Op::NewDestination(key, whole_destination(of, &destination())),
+        6 => Op::SetDestination(key, whole_destination(of, &destination())),
+        7 => Op::DeleteDestination(key, destination_key(of, &destination())),
         other => panic!("command {other} changes nothing"),
     }
 }
@@ -119,19 +120,22 @@ fn service(key: ServiceKey, nest: &Nest<'_>) -> Service {
     service
 }
 
-fn destination_key(nest: &Nest<'_>) -> DestinationKey {
+/// Without a family it has its service's.
+fn destination_key(of: Family, nest: &Nest<'_>) -> DestinationKey {
+    let family = number16(nest, 11).map_or(of, |number| family(Some(number)));
     DestinationKey {
-        address: ip(
-            family(number16(nest, 11)),
-            attribute(nest, 1).expect("mandatory"),
-        ),
+        address: ip(family, attribute(nest, 1).expect("mandatory")),
         port: port(nest, 2),
     }
 }
 
-fn whole_destination(nest: &Nest<'_>) -> Destination {
+fn whole_destination(of: Family, nest: &Nest<'_>) -> Destination {
     let forward = u8::try_from(number32(nest, 3)).expect("a method");
-    let mut new = Destination::new(destination_key(nest), Forward(forward), number32(nest, 4));
+    let mut new = Destination::new(
+        destination_key(of, nest),
+        Forward(forward),
+        number32(nest, 4),
+    );
     new.upper_threshold = number32(nest, 5);
     new.lower_threshold = number32(nest, 6);
     new.tunnel = Tunnel {

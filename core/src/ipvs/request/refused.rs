@@ -203,6 +203,13 @@ pub(super) fn names(scheduler: &SchedulerName, engine: &EngineName) -> Result<()
     }
 }
 
+/// Whether [`destination`] refuses it.
+#[inline]
+pub(in crate::ipvs) fn breaks_a_rule(of: Family, it: &Destination) -> bool {
+    destination(of, it).is_err()
+}
+
+#[inline]
 pub(super) fn destination(of: Family, destination: &Destination) -> Result<(), Refused> {
     let Destination {
         key: DestinationKey { address, port: _ },

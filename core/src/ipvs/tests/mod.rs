@@ -1,6 +1,7 @@
 //! Requests against a walker that shares no code with the encoder, and replies
 //! against bytes built by hand.
 
+mod encoder;
 mod replies;
 mod requests;
 mod sync;

@@ -103,21 +103,26 @@ fn expect_service(walked: &mut Walked, service: &Service) {
     walked.insert((1, 9), netmask.to_vec());
 }
 
-fn expect_destination(walked: &mut Walked, to: &Destination) {
-    expect_destination_key(walked, &to.key);
+fn expect_destination(walked: &mut Walked, of: Family, to: &Destination) {
+    expect_destination_key(walked, of, &to.key);
     walked.insert((2, 3), u32::from(to.forward.0).to_ne_bytes().to_vec());
     walked.insert((2, 4), to.weight.to_ne_bytes().to_vec());
     walked.insert((2, 5), to.upper_threshold.to_ne_bytes().to_vec());
     walked.insert((2, 6), to.lower_threshold.to_ne_bytes().to_vec());
-    walked.insert((2, 13), std::vec![to.tunnel.kind.0]);
-    walked.insert((2, 14), to.tunnel.port.to_be_bytes().to_vec());
-    walked.insert((2, 15), to.tunnel.flags.bits().to_ne_bytes().to_vec());
+    let Tunnel { kind, port, flags } = to.tunnel;
+    if (kind.0, port, flags.bits()) != (0, 0, 0) {
+        walked.insert((2, 13), std::vec![kind.0]);
+        walked.insert((2, 14), port.to_be_bytes().to_vec());
+        walked.insert((2, 15), flags.bits().to_ne_bytes().to_vec());
+    }
 }
 
-fn expect_destination_key(walked: &mut Walked, key: &DestinationKey) {
+fn expect_destination_key(walked: &mut Walked, of: Family, key: &DestinationKey) {
     walked.insert((2, 1), octets(&key.address));
     walked.insert((2, 2), key.port.to_be_bytes().to_vec());
-    walked.insert((2, 11), af(&key.address));
+    if key.address.is_ipv4() != (of == Family::V4) {
+        walked.insert((2, 11), af(&key.address));
+    }
 }
 
 /// Whether the rules of this room allow it, in the test's own words.
@@ -168,13 +173,13 @@ fn check(change: &Change<'_>) {
         }
         Change::AddDestination(key, it) | Change::SetDestination(key, it) => {
             expect_key(&mut expect, key);
-            expect_destination(&mut expect, it);
+            expect_destination(&mut expect, key.family(), it);
             let set = matches!(change, Change::SetDestination(..));
             (allowed_destination(key, it), if set { 6 } else { 5 })
         }
         Change::DeleteDestination(key, it) => {
             expect_key(&mut expect, key);
-            expect_destination_key(&mut expect, it);
+            expect_destination_key(&mut expect, key.family(), it);
             (key_ok(key), 7)
         }
         Change::DeleteService(key) => {
@@ -324,7 +329,12 @@ fn the_longest_request_is_as_long_as_said() {
     let mut service = plain_service(key);
     service.scheduler = "s".repeat(15).parse().unwrap();
     service.engine = "e".repeat(15).parse().unwrap();
-    let destination = plain_destination("2001:db8::7");
+    let plain = plain_destination("192.0.2.7");
+    let (four, six) = (tcp("192.0.2.1"), key);
+    assert_eq!(longest(Change::AddDestination(&four, &plain)), 108);
+    let mut destination = plain_destination("2001:db8::7");
+    assert_eq!(longest(Change::AddDestination(&six, &destination)), 132);
+    destination.tunnel.kind = TunnelType::GRE;
     assert_eq!(longest(Change::AddService(&service)), 136);
     assert_eq!(
         longest(Change::AddDestination(&key, &destination)),

@@ -2,7 +2,7 @@
 
 use super::{Ask, BATCH_MAX, Kernel};
 use crate::director::records;
-use crate::ipvs::{self, Refused, request};
+use crate::ipvs::{self, Encoder, Refused, request};
 use crate::netlink::genl::{self, FamilyId};
 use crate::netlink::{Batch, Errno, HEADER_BYTES};
 use crate::reconcile::{Change, Cursor};
@@ -39,12 +39,13 @@ impl Kernel<'_> {
                 let mut next = start;
                 let mut refused = failed;
                 let (target, actual) = (self.target.table(), self.actual.table());
+                let mut encoder = Encoder::new(family);
                 for _ in 0..BATCH_MAX {
                     let before = next;
                     let Some(change) = next.next(target, actual) else {
                         break;
                     };
-                    match request::change(batch, family, &change) {
+                    match encoder.change(batch, &change) {
                         Ok(_) => self.counters.count(&change),
                         Err(Refused::Full) => {
                             next = before;
