@@ -1,5 +1,6 @@
 //! The simulator, for as long as a test may take; `cargo xtask sim` runs more.
 
+use std::time::Duration;
 use trunnion_tests::sim::{Fault, Options, Summary, run};
 
 fn check(options: &Options) -> Summary {
@@ -51,6 +52,29 @@ fn networks_come_and_go() {
 #[test]
 fn configs_backends_and_other_programs_change() {
     each_alone(&[Fault::Writer, Fault::Module, Fault::Reload, Fault::Backend]);
+}
+
+/// Two programs insist on one row for ten minutes. Every node looks each 1 to 4
+/// s: at that rate each would put it right 150 times or more.
+#[test]
+fn a_table_that_someone_else_insists_on_is_not_fought_over() {
+    for seed in 0..2 {
+        let quiet = Options {
+            safety: Duration::from_secs(600),
+            nodes: 2,
+            ..Options::only(seed, &[])
+        };
+        let rival = Options {
+            faults: vec![(Fault::Rival, Duration::from_millis(500))],
+            ..quiet.clone()
+        };
+        let (quiet, rival) = (check(&quiet), check(&rival));
+        let more = rival.changes.saturating_sub(quiet.changes);
+        // Twice 2 at the first looks, 4 while the waits double, then one for
+        // each 16 audits of 1 s at least.
+        let most = 2 * (2 + 4 + 600 / 16);
+        assert!((8..=most).contains(&more), "{more}: {rival}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::check::CheckConfig;
 use crate::model::{Family, Table};
+use crate::time::Duration;
 use crate::vrrp::{ChecksumForm, RouterConfig};
 use core::net::IpAddr;
 use heapless::{String, Vec};
@@ -93,4 +94,10 @@ pub struct LbPlan<'a> {
     pub checks: &'a [CheckConfig],
     /// Whether services the config does not name are left alone.
     pub declared_only: bool,
+    /// How often the kernel's table is looked at when nothing gives cause: IPVS
+    /// tells nobody that another program changed it. [`AUDIT`] by default.
+    pub audit: Duration,
 }
+
+/// How often the kernel's table is looked at, unless the config says otherwise.
+pub const AUDIT: Duration = Duration::from_secs(60);

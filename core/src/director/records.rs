@@ -89,6 +89,21 @@ records! {
     /// A plan does not fit the memory taken at start.
     0x060c Error PlanTooLarge { what: &'static str }
         "the new config needs more {what} than the limits the daemon was started with; restart it";
+    /// Someone else changed a service.
+    0x0610 Warn ServiceDrifted { address: IpAddr, port: u16, mark: u32, how: &'static str, times: u32 }
+        "ipvs: service {address} port {port} mark {mark}: someone else {how} it; putting it right ({times} so far)";
+    /// Someone else changed a destination.
+    0x0611 Warn DestinationDrifted { address: IpAddr, port: u16, mark: u32, backend: IpAddr, backend_port: u16, how: &'static str, times: u32 }
+        "ipvs: service {address} port {port} mark {mark} backend {backend} port {backend_port}: someone else {how} it; putting it right ({times} so far)";
+    /// Someone else changed a weight.
+    0x0612 Warn WeightDrifted { address: IpAddr, port: u16, mark: u32, backend: IpAddr, backend_port: u16, weight: u32, times: u32 }
+        "ipvs: service {address} port {port} mark {mark} backend {backend} port {backend_port}: someone else set its weight to {weight}; putting it right ({times} so far)";
+    /// Someone else changed more than the log should list.
+    0x0613 Warn MoreDrifted { more: u32 }
+        "ipvs: {more} more rows were changed by someone else; putting them right";
+    /// Someone else changes the same row again and again.
+    0x0614 Warn TableContested { times: u32, wait_s: u64 }
+        "ipvs: someone else has undone what this node declares {times} times: end one of the two, or set own = \"declared\"; looking again in {wait_s} s";
 }
 
 /// What an error number of an IPVS command means; the words are looked up where
@@ -162,6 +177,71 @@ pub(super) fn log_refused(log: &mut Ring<'_>, now: Instant, change: &Change<'_>,
             destination(log, &new.key);
         }
         Change::DeleteDestination(_, key) => destination(log, key),
+    }
+}
+
+/// Says which row someone else changed: `change` undoes that. `weight` is what
+/// a destination that differs has now.
+pub(super) fn log_drifted(
+    log: &mut Ring<'_>,
+    now: Instant,
+    change: &Change<'_>,
+    weight: Option<u32>,
+    times: u32,
+) {
+    let (address, port, mark) = service_fields(change.service());
+    let (how, at) = match *change {
+        Change::AddService(_) => ("deleted", None),
+        Change::SetService(_) => ("changed", None),
+        Change::DeleteService(_) => ("added", None),
+        Change::AddDestination(_, it) => ("deleted", Some(it.key)),
+        Change::SetDestination(_, it) => {
+            let at = it.key;
+            if let Some(weight) = weight.filter(|weight| *weight != it.weight) {
+                log.log(
+                    now,
+                    WeightDrifted {
+                        address,
+                        port,
+                        mark,
+                        backend: at.address,
+                        backend_port: at.port,
+                        weight,
+                        times,
+                    },
+                );
+                return;
+            }
+            ("changed", Some(at))
+        }
+        Change::DeleteDestination(_, at) => ("added", Some(*at)),
+    };
+    match at {
+        None => log.log(
+            now,
+            ServiceDrifted {
+                address,
+                port,
+                mark,
+                how,
+                times,
+            },
+        ),
+        Some(DestinationKey {
+            address: backend,
+            port: backend_port,
+        }) => log.log(
+            now,
+            DestinationDrifted {
+                address,
+                port,
+                mark,
+                backend,
+                backend_port,
+                how,
+                times,
+            },
+        ),
     }
 }
 

@@ -4,8 +4,10 @@ use super::scalar::Shown;
 use super::section::{At, Notes, Section, Span};
 use super::sysctl::{self, Sysctl};
 use super::value::quote;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use trunnion_core::director::plan::AUDIT;
 use trunnion_core::record::Level;
 
 /// `[node]`.
@@ -103,10 +105,13 @@ impl Timeouts {
 }
 
 /// `[ipvs]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ipvs {
     /// Which services are ours. Default all.
     pub own: Own,
+    /// How often the kernel's table is compared with what it should be. Default
+    /// one minute.
+    pub audit: Duration,
     /// What becomes of them at the end. Default keep.
     pub on_exit: OnExit,
     /// Timeouts of connections.
@@ -114,6 +119,18 @@ pub struct Ipvs {
     /// Kernel parameters of net.ipv4.vs that the file sets, in the order of
     /// docs/config.md, none twice.
     pub sysctls: Vec<Sysctl>,
+}
+
+impl Default for Ipvs {
+    fn default() -> Self {
+        Self {
+            own: Own::default(),
+            audit: AUDIT,
+            on_exit: OnExit::default(),
+            timeouts: Timeouts::default(),
+            sysctls: Vec::new(),
+        }
+    }
 }
 
 pub(super) const NODE_KEYS: &[&str] = &["name", "run_dir", "log"];
@@ -126,12 +143,16 @@ pub(super) const LIMITS_KEYS: &[&str] = &[
 ];
 pub(super) const IPVS_KEYS: &[&str] = &[
     "own",
+    "audit",
     "on_exit",
     "tcp_timeout",
     "tcp_fin_timeout",
     "udp_timeout",
     "sysctl",
 ];
+
+/// A look costs a dump; 16 audits are the longest wait of a contested table.
+const AUDIT_RANGE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 
 /// The kernel counts jiffies in an `int`, with HZ at most 1000
 /// (`ip_vs_genl_set_config`).
@@ -189,6 +210,9 @@ impl Ipvs {
             own: section
                 .choice("own", OWN, notes)
                 .map_or_else(Own::default, |at| at.value),
+            audit: section
+                .duration("audit", AUDIT_RANGE, notes)
+                .map_or(Self::default().audit, |at| at.value),
             on_exit: section
                 .choice("on_exit", ON_EXIT, notes)
                 .map_or_else(OnExit::default, |at| at.value),

@@ -57,6 +57,7 @@ impl fmt::Display for Ipvs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             own: _,
+            audit: _,
             on_exit: _,
             timeouts,
             sysctls,

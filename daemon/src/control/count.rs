@@ -108,6 +108,8 @@ pub fn kernel(counters: &KernelCounters) -> Vec<Counter> {
         resyncs,
         strangers,
         malformed,
+        drifted,
+        contests,
     } = *counters;
     let requests = [
         ("new_service", new_service),
@@ -124,6 +126,8 @@ pub fn kernel(counters: &KernelCounters) -> Vec<Counter> {
         ("ipvs_resyncs", resyncs),
         ("ipvs_strangers", strangers),
         ("ipvs_malformed", malformed),
+        ("ipvs_drifted", drifted),
+        ("ipvs_contests", contests),
     ];
     let requests = requests.map(|(of, n)| Counter::which("ipvs_requests", of, n));
     let others = others.map(|(name, n)| Counter::new(name, n));

@@ -79,6 +79,7 @@ pub struct OwnedLbPlan {
     links: Vec<Option<u32>>,
     checks: Vec<CheckConfig>,
     declared_only: bool,
+    audit: time::Duration,
 }
 
 impl OwnedLbPlan {
@@ -87,6 +88,7 @@ impl OwnedLbPlan {
     pub fn of(config: &Config) -> Self {
         let mut plan = Self {
             declared_only: config.ipvs.own == Own::Declared,
+            audit: config.ipvs.audit,
             ..Self::default()
         };
         let backends = || config.services.iter().flat_map(|s| &s.backends);
@@ -127,6 +129,7 @@ impl OwnedLbPlan {
             links: &self.links,
             checks: &self.checks,
             declared_only: self.declared_only,
+            audit: self.audit,
         }
     }
 }

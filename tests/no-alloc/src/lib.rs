@@ -233,6 +233,7 @@ fn lb() -> bool {
         links: &[],
         checks: &[],
         declared_only: true,
+        audit: Duration::from_secs(60),
     };
     let planned = half.handle_plan(Instant::ZERO, &plan);
     let mut buffer = [0; ipvs::BATCH_BYTES];

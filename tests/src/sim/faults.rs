@@ -70,6 +70,7 @@ impl World<'_> {
             }
             Fault::Steal => self.steal(node),
             Fault::Writer => self.write(node),
+            Fault::Rival => self.insist(),
             Fault::Module => {
                 let absent = self.random.pick(&[0, 0, 1, 3]);
                 self.note(|| format!("node {node}: ip_vs is loaded anew (in vain: {absent})"));
@@ -360,6 +361,26 @@ impl World<'_> {
         if self.nodes[node].route.take(address) {
             self.note(|| format!("node {node}: someone takes {address} off"));
             self.wake_ha_soon(node);
+        }
+    }
+
+    /// On every node someone else gives the first service's first destination a
+    /// weight of their own, wherever it has not got it.
+    fn insist(&mut self) {
+        for node in 0..self.nodes.len() {
+            let row = self.nodes[node].plan.services.first();
+            let Some(row) = row.and_then(|row| self.nodes[node].ipvs.row(&row.service.key)) else {
+                continue;
+            };
+            let first = row.destinations.iter().min_by_key(|d| d.key);
+            let Some(mut first) = first.copied().filter(|d| d.weight != 77) else {
+                continue;
+            };
+            first.weight = 77;
+            let op = Op::SetDestination(row.service.key, first);
+            let answer = self.nodes[node].ipvs.apply(&op);
+            self.note(|| format!("node {node}: a rival asks {op:?}: {answer}"));
+            self.watch.written(self.now, node);
         }
     }
 

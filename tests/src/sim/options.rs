@@ -29,6 +29,8 @@ pub enum Fault {
     Steal,
     /// Someone else changes the IPVS table.
     Writer,
+    /// Another program insists on a row of its own liking, and looks often.
+    Rival,
     /// The IPVS module is unloaded and loaded.
     Module,
     /// The config changes and all nodes are told, one after the other.
@@ -39,7 +41,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Crash,
         Self::Reboot,
         Self::Shutdown,
@@ -49,6 +51,7 @@ impl Fault {
         Self::Recreate,
         Self::Steal,
         Self::Writer,
+        Self::Rival,
         Self::Module,
         Self::Reload,
         Self::Backend,

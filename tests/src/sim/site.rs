@@ -99,6 +99,9 @@ pub struct Site {
     pub groups: Vec<Group>,
     pub services: Vec<Balanced>,
     pub declared_only: bool,
+    /// How often a node looks for what others changed: 16 of these are less than
+    /// the time there is to heal.
+    pub audit: Duration,
 }
 
 /// What one node is told.
@@ -112,6 +115,7 @@ pub struct Plan {
     pub links: Vec<Option<u32>>,
     pub checks: Vec<CheckConfig>,
     pub declared_only: bool,
+    pub audit: Duration,
 }
 
 impl Plan {
@@ -129,6 +133,7 @@ impl Plan {
             links: &self.links,
             checks: &self.checks,
             declared_only: self.declared_only,
+            audit: self.audit,
         }
     }
 
@@ -166,6 +171,7 @@ impl Site {
             groups: Vec::new(),
             services: Vec::new(),
             declared_only: r.chance(300),
+            audit: r.time(Duration::from_secs(1), Duration::from_secs(4)),
         };
         for _ in 0..=r.index(3) {
             site.add_group(r);
@@ -320,6 +326,7 @@ impl Site {
     pub fn plan(&self, node: usize) -> Plan {
         let mut plan = Plan {
             declared_only: self.declared_only,
+            audit: self.audit,
             ..Plan::default()
         };
         let mut groups: Vec<_> = self.groups.iter().collect();

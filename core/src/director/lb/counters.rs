@@ -30,6 +30,10 @@ pub struct KernelCounters {
     pub strangers: u64,
     /// Datagrams from the kernel that were not well formed.
     pub malformed: u64,
+    /// Rows that someone else had changed since we knew them, at every look anew.
+    pub drifted: u64,
+    /// Looks that found a row changed for at least the third time.
+    pub contests: u64,
 }
 
 impl KernelCounters {

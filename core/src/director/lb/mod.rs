@@ -236,6 +236,7 @@ impl<'s> Lb<'s> {
             *place = *link;
         }
         self.declared_only = plan.declared_only;
+        self.kernel.set_audit(plan.audit);
         self.planned = true;
         self.dirty = true;
         Ok(())

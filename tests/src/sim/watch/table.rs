@@ -22,6 +22,9 @@ pub struct TableWatch {
     /// When someone else last wrote, or something was lost.
     written_at: Vec<Option<Instant>>,
     leaving: Vec<bool>,
+    /// How often each node has started: a process does not know what an earlier
+    /// one declared.
+    starts: Vec<u32>,
     /// Replies get lost and requests are refused.
     faulty: bool,
     calm_at: Option<Instant>,
@@ -34,10 +37,12 @@ impl TableWatch {
             planned_at: vec![Instant::ZERO; options.nodes],
             written_at: vec![None; options.nodes],
             leaving: vec![false; options.nodes],
+            starts: vec![0; options.nodes],
             // Strange answers must change nothing.
             faulty: ipvs.lost + ipvs.refused + ipvs.send > 0
                 || ipvs.silent + ipvs.malformed + ipvs.busy > 0
                 || options.has(Fault::Writer)
+                || options.has(Fault::Rival)
                 || options.has(Fault::Module),
             calm_at: None,
         }
@@ -45,6 +50,7 @@ impl TableWatch {
 
     pub fn started(&mut self, now: Instant, node: &Node<'_>) {
         self.leaving[node.id] = false;
+        self.starts[node.id] += 1;
         self.planned_at[node.id] = now;
     }
 
@@ -184,6 +190,15 @@ impl TableWatch {
             let stranger = node.ipvs.rows.iter().find(|r| !declared(&r.service.key));
             if let (Some(stranger), false) = (stranger, plan.declared_only) {
                 return fail(format!("{} is still there", stranger.service.key));
+            }
+            let ours = |key: &ServiceKey| !matches!(key, ServiceKey::Fwmark { mark: 1000.., .. });
+            let left = node
+                .ipvs
+                .rows
+                .iter()
+                .find(|r| !declared(&r.service.key) && ours(&r.service.key));
+            if let (Some(left), 1) = (left, self.starts[node.id]) {
+                return fail(format!("{} was ours and is left", left.service.key));
             }
         }
         Ok(())

@@ -25,7 +25,10 @@ impl Kernel<'_> {
                 let _ = request::dump_services(batch, family);
                 ask
             }
-            Ask::Destinations { service } => {
+            Ask::Missing { next } => Ask::Missing {
+                next: self.write_missing(family, next, batch),
+            },
+            Ask::Destinations { service, .. } => {
                 if let Some(row) = self.actual.table().services.get(service) {
                     let _ = request::dump_destinations(batch, family, &row.service.key);
                 }

@@ -4,37 +4,40 @@
 //! ```text
 //!           +------------------ lost reply, error, overrun --------------------+
 //!           v                                                                  |
-//! Backoff -> Family -> Services -> Destinations (each service) -> Settled -> Changes
-//!                                                                    ^          |
-//!                                                                    +-- done --+
+//! Backoff -> Family -> Services (and those missing) -> Destinations (of each)
+//!                                                           |
+//!                                                           v
+//!                                              Changes <- Settled
+//!                                                 +- done -->^
 //! ```
 //!
 //! A pass applies the difference of a frozen `target` and the `actual` table.
 //! When every request of it was accepted the kernel holds the target: the two
 //! change places. When any was not, what the kernel holds is unknown, and a dump
-//! tells. A row that a dump missed (dumps are not atomic) is added again and
-//! answered EEXIST, which changes nothing and leads to another dump.
+//! tells. Dumps are not atomic: what was known and is not shown is asked for
+//! once more ([`dump`]); a row that is missed for all that is added again and
+//! answered EEXIST, which changes nothing and leads to another dump. A dump that
+//! differs from what the kernel was left with tells of another writer ([`drift`]).
 
 mod ask;
+mod drift;
+mod dump;
 
 use super::counters::KernelCounters;
 use crate::director::exchange::{Answers, Backoff, Exchange};
+use crate::director::plan::AUDIT;
 use crate::director::records;
-use crate::ipvs::decode;
-use crate::model::{Family, Full, ServiceKey, Table, TableBuf};
+use crate::model::{Full, ServiceKey, Table, TableBuf};
 use crate::netlink::genl::{self, FamilyId};
 use crate::netlink::{Batch, Malformed, Messages, Reply};
 use crate::reconcile::{Cursor, Ownership};
 use crate::record::Ring;
 use crate::time::{Duration, Instant};
+use drift::Drift;
 
 /// Requests in one datagram, the barrier not counted: beyond this a batch gains
 /// nothing and holds the kernel's mutex too long.
 pub const BATCH_MAX: usize = 128;
-
-/// How often the kernel is asked again when nothing gives cause: IPVS tells
-/// nobody that another program changed its table.
-const AUDIT: Duration = Duration::from_secs(60);
 
 /// How long a change of weights waits at most when the last attempt failed.
 const HURRY: Duration = Duration::from_millis(200);
@@ -44,8 +47,15 @@ const HURRY: Duration = Duration::from_millis(200);
 enum Ask {
     Family,
     Services,
+    /// The services that were known and that the dump did not show, by their
+    /// places before.
+    Missing {
+        next: usize,
+    },
+    /// `again` when known ones were not shown the first time.
     Destinations {
         service: usize,
+        again: bool,
     },
     Changes {
         start: Cursor,
@@ -93,6 +103,17 @@ pub(super) enum Pass {
     Full,
 }
 
+/// How well a table is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// Not at all, or in part.
+    Not,
+    /// But for requests of ours whose outcome is not known.
+    Nearly,
+    /// It is what the kernel held when it last answered.
+    Well,
+}
+
 /// See the module's words.
 #[derive(Debug)]
 pub(super) struct Kernel<'s> {
@@ -105,6 +126,13 @@ pub(super) struct Kernel<'s> {
     unknown_since: Instant,
     requests_before: u64,
     dumped_at: Instant,
+    /// How often the kernel is asked again when nothing gives cause.
+    audit: Duration,
+    /// How well `actual` is known; and, while a dump fills it anew, how well
+    /// `target` is, which then holds what it was.
+    known: Known,
+    before: Known,
+    drift: Drift,
     counters: KernelCounters,
 }
 
@@ -120,12 +148,25 @@ impl<'s> Kernel<'s> {
             unknown_since: Instant::ZERO,
             requests_before: 0,
             dumped_at: Instant::ZERO,
+            audit: AUDIT,
+            known: Known::Not,
+            before: Known::Not,
+            drift: Drift::default(),
             counters: KernelCounters::default(),
         }
     }
 
     pub(super) const fn counters(&self) -> &KernelCounters {
         &self.counters
+    }
+
+    /// How often to look whether someone else changed the table, of which IPVS
+    /// tells nobody.
+    pub(super) fn set_audit(&mut self, audit: Duration) {
+        self.audit = audit;
+        if self.is_settled() {
+            self.settle();
+        }
     }
 
     /// What the kernel is known to hold; right only while settled.
@@ -201,6 +242,9 @@ impl<'s> Kernel<'s> {
         };
         let mut batch = Batch::new(buf, self.next_seq);
         let ask = self.write(ask, &mut batch);
+        if let (Ask::Changes { .. }, Known::Well) = (ask, self.known) {
+            self.known = Known::Nearly;
+        }
         let (first, next) = (batch.first_seq(), batch.next_seq());
         let len = batch.finish().len();
         let exchange = Exchange::new(now, first, next.wrapping_sub(1));
@@ -305,6 +349,10 @@ impl<'s> Kernel<'s> {
             (_, Ask::Services | Ask::Destinations { .. }) => {
                 self.handle_row(now, ask, reply, wanted, log)
             }
+            (Answers::Last, Ask::Missing { .. }) => Ok(self.dumped(now, ask, log)),
+            (Answers::Request(_), Ask::Missing { .. }) => {
+                self.handle_missing(now, reply, wanted, log)
+            }
             (Answers::Request(index), Ask::Changes { start, next, .. }) => {
                 if let Reply::Ack {
                     result: Err(errno), ..
@@ -338,6 +386,10 @@ impl<'s> Kernel<'s> {
         match *reply {
             Reply::Data { body, offset, .. } => {
                 self.family = Some(genl::Family::parse(body, offset)?.id);
+                if self.known != Known::Not {
+                    core::mem::swap(&mut self.target, &mut self.actual);
+                    self.before = core::mem::replace(&mut self.known, Known::Not);
+                }
                 self.actual.clear();
                 self.state = State::Due(Ask::Services);
             }
@@ -355,80 +407,9 @@ impl<'s> Kernel<'s> {
         Ok(Progress::None)
     }
 
-    fn handle_row(
-        &mut self,
-        now: Instant,
-        ask: Ask,
-        reply: &Reply<'_>,
-        wanted: &impl Fn(&ServiceKey, Table<'_>) -> bool,
-        log: &mut Ring<'_>,
-    ) -> Result<Progress, Malformed> {
-        match *reply {
-            Reply::Data { body, offset, .. } => {
-                let pushed = match ask {
-                    Ask::Destinations { service } => {
-                        let row = decode::destination(body, offset, self.family_of(service))?;
-                        self.actual.push_destination(service, &row.destination)
-                    }
-                    Ask::Services | Ask::Family | Ask::Changes { .. } => {
-                        let row = decode::service(body, offset)?;
-                        if wanted(&row.service.key, self.target.table()) {
-                            self.actual.push_service(&row.service)
-                        } else {
-                            Ok(())
-                        }
-                    }
-                };
-                if let Err(full) = pushed {
-                    let (what, limit) = match full {
-                        Full::Services(limit) => ("services", limit),
-                        Full::Destinations(limit) => ("backends", limit),
-                    };
-                    log.log(
-                        now,
-                        records::KernelTableTooLarge {
-                            what,
-                            limit: u32::try_from(limit).unwrap_or(u32::MAX),
-                        },
-                    );
-                    self.handle_lost(now, "the kernel's table is over the limits", log);
-                }
-            }
-            Reply::Done { result: Ok(()), .. } => return Ok(self.dumped(now, ask)),
-            Reply::Done { result: Err(_), .. } | Reply::Ack { result: Err(_), .. } => {
-                self.handle_lost(now, "dump refused", log);
-            }
-            Reply::Ack { .. } | Reply::Noop | Reply::Overrun => {}
-        }
-        Ok(Progress::None)
-    }
-
     fn settle(&mut self) {
-        let audit_at = self.dumped_at + AUDIT;
+        let audit_at = self.dumped_at + self.drift.interval(self.audit);
         self.state = State::Settled { audit_at };
-    }
-
-    /// One dump is over: on to the next one, or settled.
-    fn dumped(&mut self, now: Instant, ask: Ask) -> Progress {
-        let next = match ask {
-            Ask::Destinations { service } => {
-                self.actual.sort_destinations(service);
-                service.saturating_add(1)
-            }
-            Ask::Services | Ask::Family | Ask::Changes { .. } => {
-                self.actual.sort_services();
-                0
-            }
-        };
-        if next < self.actual.table().services.len() {
-            self.actual.begin_destinations(next);
-            self.state = State::Due(Ask::Destinations { service: next });
-            return Progress::None;
-        }
-        self.dumped_at = now;
-        self.settle();
-        self.counters.dumps = self.counters.dumps.saturating_add(1);
-        Progress::Dumped
     }
 
     fn handle_barrier(
@@ -456,16 +437,12 @@ impl<'s> Kernel<'s> {
         }
         self.backoff.reset();
         core::mem::swap(&mut self.target, &mut self.actual);
+        self.known = Known::Well;
         self.settle();
         let requests = self
             .counters
             .requests()
             .saturating_sub(self.requests_before);
         Progress::Applied { requests }
-    }
-
-    fn family_of(&self, service: usize) -> Family {
-        let row = self.actual.table().services.get(service);
-        row.map_or(Family::V4, |row| row.service.key.family())
     }
 }

@@ -1,0 +1,214 @@
+//! Reading the kernel's table: rows as they come, and once more what was known
+//! and was not shown, because others' deletes hide what is there.
+
+use super::{Ask, Kernel, Known, Progress, State};
+use crate::bytes::Reader;
+use crate::director::lb::find;
+use crate::director::records;
+use crate::ipvs::{Refused, decode, request};
+use crate::model::{Family, Full, ServiceKey, Table};
+use crate::netlink::genl::FamilyId;
+use crate::netlink::{Batch, Errno, Malformed, Reply};
+use crate::record::Ring;
+use crate::time::Instant;
+
+impl Kernel<'_> {
+    /// A row of a dump, or its end.
+    pub(super) fn handle_row(
+        &mut self,
+        now: Instant,
+        ask: Ask,
+        reply: &Reply<'_>,
+        wanted: &impl Fn(&ServiceKey, Table<'_>) -> bool,
+        log: &mut Ring<'_>,
+    ) -> Result<Progress, Malformed> {
+        match *reply {
+            Reply::Data { body, offset, .. } => {
+                let pushed = match ask {
+                    Ask::Destinations { service, .. } => {
+                        let row = decode::destination(body, offset, self.family_of(service))?;
+                        self.actual.push_destination(service, &row.destination)
+                    }
+                    Ask::Services | Ask::Missing { .. } | Ask::Family | Ask::Changes { .. } => {
+                        self.take_service(body, offset, wanted)?
+                    }
+                };
+                if let Err(full) = pushed {
+                    self.too_large(now, full, log);
+                }
+            }
+            Reply::Done { result: Ok(()), .. } => return Ok(self.dumped(now, ask, log)),
+            Reply::Done { result: Err(_), .. } | Reply::Ack { result: Err(_), .. } => {
+                self.handle_lost(now, "dump refused", log);
+            }
+            Reply::Ack { .. } | Reply::Noop | Reply::Overrun => {}
+        }
+        Ok(Progress::None)
+    }
+
+    /// Asks for the services that were known and were not shown, from a place
+    /// of the table as it was; the place to go on from.
+    pub(super) fn write_missing(
+        &self,
+        family: FamilyId,
+        from: usize,
+        batch: &mut Batch<'_>,
+    ) -> usize {
+        let mut next = from;
+        let mut asked = 0_usize;
+        let known = self.target.table().services;
+        for row in known.iter().skip(from) {
+            if find(self.actual.table(), &row.service.key).is_none() {
+                if asked == super::BATCH_MAX {
+                    break;
+                }
+                match request::get_service(batch, family, &row.service.key) {
+                    Ok(_) => asked = asked.saturating_add(1),
+                    Err(Refused::Full) if asked > 0 => break,
+                    // What cannot be asked for is not waited for.
+                    Err(_) => {}
+                }
+            }
+            next = next.saturating_add(1);
+        }
+        let _ = batch.barrier();
+        next
+    }
+
+    /// What became of a service that was asked for by name.
+    pub(super) fn handle_missing(
+        &mut self,
+        now: Instant,
+        reply: &Reply<'_>,
+        wanted: &impl Fn(&ServiceKey, Table<'_>) -> bool,
+        log: &mut Ring<'_>,
+    ) -> Result<Progress, Malformed> {
+        match *reply {
+            Reply::Data { body, offset, .. } => {
+                if let Err(full) = self.take_service(body, offset, wanted)? {
+                    self.too_large(now, full, log);
+                }
+            }
+            // Gone indeed.
+            Reply::Ack {
+                result: Err(Errno::ESRCH),
+                ..
+            } => {}
+            Reply::Ack { result: Err(_), .. } => self.handle_lost(now, "dump refused", log),
+            Reply::Ack { result: Ok(()), .. }
+            | Reply::Done { .. }
+            | Reply::Noop
+            | Reply::Overrun => {}
+        }
+        Ok(Progress::None)
+    }
+
+    /// One dump is over: on to the next one, or settled.
+    pub(super) fn dumped(&mut self, now: Instant, ask: Ask, log: &mut Ring<'_>) -> Progress {
+        let next = match ask {
+            Ask::Destinations { service, again } => {
+                self.actual.sort_destinations(service);
+                if !again && self.hides_destinations(service) {
+                    self.state = State::Due(Ask::Destinations {
+                        service,
+                        again: true,
+                    });
+                    return Progress::None;
+                }
+                service.saturating_add(1)
+            }
+            Ask::Services | Ask::Missing { .. } | Ask::Family | Ask::Changes { .. } => {
+                self.actual.sort_services();
+                if let Some(next) = self.first_missing(ask) {
+                    self.state = State::Due(Ask::Missing { next });
+                    return Progress::None;
+                }
+                0
+            }
+        };
+        if next < self.actual.table().services.len() {
+            self.actual.begin_destinations(next);
+            self.state = State::Due(Ask::Destinations {
+                service: next,
+                again: false,
+            });
+            return Progress::None;
+        }
+        if core::mem::replace(&mut self.before, Known::Not) == Known::Well {
+            let (left, found) = (self.target.table(), self.actual.table());
+            let counters = &mut self.counters;
+            self.drift
+                .compare(now, self.audit, left, found, counters, log);
+        }
+        self.known = Known::Well;
+        self.dumped_at = now;
+        self.settle();
+        self.counters.dumps = self.counters.dumps.saturating_add(1);
+        Progress::Dumped
+    }
+
+    /// The place of the first service that was known, was not shown and was not
+    /// yet asked for.
+    fn first_missing(&self, ask: Ask) -> Option<usize> {
+        if self.before == Known::Not {
+            return None;
+        }
+        let from = match ask {
+            Ask::Missing { next } => next,
+            Ask::Services | Ask::Destinations { .. } | Ask::Family | Ask::Changes { .. } => 0,
+        };
+        let shown = self.actual.table();
+        let known = self.target.table().services.iter().enumerate().skip(from);
+        let mut missing = known.filter(|(_, row)| find(shown, &row.service.key).is_none());
+        missing.next().map(|(at, _)| at)
+    }
+
+    /// Whether a service's destinations do not show one that was known.
+    fn hides_destinations(&self, service: usize) -> bool {
+        let (known, shown) = (self.target.table(), self.actual.table());
+        let Some(row) = shown.services.get(service) else {
+            return false;
+        };
+        let Some(before) = find(known, &row.service.key) else {
+            return false;
+        };
+        let rows = shown.destinations_of(row);
+        let hidden = |key| rows.binary_search_by_key(&key, |row| row.key).is_err();
+        let mut known = known.destinations_of(before).iter();
+        self.before != Known::Not && known.any(|row| hidden(row.key))
+    }
+
+    fn take_service(
+        &mut self,
+        body: Reader<'_>,
+        offset: usize,
+        wanted: &impl Fn(&ServiceKey, Table<'_>) -> bool,
+    ) -> Result<Result<(), Full>, Malformed> {
+        let row = decode::service(body, offset)?;
+        Ok(if wanted(&row.service.key, self.target.table()) {
+            self.actual.push_service(&row.service)
+        } else {
+            Ok(())
+        })
+    }
+
+    fn too_large(&mut self, now: Instant, full: Full, log: &mut Ring<'_>) {
+        let (what, limit) = match full {
+            Full::Services(limit) => ("services", limit),
+            Full::Destinations(limit) => ("backends", limit),
+        };
+        log.log(
+            now,
+            records::KernelTableTooLarge {
+                what,
+                limit: u32::try_from(limit).unwrap_or(u32::MAX),
+            },
+        );
+        self.handle_lost(now, "the kernel's table is over the limits", log);
+    }
+
+    fn family_of(&self, service: usize) -> Family {
+        let row = self.actual.table().services.get(service);
+        row.map_or(Family::V4, |row| row.service.key.family())
+    }
+}
