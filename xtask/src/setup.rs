@@ -84,6 +84,14 @@ const TOOLS: &[Tool] = &[
     tool(Group::Test, "keepalived", "keepalived", "is the VRRP peer"),
     tool(Group::Test, "tshark", "tshark", "reads what we send"),
     tool(Group::Test, "strace", "strace", "counts system calls"),
+    tool(Group::Test, "sysctl", "procps", "types what doctor says"),
+    tool(
+        Group::Test,
+        "setcap",
+        "libcap2-bin",
+        "types what doctor says",
+    ),
+    tool(Group::Test, "setpriv", "util-linux", "takes rights away"),
     Tool {
         probe: Probe::Python("scapy"),
         package: "python3-scapy",

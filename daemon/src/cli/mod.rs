@@ -3,6 +3,7 @@
 //! understood.
 
 mod check;
+mod doctor;
 mod ipvs;
 mod run;
 mod show;
@@ -50,6 +51,15 @@ const VERBS: &[Verb] = &[
   --config FILE   take the socket's path from the node's config
 ",
         run: show::run,
+    },
+    Verb {
+        name: "doctor",
+        arguments: "[--json] [--config FILE]",
+        about: "say what this host lacks, and the line to type for each",
+        options: "  -c, --config FILE   look at what this config needs as well
+  --json              print what was found as a JSON object
+",
+        run: doctor::run,
     },
     Verb {
         name: "ipvs",

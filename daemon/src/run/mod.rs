@@ -234,7 +234,7 @@ fn start_lb(
 ) -> Result<(LbControl, LogEnd, LoopThread), StartError> {
     let limits: Limits = config.limits;
     let sockets = limits.checks_in_flight;
-    let wanted = 2 * u64::from(sockets) + DESCRIPTORS;
+    let wanted = descriptors(&limits);
     sys_thread::raise_open_files(wanted)
         .doing(format!("raise the limit of open files to {wanted}"))?;
     let pool =
@@ -258,6 +258,13 @@ fn start_lb(
         .spawn(move || looped.run())
         .doing("start the lb thread")?;
     Ok((control, log, thread))
+}
+
+/// Open files the daemon may need: the checks' sockets, one of each family for
+/// each in flight, and its own.
+#[must_use]
+pub fn descriptors(limits: &Limits) -> u64 {
+    2 * u64::from(limits.checks_in_flight) + DESCRIPTORS
 }
 
 /// Sets the phases of this node's checks apart from its peer's.
