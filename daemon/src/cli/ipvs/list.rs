@@ -3,7 +3,7 @@
 use super::listing::{Form, Listing, header, version};
 use super::select::Selection;
 use super::simple::{no_service, show_timeouts};
-use super::{Output, Trouble, ended, json, order};
+use super::{Output, Trouble, connections, ended, json, order, sync};
 use crate::cli::Usage;
 use lexopt::{Arg, Parser};
 use std::process::ExitCode;
@@ -24,7 +24,10 @@ pub(super) const OPTIONS: &str = "  -t, -u, --sctp-service ADDRESS:PORT, -f MARK
   -X, --exact         counters in full, not scaled to K, M, G, T
       --nosort        in the kernel's order; --sort, the default, in ipvsadm's
   -n, --numeric       no other is known: addresses and ports are never names
+  -c, --connection    connections instead of the table; with --persistent-conn
+                      also what a persistence engine knows of them
       --timeout       the timeouts of connections instead of the table
+      --daemon        the synchronization daemons instead of the table
       --json          a JSON object with everything
 ";
 
@@ -35,16 +38,37 @@ struct Wish {
     form: Option<&'static str>,
     service: Option<ServiceKey>,
     unsorted: bool,
-    timeout: bool,
+    instead: Option<Instead>,
     as_json: bool,
+}
+
+/// What is printed instead of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Instead {
+    Connections,
+    Timeouts,
+    Daemons,
+}
+
+impl Instead {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Connections => "--connection",
+            Self::Timeouts => "--timeout",
+            Self::Daemons => "--daemon",
+        }
+    }
 }
 
 pub(super) fn run(args: &mut Parser) -> Result<ExitCode, Usage> {
     let wish = read(args)?;
-    Ok(ended(if wish.timeout {
-        show_timeouts(wish.as_json)
-    } else {
-        table(&wish)
+    Ok(ended(match wish.instead {
+        Some(Instead::Connections) => {
+            connections::show(wish.listing.form == Form::Persistent, wish.as_json)
+        }
+        Some(Instead::Timeouts) => show_timeouts(wish.as_json),
+        Some(Instead::Daemons) => sync::show(wish.as_json),
+        None => table(&wish),
     }))
 }
 
@@ -74,8 +98,16 @@ fn read(args: &mut Parser) -> Result<Wish, Usage> {
                 wish.as_json = true;
                 continue;
             }
+            Arg::Short('c') | Arg::Long("connection") => {
+                instead(&mut wish, Instead::Connections)?;
+                continue;
+            }
             Arg::Long("timeout") => {
-                wish.timeout = true;
+                instead(&mut wish, Instead::Timeouts)?;
+                continue;
+            }
+            Arg::Long("daemon") => {
+                instead(&mut wish, Instead::Daemons)?;
                 continue;
             }
             Arg::Short('n') | Arg::Long("numeric" | "sort") => continue,
@@ -86,11 +118,19 @@ fn read(args: &mut Parser) -> Result<Wish, Usage> {
         wish.listing.form = form;
     }
     wish.service = selection.finish()?;
-    if wish.timeout {
-        one(wish.form, "--timeout")?;
-        one(wish.service.map(|_| "a service"), "--timeout")?;
+    if let Some(instead) = wish.instead {
+        let of_connections =
+            instead == Instead::Connections && wish.listing.form == Form::Persistent;
+        one(wish.form.filter(|_| !of_connections), instead.name())?;
+        one(wish.service.map(|_| "a service"), instead.name())?;
     }
     Ok(wish)
+}
+
+fn instead(wish: &mut Wish, what: Instead) -> Result<(), Usage> {
+    one(wish.instead.map(Instead::name), what.name())?;
+    wish.instead = Some(what);
+    Ok(())
 }
 
 /// Of things that exclude each other one is asked for.

@@ -3,6 +3,7 @@
 //! grammar, not the requests (trunnion-core) or the socket (trunnion-sys).
 
 mod actual;
+mod connections;
 mod json;
 mod list;
 mod listing;
@@ -13,6 +14,7 @@ mod save;
 mod script;
 mod select;
 mod simple;
+mod sync;
 mod words;
 
 use super::{Usage, Verb, complain, print};
@@ -68,6 +70,13 @@ const VERBS: &[Verb] = &[
   --json                 print them as a JSON object
 ",
         run: simple::timeout,
+    },
+    Verb {
+        name: "ipvs daemon",
+        arguments: "[start STATE | stop STATE] [--json]",
+        about: "print, start or stop the daemons that synchronize connections",
+        options: sync::OPTIONS,
+        run: sync::run,
     },
 ];
 

@@ -26,7 +26,7 @@ pub(super) const OPTIONS: &str =
   --json      what was changed, and every mistake, as a JSON object
 ";
 
-/// How often the table is read again when it was not as the last dump said.
+/// How often changes are sent until the table is read and nothing differs.
 const ROUNDS: usize = 3;
 
 /// What is asked for.
@@ -109,6 +109,8 @@ struct Done {
     failed: Vec<Failed>,
     /// Not tried, because of those that failed.
     held_back: Vec<String>,
+    /// The table was read last and is what the file says.
+    converged: bool,
 }
 
 #[derive(Debug)]
@@ -121,17 +123,24 @@ struct Failed {
 fn restore(wish: &Wish, name: &str, script: &Script) -> Result<ExitCode, Trouble> {
     let mut ipvs = Ipvs::open()?;
     let mut done = Done::default();
-    for round in 1..=ROUNDS {
+    for round in 0.. {
         let actual = Actual::read(&mut ipvs)?;
         let changes = difference(wish, name, script, &actual)?;
         if wish.dry_run {
             done.changes = changes.iter().map(rule::change).collect();
+        }
+        // Only a table that was read and does not differ is restored.
+        done.converged = changes.is_empty();
+        if !done.converged && (wish.dry_run || round == ROUNDS) {
             break;
         }
         done.failed.clear();
         done.held_back.clear();
-        let again = apply(&mut ipvs, script, &changes, &mut done)?;
-        if !again || round == ROUNDS {
+        if done.converged {
+            break;
+        }
+        let may_help = apply(&mut ipvs, script, &changes, &mut done)?;
+        if !done.failed.is_empty() && !may_help {
             break;
         }
     }
@@ -141,7 +150,7 @@ fn restore(wish: &Wish, name: &str, script: &Script) -> Result<ExitCode, Trouble
     } else {
         say(wish, name, &done);
     }
-    Ok(if done.failed.is_empty() {
+    Ok(if wish.dry_run || done.converged {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -285,6 +294,13 @@ fn say(wish: &Wish, name: &str, done: &Done) {
         complain(format_args!("{name}: {held_back} held back for that"));
     }
     let changed = plural(done.changes.len(), "change");
+    if !done.converged && done.failed.is_empty() {
+        complain(format_args!(
+            "{name}: {changed}, and the table differs again: is there something else that sets it, \
+             keepalived or trunnion run?"
+        ));
+        return;
+    }
     match done.failed.len() {
         0 if done.changes.is_empty() => {
             print(format_args!("{name}: the table is so already\n"));
@@ -314,5 +330,6 @@ fn report(name: &str, wish: &Wish, mistakes: &[Mistake], done: &Done) -> Value {
         "changes": done.changes,
         "failed": failed,
         "held_back": done.held_back,
+        "converged": done.converged,
     })
 }
