@@ -3,6 +3,7 @@
 mod ipvs;
 mod report;
 mod samples;
+mod start;
 mod vrrp;
 
 use crate::failure::{Failure, Result};
@@ -29,6 +30,7 @@ type Named = (&'static str, &'static str, fn(bool) -> Result);
 
 const NAMED: &[Named] = &[
     ("ipvs", ipvs::ABOUT, ipvs::main),
+    ("start", start::ABOUT, start::main),
     ("vrrp", vrrp::ABOUT, vrrp::main),
 ];
 
@@ -71,6 +73,15 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
     let rest: Vec<_> = parser.raw_args()?.skip_while(|word| word == "--").collect();
     process::run(bench.arg("--").args(rest))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs those of the kernel's IPVS, quickly: none is to rot unseen.
+///
+/// # Errors
+/// One of them fails.
+pub fn smoke() -> Result {
+    ipvs::main(true)?;
+    start::main(true)
 }
 
 fn list() -> Result<String> {

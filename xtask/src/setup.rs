@@ -99,7 +99,7 @@ const TOOLS: &[Tool] = &[
         purpose: "reads what we send",
     },
     tool(
-        Group::Bench,
+        Group::Test,
         "pkg-config",
         "pkg-config",
         "finds libraries in C",
@@ -119,7 +119,7 @@ const TOOLS: &[Tool] = &[
     Tool {
         probe: Probe::Library("libnl-genl-3.0"),
         package: "libnl-genl-3-dev",
-        group: Group::Bench,
+        group: Group::Test,
         purpose: "is what others talk to IPVS with",
     },
 ];

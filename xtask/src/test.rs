@@ -6,7 +6,7 @@ mod binaries;
 use crate::failure::{Failure, Result};
 use crate::setup::Group;
 use crate::vm::Kernel;
-use crate::{demo, fuzz, no_alloc, process, setup, tidy, vm};
+use crate::{bench, demo, fuzz, no_alloc, process, setup, tidy, vm};
 use binaries::Place;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -68,11 +68,16 @@ const STEPS: &[Step] = &[
     ),
     step!("unit", "unit, property, golden and simulator tests", unit),
     step!("doctest", "the examples in the documentation run", doctest),
-    step!("bench", "each benchmark runs once", bench),
+    step!("bench", "each benchmark runs once", criterion),
     step!(
         "vm",
         "the VM starts, has ip_vs, and tells how a command ended",
         the_vm
+    ),
+    step!(
+        "bench-vm",
+        "each benchmark of the kernel's IPVS runs once, small",
+        bench::smoke
     ),
     step!(
         "live-net",
@@ -211,7 +216,7 @@ fn doctest() -> Result {
 }
 
 /// Without `--bench` criterion runs each benchmark once and measures nothing.
-fn bench() -> Result {
+fn criterion() -> Result {
     process::run(process::cargo().args(["test", "-p", "trunnion-benches", "--benches"]))
 }
 

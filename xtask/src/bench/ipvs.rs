@@ -3,11 +3,11 @@
 //! `ipvs-bench` (benches/src/bin) and its peers in C (benches/peers).
 
 use super::report::{Goal, Report};
-use super::samples::Samples;
+use super::samples::{self, Samples};
 use crate::failure::{Failure, Result};
 use crate::process;
 use crate::setup::{self, Group};
-use crate::vm::{self, Kernel, Vm};
+use crate::vm::{Kernel, Vm};
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
@@ -19,6 +19,8 @@ pub const ABOUT: &str = "programming the kernel's IPVS: ours, ipvsadm, libnl, an
 
 /// How much is measured.
 struct Plan {
+    needs: Group,
+    kernels: &'static [Measured],
     rounds: u32,
     /// Services by destinations of each.
     shapes: &'static [&'static str],
@@ -33,6 +35,8 @@ impl Plan {
 }
 
 const FULL: Plan = Plan {
+    needs: Group::Bench,
+    kernels: &[UML, QEMU],
     rounds: 7,
     shapes: &["100x20", "100x100", "1x10000"],
     timeout: Duration::from_secs(1500),
@@ -40,6 +44,8 @@ const FULL: Plan = Plan {
 
 /// Enough to see that it works; its numbers say nothing.
 const QUICK: Plan = Plan {
+    needs: Group::Test,
+    kernels: &[UML],
     rounds: 1,
     shapes: &["5x4"],
     timeout: Duration::from_secs(120),
@@ -59,8 +65,8 @@ const PHASES: [(&str, &str); 5] = [
 /// # Errors
 /// Something could not be built or run, or a strategy was refused by the kernel.
 pub fn main(quick: bool) -> Result {
-    setup::ensure(Group::Bench)?;
     let plan = if quick { QUICK } else { FULL };
+    setup::ensure(plan.needs)?;
     let peer = peer()?;
     let driver = driver()?;
     let mut report = Report::new(if quick { "ipvs-quick" } else { "ipvs" });
@@ -69,34 +75,37 @@ pub fn main(quick: bool) -> Result {
         "method",
         "every strategy in turn in each round, each in a fresh network namespace; minima",
     );
-    for (name, kernel, words) in KERNELS {
-        measure(name, *kernel, words, &plan, [&driver, &peer], &mut report)?;
+    for kernel in plan.kernels {
+        measure(*kernel, &plan, [&driver, &peer], &mut report)?;
     }
     report.finish()
 }
 
-/// What each kernel is called in a table, and what its numbers are worth.
-const KERNELS: &[(&str, Kernel, &str)] = &[
-    (
-        "uml",
-        Kernel::Uml,
-        "user-mode Linux: a system call takes some 10 us, which flatters batches",
-    ),
-    (
-        "qemu",
-        Kernel::Qemu,
-        "an emulated machine: everything is slow alike, kernel and programs",
-    ),
-];
-
-fn measure(
-    name: &str,
+/// A kernel: what it is called in a table, and what its numbers are worth.
+#[derive(Clone, Copy)]
+struct Measured {
+    name: &'static str,
     kernel: Kernel,
-    words: &str,
-    plan: &Plan,
-    programs: [&PathBuf; 2],
-    report: &mut Report,
-) -> Result {
+    words: &'static str,
+}
+
+const UML: Measured = Measured {
+    name: "uml",
+    kernel: Kernel::Uml,
+    words: "user-mode Linux: a system call takes some 10 us, which flatters batches",
+};
+const QEMU: Measured = Measured {
+    name: "qemu",
+    kernel: Kernel::Qemu,
+    words: "an emulated machine: everything is slow alike, kernel and programs",
+};
+
+fn measure(it: Measured, plan: &Plan, programs: [&PathBuf; 2], report: &mut Report) -> Result {
+    let Measured {
+        name,
+        kernel,
+        words,
+    } = it;
     let [driver, peer] = programs;
     let vm = Vm {
         kernel,
@@ -108,18 +117,8 @@ fn measure(
     command.push(plan.rounds.to_string().into());
     command.extend(plan.shapes.iter().map(OsString::from));
     eprintln!("measuring on {name} …");
-    let output = vm::output(&vm, &command)?;
-    if !output.status.success() {
-        return Err(Failure::new(format!(
-            "bench: ipvs-bench failed on {name} ({}): {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        )));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let (release, text) = text.split_once('\n').unwrap_or_default();
+    let (release, samples) = samples::measure(&vm, &command)?;
     report.about(name, &format!("Linux {release}, {words}"));
-    let samples = Samples::parse(text)?;
     rows(name, plan, &samples, report);
     Ok(())
 }

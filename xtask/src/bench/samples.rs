@@ -1,8 +1,29 @@
-//! What a benchmark's program printed, `WORD WORD WORD VALUE` a line, and the
-//! least, the middle and the most of the values that have the same three words.
+//! What a benchmark's program prints: the kernel's release, then
+//! `WORD WORD WORD VALUE` a line; and the least, the middle and the most of the
+//! values that have the same three words.
 
 use crate::failure::{Failure, Result};
+use crate::vm::{self, Vm};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+/// Runs such a program in a VM: the kernel's release, and the samples.
+///
+/// # Errors
+/// The VM or the program failed, or it printed something else.
+pub fn measure(vm: &Vm, command: &[OsString]) -> Result<(String, Samples)> {
+    let output = vm::output(vm, command)?;
+    if !output.status.success() {
+        return Err(Failure::new(format!(
+            "bench: the program failed ({}): {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        )));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (release, text) = text.split_once('\n').unwrap_or_default();
+    Ok((release.to_owned(), Samples::parse(text)?))
+}
 
 /// Values by shape, strategy and phase, sorted.
 pub struct Samples(BTreeMap<[String; 3], Vec<f64>>);
