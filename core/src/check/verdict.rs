@@ -107,6 +107,19 @@ reasons! {
         DnsAnswer = "dns record is not as expected",
         /// The answer is longer than the check reads.
         DnsTooLong = "dns answer too long",
+        /// The agent says the target is down.
+        AgentDown = "agent says down",
+        /// The agent says no word that is known.
+        AgentMalformed = "agent says nothing known",
+        /// The only answers were no RADIUS packets.
+        RadiusMalformed = "not a radius answer",
+        /// The only answers do not know the secret: it differs, or they are
+        /// forged.
+        RadiusAuthenticator = "radius secret differs",
+        /// The only answers have no Message-Authenticator.
+        RadiusUnsigned = "radius answer without message-authenticator",
+        /// Accept, reject or challenge, but not the expected one.
+        RadiusCode = "radius answer is not expected",
     }
 }
 

@@ -165,6 +165,8 @@ fn laws() -> bool {
         check::probe::laws::expect(bytes);
         check::probe::laws::http(bytes);
         check::probe::laws::dns(bytes);
+        check::probe::laws::agent(bytes);
+        check::probe::laws::radius(bytes);
         check::probe::laws::regex(bytes);
     }
     true

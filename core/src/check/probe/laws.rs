@@ -3,7 +3,8 @@
 
 use super::dns::{self, Dns, Rcode, RecordType};
 use super::http::{HeaderMatch, Http, Request, StatusSet};
-use super::{Expect, Pattern, Probe, Regex, Room, Spec, Step, Token, Transport};
+use super::radius::{self, Radius};
+use super::{Agent, Expect, Pattern, Probe, Regex, Room, Spec, Step, Token, Transport};
 use crate::bytes::{NetworkEndian, Writer};
 use crate::check::Verdict;
 use core::net::Ipv4Addr;
@@ -254,6 +255,43 @@ pub fn dns(bytes: &[u8]) {
     same_for_any_split(&Spec::Dns(&dns), rest, cuts);
 }
 
+/// An agent that says anything.
+///
+/// # Panics
+/// When a law is broken.
+pub fn agent(bytes: &[u8]) {
+    if let Some((choice, cuts, line)) = parts(bytes) {
+        let send: &[u8] = if choice & 1 == 0 { b"" } else { b"x" };
+        same_for_any_split(&Spec::Agent(Agent { send }), line, cuts);
+    }
+}
+
+/// A RADIUS check against any answer: none is ours without the secret.
+///
+/// # Panics
+/// When a law is broken.
+pub fn radius(bytes: &[u8]) {
+    let Some((choice, _, rest)) = parts(bytes) else {
+        return;
+    };
+    let mut answer = [0; 512];
+    let mut w = Writer::new(&mut answer);
+    w.bytes(&[choice >> 4, 0x34]);
+    w.u16::<NetworkEndian>(u16::try_from(rest.len().saturating_add(4)).unwrap_or(0));
+    w.bytes(rest);
+    let radius = Radius {
+        expected: radius::Expected::Any,
+        ..Radius::access(b"secret", "user", b"password")
+    };
+    let spec = Spec::Radius(&radius);
+    for answer in [w.finish().unwrap_or_default(), bytes] {
+        assert!(
+            run(&spec, answer, &[], false).is_none(),
+            "decided by a forgery"
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,6 +332,23 @@ mod tests {
         fn any_answer_to_dns(bytes in prop::collection::vec(
             prop_oneof![prop::sample::select(Vec::from([0_u8, 1, 5, 12, 13, 14, 0xc0, b'a', b'b'])), any::<u8>()], 0..90)) {
             dns(&bytes);
+        }
+
+        #[test]
+        fn any_agent(
+            head: [u8; 5],
+            words in prop::collection::vec(prop::sample::select(Vec::from([
+                "up", "down", "#", " ", ",", "75%", "\r", "\n", "maint", "\t", "x", "\0",
+            ])), 0..12),
+        ) {
+            let mut bytes = Vec::from(head);
+            bytes.extend(words.concat().bytes());
+            agent(&bytes);
+        }
+
+        #[test]
+        fn any_answer_to_radius(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+            radius(&bytes);
         }
 
         #[test]

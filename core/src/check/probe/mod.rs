@@ -27,6 +27,7 @@
 //! each byte is bounded; nothing panics. Bytes after the verdict change nothing
 //! of it.
 
+pub mod agent;
 pub mod dns;
 mod expect;
 pub mod http;
@@ -34,13 +35,16 @@ mod keep;
 pub mod laws;
 mod pattern;
 mod ping;
+pub mod radius;
 pub mod regex;
 
+pub use agent::{Admin, Advice, Agent};
 pub use dns::Dns;
 pub use expect::Expect;
 pub use http::{HeaderMatch, Http};
 pub use pattern::{Found, NEEDLE_BYTES_MAX, Pattern, Scan};
 pub use ping::Ping;
+pub use radius::Radius;
 pub use regex::{Regex, RegexError, RegexFault};
 
 use super::{Local, Reason, Verdict};
@@ -59,6 +63,10 @@ pub enum Spec<'a> {
     Dns(&'a Dns<'a>),
     /// ICMP echo.
     Ping(Ping),
+    /// HAProxy's agent check.
+    Agent(Agent<'a>),
+    /// RADIUS.
+    Radius(&'a Radius<'a>),
 }
 
 /// What a probe runs on.
@@ -76,8 +84,8 @@ impl Spec<'_> {
     #[must_use]
     pub const fn transport(&self) -> Transport {
         match self {
-            Self::Stream(_) | Self::Http(_) => Transport::Stream,
-            Self::Datagram(_) | Self::Ping(_) => Transport::Datagram,
+            Self::Stream(_) | Self::Http(_) | Self::Agent(_) => Transport::Stream,
+            Self::Datagram(_) | Self::Ping(_) | Self::Radius(_) => Transport::Datagram,
             Self::Dns(dns) => dns.transport,
         }
     }
@@ -86,7 +94,12 @@ impl Spec<'_> {
     #[must_use]
     pub const fn keep_bytes(&self) -> usize {
         match self {
-            Self::Stream(_) | Self::Datagram(_) | Self::Http(_) | Self::Ping(_) => 0,
+            Self::Stream(_)
+            | Self::Datagram(_)
+            | Self::Http(_)
+            | Self::Ping(_)
+            | Self::Agent(_)
+            | Self::Radius(_) => 0,
             Self::Dns(dns) => dns.keep_bytes(),
         }
     }
@@ -151,6 +164,7 @@ enum State {
     Nothing,
     Stream(expect::Progress),
     Http(http::Response),
+    Agent(agent::Line),
     Kept(Kept),
 }
 
@@ -168,6 +182,11 @@ impl Probe {
                 (State::Http(response), step)
             }
             Spec::Ping(ping) => (State::Nothing, ping.begin(token, room.out)),
+            Spec::Radius(radius) => (State::Nothing, radius.begin(token, room.out)),
+            Spec::Agent(agent) => {
+                let (line, step) = agent.begin(room.out);
+                (State::Agent(line), step)
+            }
             Spec::Dns(dns) => (State::Kept(Kept::NONE), dns.begin(token, room.out)),
         };
         let kept = room.keep.len() >= spec.keep_bytes();
@@ -191,6 +210,8 @@ impl Probe {
             (Spec::Stream(expect), State::Stream(progress)) => expect.stream(progress, bytes),
             (Spec::Datagram(expect), _) => expect.datagram(bytes),
             (Spec::Ping(ping), _) => ping.datagram(token, bytes, excuse),
+            (Spec::Radius(radius), _) => radius.datagram(token, bytes, excuse),
+            (Spec::Agent(_), State::Agent(line)) => line.feed(bytes),
             (Spec::Http(http), State::Http(response)) => {
                 let verdict = response.feed(http, bytes);
                 verdict.map_or(Step::More, Step::Verdict)
@@ -199,7 +220,7 @@ impl Probe {
                 Transport::Stream => dns.stream(token, kept, bytes, room),
                 Transport::Datagram => dns.datagram(token, bytes, excuse),
             },
-            (Spec::Stream(_) | Spec::Http(_) | Spec::Dns(_), _) => OTHER_SPEC,
+            (Spec::Stream(_) | Spec::Http(_) | Spec::Dns(_) | Spec::Agent(_), _) => OTHER_SPEC,
         };
         self.note(step)
     }
@@ -208,7 +229,12 @@ impl Probe {
     pub fn handle_sent(&mut self, spec: &Spec<'_>) -> Step {
         let step = match spec {
             Spec::Stream(expect) => expect.sent(),
-            Spec::Datagram(_) | Spec::Http(_) | Spec::Dns(_) | Spec::Ping(_) => Step::More,
+            Spec::Datagram(_)
+            | Spec::Http(_)
+            | Spec::Dns(_)
+            | Spec::Ping(_)
+            | Spec::Agent(_)
+            | Spec::Radius(_) => Step::More,
         };
         self.note(step)
     }
@@ -218,8 +244,8 @@ impl Probe {
         let step = match (spec, &mut self.state) {
             (Spec::Stream(expect), State::Stream(progress)) => expect.end(progress),
             (Spec::Http(http), State::Http(response)) => Step::Verdict(response.end(http)),
-            (Spec::Datagram(_) | Spec::Dns(_) | Spec::Ping(_), _) => failure(Reason::Closed),
             (Spec::Stream(_) | Spec::Http(_), _) => OTHER_SPEC,
+            (_, _) => failure(Reason::Closed),
         };
         self.note(step)
     }
@@ -253,14 +279,28 @@ impl Probe {
     pub fn is_reusable(&self, spec: &Spec<'_>) -> bool {
         match spec {
             Spec::Http(http) => self.http().is_some_and(|response| response.reusable(http)),
-            Spec::Stream(_) | Spec::Datagram(_) | Spec::Dns(_) | Spec::Ping(_) => false,
+            Spec::Stream(_)
+            | Spec::Datagram(_)
+            | Spec::Dns(_)
+            | Spec::Ping(_)
+            | Spec::Agent(_)
+            | Spec::Radius(_) => false,
+        }
+    }
+
+    /// What an agent says, once its line is read.
+    #[must_use]
+    pub const fn advice(&self) -> Option<Advice> {
+        match &self.state {
+            State::Agent(line) => Some(line.advice()),
+            State::Nothing | State::Stream(_) | State::Http(_) | State::Kept(_) => None,
         }
     }
 
     const fn http(&self) -> Option<&http::Response> {
         match &self.state {
             State::Http(response) => Some(response),
-            State::Nothing | State::Stream(_) | State::Kept(_) => None,
+            State::Nothing | State::Stream(_) | State::Agent(_) | State::Kept(_) => None,
         }
     }
 
