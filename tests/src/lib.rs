@@ -11,3 +11,4 @@ pub mod golden;
 pub mod ipvsadm;
 pub mod lab;
 pub mod sim;
+pub mod tables;

@@ -7,13 +7,13 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use trunnion_core::model::{
-    BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, Service, ServiceKey,
-    ServiceRow, TableBuf,
+    Destination, DestinationKey, Forward, Protocol, Service, ServiceKey, Table,
 };
 use trunnion_core::netlink::Errno;
 use trunnion_core::reconcile::{Change, Ownership};
 use trunnion_sys::ipvs::{Error, Ipvs, Outcome, Reconciled};
 use trunnion_tests::fake::{Fake, Rows, Trick};
+use trunnion_tests::tables::{self, Store};
 
 /// How long an answer may take: the fake's come at once or never.
 const PATIENCE: Duration = Duration::from_millis(30);
@@ -45,41 +45,8 @@ fn destination(last: u8, weight: u32) -> Destination {
     Destination::new(key, Forward::MASQ, weight)
 }
 
-/// Storage for a table of the tests' size, filled with these rows.
-struct Store {
-    services: Vec<ServiceRow>,
-    destinations: Vec<Destination>,
-}
-
-impl Store {
-    fn new() -> Self {
-        Self {
-            services: vec![ServiceRow::blank(); 16],
-            destinations: vec![BLANK_DESTINATION; 64],
-        }
-    }
-
-    fn table(&mut self) -> TableBuf<'_> {
-        TableBuf::new(&mut self.services, &mut self.destinations)
-    }
-
-    fn filled(&mut self, rows: &Rows) -> TableBuf<'_> {
-        let mut table = self.table();
-        for (at, (service, destinations)) in rows.iter().enumerate() {
-            table.push_service(service).unwrap();
-            for row in destinations {
-                table.push_destination(at, row).unwrap();
-            }
-        }
-        table
-    }
-}
-
-fn rows_of(table: &TableBuf<'_>) -> Rows {
-    let table = table.table();
-    let rows = table.services.iter();
-    rows.map(|row| (row.service.clone(), table.destinations_of(row).to_vec()))
-        .collect()
+fn store() -> Store {
+    Store::new(16, 64)
 }
 
 /// Something of every phase: a service to add, to set, to delete and to keep,
@@ -115,11 +82,11 @@ fn make(fake: &Fake, ipvs: &mut Ipvs, rows: &Rows) {
 }
 
 fn reconcile(ipvs: &mut Ipvs, rows: &Rows) -> Result<(Reconciled, Rows), Error> {
-    let (mut desired, mut actual) = (Store::new(), Store::new());
+    let (mut desired, mut actual) = (store(), store());
     let desired = desired.filled(rows);
     let mut actual = actual.table();
     let report = ipvs.reconcile(desired.table(), Ownership::All, &mut actual, |_, _| {})?;
-    Ok((report, rows_of(&actual)))
+    Ok((report, tables::rows(&actual)))
 }
 
 #[test]
@@ -283,7 +250,7 @@ fn what_is_refused_is_told_and_nothing_is_taken_away_for_it() {
     make(&fake, &mut ipvs, &before());
     let mut rows = wanted();
     rows[2].0.scheduler = "a\0b".parse().unwrap();
-    let (mut desired, mut actual) = (Store::new(), Store::new());
+    let (mut desired, mut actual) = (store(), store());
     let desired = desired.filled(&rows);
     let mut actual = actual.table();
     let mut told = Vec::new();
@@ -306,19 +273,15 @@ fn what_is_refused_is_told_and_nothing_is_taken_away_for_it() {
     assert_eq!(held[2].0.key, key(3));
     assert!(held[0].1.contains(&destination(3, 1)), "{held:?}");
     assert!(held[0].1.contains(&destination(2, 5)), "{held:?}");
-    assert_eq!(rows_of(&actual), held);
+    assert_eq!(tables::rows(&actual), held);
 }
 
 #[test]
 fn a_table_that_does_not_fit_is_named() {
     let (fake, mut ipvs) = open();
     make(&fake, &mut ipvs, &before());
-    let mut services = vec![ServiceRow::blank(); 2];
-    let mut destinations = vec![BLANK_DESTINATION; 64];
-    let mut small = TableBuf::new(&mut services, &mut destinations);
-    let error = ipvs
-        .read(trunnion_core::model::Table::EMPTY, &mut small)
-        .unwrap_err();
+    let mut small = Store::new(2, 64);
+    let error = ipvs.read(Table::EMPTY, &mut small.table()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the kernel has more services than the 2 there is room for: give more"
@@ -329,7 +292,7 @@ fn a_table_that_does_not_fit_is_named() {
 fn services_of_others_are_left_alone() {
     let (fake, mut ipvs) = open();
     make(&fake, &mut ipvs, &before());
-    let (mut desired, mut actual) = (Store::new(), Store::new());
+    let (mut desired, mut actual) = (store(), store());
     let mine = vec![(service(1), vec![destination(9, 9)])];
     let desired = desired.filled(&mine);
     let mut actual = actual.table();
@@ -337,7 +300,7 @@ fn services_of_others_are_left_alone() {
         .reconcile(desired.table(), Ownership::Declared, &mut actual, |_, _| {})
         .unwrap();
     assert!(report.converged, "{report:?}");
-    assert_eq!(rows_of(&actual), mine);
+    assert_eq!(tables::rows(&actual), mine);
     let held = fake.rows();
     assert_eq!(held[0], mine[0]);
     assert_eq!(held[1..], before()[1..]);

@@ -33,5 +33,6 @@ mod watch;
 mod world;
 
 pub use options::{Fault, Options};
+pub use random::Random;
 pub use watch::Violation;
 pub use world::{Failure, Summary, run};
