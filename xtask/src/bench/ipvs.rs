@@ -24,6 +24,8 @@ struct Plan {
     rounds: u32,
     /// Services by destinations of each.
     shapes: &'static [&'static str],
+    /// Those of which the system calls are counted.
+    traced: &'static [&'static str],
     timeout: Duration,
 }
 
@@ -39,6 +41,7 @@ const FULL: Plan = Plan {
     kernels: &[UML, QEMU],
     rounds: 7,
     shapes: &["100x20", "100x100", "1x10000"],
+    traced: &["100x20", "100x100"],
     timeout: Duration::from_secs(1500),
 };
 
@@ -48,6 +51,7 @@ const QUICK: Plan = Plan {
     kernels: &[UML],
     rounds: 1,
     shapes: &["5x4"],
+    traced: &["5x4"],
     timeout: Duration::from_secs(120),
 };
 
@@ -120,8 +124,34 @@ fn measure(it: Measured, plan: &Plan, programs: [&PathBuf; 2], report: &mut Repo
     let (release, samples) = samples::measure(&vm, &command)?;
     report.about(name, &format!("Linux {release}, {words}"));
     rows(name, plan, &samples, report);
+    if kernel == Kernel::Uml {
+        // Calls are the same everywhere, and strace is at hand here.
+        let mut command: Vec<OsString> = vec![driver.into(), "calls".into(), peer.into()];
+        command.extend(plan.traced.iter().map(OsString::from));
+        let (_, samples) = samples::measure(&vm, &command)?;
+        calls(plan, &samples, report);
+    }
     Ok(())
 }
+
+/// What strace has counted.
+fn calls(plan: &Plan, samples: &Samples, report: &mut Report) {
+    for shape in plan.traced {
+        let metric = format!("{shape} system calls for a SET_DEST");
+        let ours = samples.min(shape, "ours", "calls-set");
+        for peer in PEERS {
+            if let (Some(ours), Some(value)) = (ours, samples.min(shape, peer, "calls-set")) {
+                report.row(&metric, ours, peer, value, Goal::None);
+            }
+        }
+        if let Some(writes) = samples.min(shape, "ours", "sync-writes") {
+            let metric = format!("{shape} full sync without a change, write requests");
+            report.alone(&metric, writes, Goal::AtMost(0.0));
+        }
+    }
+}
+
+const PEERS: [&str; 6] = ["floor", "one-send", "raw", "libnl", "libnl-each", "ipvsadm"];
 
 /// The rows of one kernel.
 fn rows(kernel: &str, plan: &Plan, samples: &Samples, report: &mut Report) {
@@ -131,7 +161,7 @@ fn rows(kernel: &str, plan: &Plan, samples: &Samples, report: &mut Report) {
             let Some(ours) = samples.min(shape, "ours", phase) else {
                 continue;
             };
-            for peer in ["floor", "one-send", "raw", "libnl", "libnl-each", "ipvsadm"] {
+            for peer in PEERS {
                 if let Some(value) = samples.min(shape, peer, phase) {
                     report.row(
                         &metric,
@@ -142,6 +172,10 @@ fn rows(kernel: &str, plan: &Plan, samples: &Samples, report: &mut Report) {
                     );
                 }
             }
+        }
+        if let Some(ours) = samples.min(shape, "ours", "sync") {
+            let metric = format!("{kernel} {shape} full sync without a change, us a row");
+            report.alone(&metric, ours, Goal::None);
         }
         if let Some(ours) = samples.median(shape, "ours", "alone") {
             let metric = format!("{kernel} {shape} one SET_DEST by itself, us");

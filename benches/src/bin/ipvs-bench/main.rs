@@ -6,11 +6,16 @@
 //! destinations of each: in each round every strategy works once, in a process
 //! and a network namespace of its own, for destinations that were deleted slow
 //! every later add of their namespace for two minutes. A sample is a line
-//! `SHAPE STRATEGY PHASE VALUE`: microseconds for each request or row, except
-//! that `sends` and `receives` are calls for all requests of a phase and `rss`
+//! `SHAPE STRATEGY PHASE VALUE`: microseconds for each request or row, but `rss`
 //! is the peak in KiB. The first line is the kernel's release.
 //!
-//! `ipvs-bench ours SHAPE` and `ipvs-bench ipvsadm SHAPE` are what it starts.
+//! `ipvs-bench calls PEER SHAPE…` prints in the same way what strace counts:
+//! `calls-set` is system calls for each SET_DEST, `sync-writes` requests that
+//! would change something in a full sync of a table that is as it should be.
+//!
+//! `ours`, `ipvsadm`, `lean` and `sync`, with a shape, are what these start.
+
+mod calls;
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -20,8 +25,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use trunnion_benches::Rows;
-use trunnion_core::model::{Destination, ServiceKey};
-use trunnion_core::reconcile::Change;
+use trunnion_core::model::{
+    BLANK_DESTINATION, Destination, DestinationKey, Forward, ServiceKey, ServiceRow, TableBuf,
+};
+use trunnion_core::reconcile::{Change, Ownership};
 use trunnion_sys::ipvs::{Ipvs, Outcome};
 use trunnion_sys::netns;
 
@@ -40,8 +47,10 @@ fn main() -> Result {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["run", peer, rounds, shapes @ ..] => run(peer, rounds.parse()?, shapes),
-        ["settle"] => settle(),
+        ["calls", peer, shapes @ ..] => calls::count(peer, shapes),
         ["ours", shape] => ours(Shape::parse(shape)?),
+        ["lean", shape] => lean(Shape::parse(shape)?),
+        ["sync", shape] => sync(Shape::parse(shape)?),
         ["ipvsadm", shape] => ipvsadm(Shape::parse(shape)?),
         _ => Err("usage: ipvs-bench run PEER ROUNDS SHAPE…".into()),
     }
@@ -69,36 +78,44 @@ impl Shape {
 }
 
 fn run(peer: &str, rounds: u32, shapes: &[&str]) -> Result {
-    let own = std::env::current_exe()?;
     print!("{}", fs::read_to_string("/proc/sys/kernel/osrelease")?);
     for _ in 0..rounds {
-        for text in shapes {
-            let Shape { services, each } = Shape::parse(text)?;
-            let mut commands = Vec::new();
-            for name in ["ours", "ipvsadm"] {
-                let mut command = Command::new(&own);
-                command.args([name, text]);
-                commands.push((name, command));
-            }
-            for name in PEERS {
-                let mut command = Command::new(peer);
-                command.args([name, &services.to_string(), &each.to_string()]);
-                commands.push((name, command));
-            }
-            for (name, mut command) in commands {
+        for shape in shapes {
+            for (name, mut command) in strategies(peer, shape)? {
                 settle()?;
                 let output = command.stderr(Stdio::inherit()).output()?;
                 if !output.status.success() {
-                    return Err(format!("{name} {text}: {}", output.status).into());
+                    return Err(format!("{name} {shape}: {}", output.status).into());
                 }
-                print!(
-                    "{}",
-                    samples(text, name, &String::from_utf8(output.stdout)?)?
-                );
+                let text = String::from_utf8(output.stdout)?;
+                print!("{}", samples(shape, name, &text)?);
             }
         }
     }
     Ok(())
+}
+
+/// What is started for each strategy. What is ours has more than one.
+fn strategies(peer: &str, shape: &str) -> Result<Vec<(&'static str, Command)>> {
+    let own = std::env::current_exe()?;
+    let Shape { services, each } = Shape::parse(shape)?;
+    let mut found = Vec::new();
+    for (strategy, name) in [
+        ("ours", "ours"),
+        ("ours", "lean"),
+        ("ours", "sync"),
+        ("ipvsadm", "ipvsadm"),
+    ] {
+        let mut command = Command::new(&own);
+        command.args([name, shape]);
+        found.push((strategy, command));
+    }
+    for name in PEERS {
+        let mut command = Command::new(peer);
+        command.args([name, &services.to_string(), &each.to_string()]);
+        found.push((name, command));
+    }
+    Ok(found)
 }
 
 /// Waits until the kernel has taken the last namespace apart: it does so behind
@@ -191,7 +208,59 @@ fn ours(shape: Shape) -> Result {
         .map(|(key, it)| Change::AddDestination(key, it))
         .collect();
     print_phase("new-trash", count, apply(&mut ipvs, &add)?);
+    Ok(())
+}
+
+/// The same changes by who has no more of them in memory than a batch: how much
+/// the client itself takes.
+fn lean(shape: Shape) -> Result {
+    const BATCH: usize = 128;
+    netns::unshare_network()?;
+    let mut ipvs = Ipvs::open()?;
+    let mut outcomes = [Outcome::NotSent; BATCH];
+    for (at, row) in (0..).zip(&Rows::new(shape.services, 0).services) {
+        let service = &row.service;
+        ipvs.add_service(service)?;
+        let its: Vec<_> = (0..shape.each)
+            .map(|n| Ipv4Addr::from_bits(0x0a80_0000 + at * shape.each + n))
+            .map(|to| DestinationKey {
+                address: to.into(),
+                port: 80,
+            })
+            .map(|to| Destination::new(to, Forward::ROUTE, 1))
+            .collect();
+        for part in its.chunks(BATCH) {
+            let add: Vec<_> = part
+                .iter()
+                .map(|it| Change::AddDestination(&service.key, it))
+                .collect();
+            ipvs.apply(&add, &mut outcomes[..add.len()])?;
+        }
+    }
     println!("rss 1 {}", peak_kib("self")?);
+    Ok(())
+}
+
+/// Makes the table what it should be, twice: the second time it is.
+fn sync(shape: Shape) -> Result {
+    netns::unshare_network()?;
+    let table = table(shape);
+    let mut services = vec![ServiceRow::blank(); table.services.len()];
+    let mut destinations = vec![BLANK_DESTINATION; table.destinations.len()];
+    let mut actual = TableBuf::new(&mut services, &mut destinations);
+    let mut ipvs = Ipvs::open()?;
+    let mut refused = 0;
+    for (phase, done) in [("first-sync", shape.rows() + shape.services), ("sync", 0)] {
+        let begin = Instant::now();
+        let result = ipvs.reconcile(table.table(), Ownership::All, &mut actual, |_, _| {
+            refused += 1;
+        })?;
+        let took = begin.elapsed();
+        if !result.converged || result.done != done || refused > 0 {
+            return Err(format!("{phase}: {result:?}, {refused} refused").into());
+        }
+        print_phase(phase, shape.rows(), took);
+    }
     Ok(())
 }
 
