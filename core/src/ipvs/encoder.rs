@@ -27,6 +27,8 @@ pub struct Encoder {
     family: FamilyId,
     /// Of which requests `head` is, if of any.
     shape: Option<Shape>,
+    /// The same as one number, where [`common`] has one.
+    common: Option<u64>,
     head: [u8; HEAD_BYTES_MAX],
     /// How much of it is one.
     head_bytes: usize,
@@ -44,6 +46,8 @@ struct Shape {
 /// Bytes of the longest head: headers, an IPv6 key, and the destination's nest
 /// opened.
 const HEAD_BYTES_MAX: usize = 72;
+/// Bytes of the head where [`common`] has a number.
+const COMMON_HEAD_BYTES: usize = 60;
 
 impl Encoder {
     /// An encoder of requests to the family.
@@ -52,6 +56,7 @@ impl Encoder {
         Self {
             family,
             shape: None,
+            common: None,
             head: [0; HEAD_BYTES_MAX],
             head_bytes: 0,
         }
@@ -64,15 +69,52 @@ impl Encoder {
     /// Those of [`request::change`].
     #[inline]
     pub fn change(&mut self, batch: &mut Batch<'_>, change: &Change<'_>) -> Result<u32, Refused> {
-        let quick = match change {
+        match self.common(batch, change) {
+            Some(seq) => Ok(seq),
+            None => self.any(batch, change),
+        }
+    }
+
+    /// What most requests are, small enough to become part of the caller's loop:
+    /// a destination of an IPv4 service is made or changed, and in no tunnel but
+    /// a plain one.
+    #[inline]
+    fn common(&self, batch: &mut Batch<'_>, change: &Change<'_>) -> Option<u32> {
+        let (command, key, it) = match *change {
+            Change::AddDestination(key, it) => (Command::NEW_DEST, key, it),
+            Change::SetDestination(key, it) => (Command::SET_DEST, key, it),
+            Change::AddService(_)
+            | Change::SetService(_)
+            | Change::DeleteService(_)
+            | Change::DeleteDestination(..) => return None,
+        };
+        let IpAddr::V4(to) = it.key.address else {
+            return None;
+        };
+        let at_hand = self.common? == common(command, key)? && it.tunnel == Tunnel::IPIP;
+        if !at_hand || request::breaks_a_rule(Family::V4, it) {
+            return None;
+        }
+        let tail = Plain {
+            key: key4(to, it.key.port),
+            settings: settings(it),
+        };
+        let head = self.head.first_chunk::<COMMON_HEAD_BYTES>()?;
+        batch.ready(head, COMMON_HEAD_BYTES, &tail)
+    }
+
+    /// Any request, copied if its head is at hand.
+    #[inline(never)]
+    fn any(&mut self, batch: &mut Batch<'_>, change: &Change<'_>) -> Result<u32, Refused> {
+        let copied = match change {
             Change::AddDestination(key, it) => self.whole(batch, Command::NEW_DEST, key, it),
             Change::SetDestination(key, it) => self.whole(batch, Command::SET_DEST, key, it),
             Change::DeleteDestination(key, it) => self.key(batch, key, it),
             Change::AddService(_) | Change::SetService(_) | Change::DeleteService(_) => None,
         };
-        match quick {
+        match copied {
             Some(seq) => Ok(seq),
-            None => self.slow(batch, change),
+            None => self.first(batch, change),
         }
     }
 
@@ -155,8 +197,7 @@ impl Encoder {
     }
 
     /// Any request, whose head is kept if the next one may have the same.
-    #[inline(never)]
-    fn slow(&mut self, batch: &mut Batch<'_>, change: &Change<'_>) -> Result<u32, Refused> {
+    fn first(&mut self, batch: &mut Batch<'_>, change: &Change<'_>) -> Result<u32, Refused> {
         let start = batch.mark();
         let seq = request::change(batch, self.family, change)?;
         if let Some((shape, tail_bytes)) = shape(change) {
@@ -167,10 +208,34 @@ impl Encoder {
             {
                 room.copy_from_slice(head);
                 self.head_bytes = head.len();
+                self.common = if shape.tunnelled {
+                    None
+                } else {
+                    common(shape.command, &shape.key)
+                };
                 self.shape = Some(shape);
             }
         }
         Ok(seq)
+    }
+}
+
+/// The command and the key of an IPv4 service as one number.
+#[inline]
+fn common(command: Command, key: &ServiceKey) -> Option<u64> {
+    match key {
+        ServiceKey::Address {
+            protocol,
+            address: IpAddr::V4(address),
+            port,
+        } => {
+            let [a, b, c, d] = address.octets();
+            let [p0, p1] = port.to_ne_bytes();
+            Some(u64::from_ne_bytes([
+                a, b, c, d, p0, p1, protocol.0, command.0,
+            ]))
+        }
+        ServiceKey::Address { .. } | ServiceKey::Fwmark { .. } => None,
     }
 }
 
@@ -243,7 +308,7 @@ struct Tunnelled<K: Unaligned> {
 #[inline]
 fn key4(address: Ipv4Addr, port: u16) -> Key4 {
     Key4 {
-        address: four(d::ADDRESS, address.octets()),
+        address: four(d::ADDRESS, address.to_bits().to_be_bytes()),
         port: two(d::PORT, port.to_be_bytes()),
     }
 }

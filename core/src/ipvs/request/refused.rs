@@ -220,7 +220,8 @@ pub(super) fn destination(of: Family, destination: &Destination) -> Result<(), R
         tunnel: Tunnel { kind, port, .. },
     } = *destination;
     let no_host = match address {
-        IpAddr::V4(v4) => v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast(),
+        // 0.0.0.0, 255.255.255.255, 224.0.0.0/4.
+        IpAddr::V4(v4) => matches!(v4.to_bits(), 0 | u32::MAX | 0xe000_0000..=0xefff_ffff),
         IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast(),
     };
     if no_host {
