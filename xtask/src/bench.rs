@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: runs a benchmark by its name.
 
+mod encode;
 mod ipvs;
 mod report;
 mod samples;
@@ -29,6 +30,7 @@ Times are of this machine; compare only runs on the same one.
 type Named = (&'static str, &'static str, fn(bool) -> Result);
 
 const NAMED: &[Named] = &[
+    ("encode", encode::ABOUT, encode::main),
     ("ipvs", ipvs::ABOUT, ipvs::main),
     ("start", start::ABOUT, start::main),
     ("vrrp", vrrp::ABOUT, vrrp::main),
@@ -80,6 +82,7 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
 /// # Errors
 /// One of them fails.
 pub fn smoke() -> Result {
+    encode::main(true)?;
     ipvs::main(true)?;
     start::main(true)
 }

@@ -76,7 +76,7 @@ const STEPS: &[Step] = &[
     ),
     step!(
         "bench-vm",
-        "each benchmark of the kernel's IPVS runs once, small",
+        "each benchmark of IPVS runs once, small",
         bench::smoke
     ),
     step!(
