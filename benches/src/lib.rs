@@ -1,7 +1,11 @@
-//! Shared parts of the benchmarks: tables of a size.
+//! Shared parts of the benchmarks: tables of a size, captures, what processes
+//! spend.
 //!
 //! `cargo bench -p trunnion-benches` measures; `cargo test -p trunnion-benches
 //! --benches` runs every benchmark once, small, so that none rots.
+
+pub mod capture;
+pub mod processes;
 
 use std::net::Ipv4Addr;
 use trunnion_core::model::{

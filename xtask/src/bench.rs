@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: runs a benchmark by its name.
 
 mod encode;
+mod health;
 mod ipvs;
 mod report;
 mod samples;
@@ -33,6 +34,7 @@ const NAMED: &[Named] = &[
     ("encode", encode::ABOUT, encode::main),
     ("ipvs", ipvs::ABOUT, ipvs::main),
     ("start", start::ABOUT, start::main),
+    ("health", health::ABOUT, health::main),
     ("vrrp", vrrp::ABOUT, vrrp::main),
 ];
 

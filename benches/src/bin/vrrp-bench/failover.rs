@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use trunnion_benches::processes;
 use trunnion_tests::lab::{Context as _, LabError, Netns, wait_for};
 
 const ROUTER: [Router; 1] = [Router {
@@ -83,10 +84,10 @@ fn once(
     let family = active.family();
     let began = capture::now();
     match end {
-        End::Kill => subject::signal(active.speaker()?, Signal::KILL),
+        End::Kill => processes::signal(active.speaker()?, Signal::KILL),
         End::KillAll => family
             .iter()
-            .for_each(|pid| subject::signal(*pid, Signal::KILL)),
+            .for_each(|pid| processes::signal(*pid, Signal::KILL)),
         End::Term => active.main()?.signal(Signal::TERM)?,
         End::LinkDown => wires.plug(false)?,
     }

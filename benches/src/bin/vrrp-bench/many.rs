@@ -6,7 +6,7 @@ use crate::subject::{self, Node, Router, Subject};
 use crate::wires::Wires;
 use crate::{Result, Setting, sample};
 use std::time::Duration;
-use trunnion_tests::lab::{Context as _, LabError};
+use trunnion_benches::processes::{cpu_ms, resident_kib};
 
 pub fn run(setting: &Setting) -> Result {
     let window = Duration::from_secs(if setting.quick { 2 } else { 10 });
@@ -58,34 +58,4 @@ pub fn run(setting: &Setting) -> Result {
         );
     }
     Ok(())
-}
-
-/// CPU time spent so far, in milliseconds, by schedstat: clock ticks are as
-/// coarse as an interval.
-fn cpu_ms(family: &[u32]) -> Result<f64> {
-    let mut sum = 0.0;
-    for pid in family {
-        let tasks = format!("/proc/{pid}/task");
-        let tasks = std::fs::read_dir(&tasks).context(|| format!("list {tasks}"))?;
-        for task in tasks.flatten() {
-            let path = task.path().join("schedstat");
-            let text = std::fs::read_to_string(&path).unwrap_or_default();
-            let nanos = text.split(' ').next().and_then(|it| it.parse::<f64>().ok());
-            sum +=
-                nanos.ok_or_else(|| LabError::new(format!("{}: {text:?}", path.display())))? / 1e6;
-        }
-    }
-    Ok(sum)
-}
-
-fn resident_kib(family: &[u32]) -> Result<f64> {
-    let mut sum = 0.0;
-    for pid in family {
-        let path = format!("/proc/{pid}/status");
-        let text = std::fs::read_to_string(&path).context(|| format!("read {path}"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|it| it.trim().trim_end_matches(" kB").parse::<f64>().ok());
-        sum += kib.unwrap_or(0.0);
-    }
-    Ok(sum)
 }

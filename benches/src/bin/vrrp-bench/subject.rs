@@ -2,12 +2,13 @@
 
 use crate::wires::{INTERFACE, ROUTERS, Wires};
 use crate::{Result, Setting};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+use trunnion_benches::processes;
 use trunnion_tests::lab::process::Process;
 use trunnion_tests::lab::{Context as _, LabError, wait_for};
 
@@ -109,19 +110,8 @@ impl Running {
 
     /// All processes of it: those that were started, and their children.
     pub fn family(&self) -> Vec<u32> {
-        let mut found: Vec<u32> = self.processes.iter().map(Process::id).collect();
-        let mut at = 0;
-        while let Some(pid) = found.get(at) {
-            let path = format!("/proc/{pid}/task/{pid}/children");
-            let children = std::fs::read_to_string(path).unwrap_or_default();
-            found.extend(
-                children
-                    .split_whitespace()
-                    .filter_map(|it| it.parse::<u32>().ok()),
-            );
-            at += 1;
-        }
-        found
+        let started: Vec<u32> = self.processes.iter().map(Process::id).collect();
+        processes::family(&started)
     }
 }
 
@@ -129,21 +119,14 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let family = self.family();
-        family.iter().for_each(|pid| signal(*pid, Signal::KILL));
+        let kill = |pid: &u32| processes::signal(*pid, Signal::KILL);
+        family.iter().for_each(kill);
         self.processes.iter_mut().for_each(Process::kill);
-        let left = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
-        let _ = wait_for(PATIENCE, || (!family.iter().any(left)).then_some(()));
+        processes::until_gone(&family);
         if let Some(file) = &self.pid_file {
             let _ = std::fs::remove_file(file);
             let _ = std::fs::remove_file(file.with_extension("").with_extension("pid"));
         }
-    }
-}
-
-/// Sends a signal to a process of a [`Running`]; one that has ended hears none.
-pub fn signal(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, signal);
     }
 }
 

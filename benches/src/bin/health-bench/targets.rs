@@ -1,0 +1,124 @@
+//! The namespace, and who is checked in it: 127.16.0.1 and up, all of them one
+//! listener on port 80; the last hundred each its own on port 81, to die.
+
+use crate::{Result, failed};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use trunnion_tests::lab::process::feed;
+use trunnion_tests::lab::{Context as _, Netns};
+
+/// How many can die.
+pub const MORTAL: u32 = 100;
+const BACKLOG: i32 = 65_535;
+
+/// The address of a target by its number.
+pub fn address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x7f10_0001 + number)
+}
+
+/// The port of a target by its number, out of so many.
+pub const fn port(number: u32, of: u32) -> u16 {
+    if number >= of - MORTAL { 81 } else { 80 }
+}
+
+/// The namespace with its listeners; dropping it removes them.
+pub struct Targets {
+    pub netns: Netns,
+    /// Configs and logs.
+    pub directory: PathBuf,
+    stop: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+    mortal: Vec<OwnedFd>,
+}
+
+impl Targets {
+    pub fn new(count: u32) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("trunnion-health-{}-{number}", std::process::id());
+        let netns = Netns::new(&name, "health");
+        let directory = std::env::temp_dir().join(&name);
+        std::fs::create_dir_all(&directory).context(|| format!("make {}", directory.display()))?;
+        ip(&format!("netns add {name}\n"))?;
+        let mut targets = Self {
+            netns,
+            directory,
+            stop: Arc::new(AtomicBool::new(false)),
+            accepting: None,
+            mortal: Vec::new(),
+        };
+        targets.open(count)?;
+        Ok(targets)
+    }
+
+    fn open(&mut self, count: u32) -> Result {
+        let up = || feed(Command::new("ip").args(["-batch", "-"]), "link set lo up\n");
+        self.netns.run(up)??;
+        self.netns.sysctls(&[("core/somaxconn", "65535")])?;
+        let open = || -> rustix::io::Result<_> {
+            let all = listener(Ipv4Addr::UNSPECIFIED, 80)?;
+            let each = (count - MORTAL..count).map(|at| listener(address(at), 81));
+            Ok((all, each.collect::<rustix::io::Result<Vec<_>>>()?))
+        };
+        let opened = self.netns.run(open)?;
+        let (all, mortal) = opened.context(|| "listen".to_owned())?;
+        self.mortal = mortal;
+        let stop = Arc::clone(&self.stop);
+        let all = TcpListener::from(all);
+        self.accepting = Some(std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                // What is closed at once was answered all the same.
+                drop(all.accept());
+            }
+        }));
+        Ok(())
+    }
+
+    /// The mortal ones refuse from now on.
+    pub fn kill(&mut self) {
+        self.mortal.clear();
+    }
+
+    /// Connections begun in the namespace so far, by the kernel's count.
+    pub fn begun(&self) -> Result<f64> {
+        let read = || std::fs::read_to_string("/proc/thread-self/net/snmp");
+        let text = self.netns.run(read)?.context(|| "read snmp".to_owned())?;
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+        let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
+        let mut pairs = names.split(' ').zip(values.split(' '));
+        let found = pairs.find(|(name, _)| *name == "ActiveOpens");
+        let value = found.and_then(|(_, value)| value.parse().ok());
+        value.ok_or_else(|| failed("snmp has no ActiveOpens"))
+    }
+}
+
+impl Drop for Targets {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // One connection more, so that it looks.
+        let wake = || std::net::TcpStream::connect(("127.0.0.1", 80)).is_ok();
+        let _ = self.netns.run(wake);
+        let _ = self.accepting.take().map(JoinHandle::join);
+        let _ = ip(&format!("netns del {}\n", self.netns.name()));
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn listener(address: Ipv4Addr, port: u16) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind(&socket, &SocketAddrV4::new(address, port))?;
+    listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+fn ip(batch: &str) -> Result {
+    feed(Command::new("ip").args(["-batch", "-"]), batch)
+}

@@ -1,0 +1,176 @@
+//! `cargo xtask bench health`: what a check costs, ours beside keepalived's,
+//! HAProxy's, a program in Go and the floor in C. What runs in the namespaces
+//! is `health-bench` (benches/src/bin) with its peers (benches/peers). On the
+//! host's own kernel: needs root, not ip_vs.
+
+use super::report::{Goal, Report};
+use super::samples::Samples;
+use crate::failure::{Failure, Result};
+use crate::process;
+use crate::setup::{self, Group};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// One line for the list of benchmarks.
+pub const ABOUT: &str = "health checks: ours, keepalived, HAProxy, Go, and the floor in C";
+
+/// Checkers that keep time and state, and how much more than ours their checks
+/// shall cost.
+const PEERS: [(&str, f64); 3] = [("keepalived", 4.0), ("haproxy", 3.0), ("go", 5.0)];
+
+/// Measures, prints the table and writes the JSON.
+///
+/// # Errors
+/// Not root, or something could not be built or run.
+pub fn main(quick: bool) -> Result {
+    if !process::is_root() {
+        return Err(Failure::new(
+            "bench: health makes network namespaces: run it as root",
+        ));
+    }
+    setup::ensure(Group::Bench)?;
+    let peers = peers()?;
+    let mut cargo = process::cargo();
+    cargo.args(["build", "--release", "--quiet", "-p", "trunnion"]);
+    process::run(cargo.args(["-p", "trunnion-benches", "--bins"]))?;
+    let mut report = Report::new(if quick { "health-quick" } else { "health" });
+    report.about(
+        "method",
+        "TCP connect on 127.0.0.0/8, each alone; checks by the kernel's ActiveOpens, CPU by \
+         schedstat, syscalls by strace -c",
+    );
+    report.about(
+        "keepalived",
+        "Debian's, --check; its requests to IPVS are acked by a stub (benches/peers/ipvs_stub.c)",
+    );
+    report.about(
+        "go",
+        "net.Dialer and a goroutine for each check, as Seesaw's engine, without its start gate",
+    );
+    let release = process::target_dir().join("release");
+    let mut command = Command::new(release.join("health-bench"));
+    command.arg(release.join("trunnion")).arg(peers);
+    command.arg(if quick { "quick" } else { "full" });
+    eprintln!("measuring …");
+    let samples = Samples::parse(&process::stdout(&mut command)?)?;
+    flat_out(&samples, &mut report);
+    steady(&samples, &mut report);
+    growth(&samples, &mut report);
+    report.finish()
+}
+
+/// As fast as one loop goes.
+fn flat_out(samples: &Samples, report: &mut Report) {
+    for (metric, words, goal) in [
+        // 0.8 of its rate on the same CPU.
+        (
+            "cpu-us-per-check",
+            "CPU for each check, us",
+            Goal::Within(1.25),
+        ),
+        (
+            "syscalls-per-check",
+            "system calls for each check",
+            Goal::None,
+        ),
+        ("resident-kib", "resident memory, KiB", Goal::None),
+    ] {
+        let of = |subject| samples.median("flat-out", subject, metric);
+        if let (Some(ours), Some(floor)) = (of("ours"), of("floor")) {
+            report.row(&format!("flat out: {words}"), ours, "floor", floor, goal);
+        }
+    }
+    for subject in ["ours", "floor"] {
+        if let Some(rate) = samples.median("flat-out", subject, "checks-per-s") {
+            let words = format!("flat out: checks a second, {subject}");
+            report.alone(&words, rate, Goal::None);
+        }
+    }
+}
+
+/// A usual load.
+fn steady(samples: &Samples, report: &mut Report) {
+    for (metric, words) in [
+        ("checks-per-s", "checks a second"),
+        ("cpu-us-per-check", "CPU for each check, us"),
+        ("syscalls-per-check", "system calls for each check"),
+        ("lag-p50-ms", "|delta - interval| p50, ms"),
+        ("lag-p99-ms", "|delta - interval| p99, ms"),
+        ("all-deaths-seen-ms", "100 deaths seen, ms"),
+    ] {
+        let Some(ours) = samples.median("steady", "ours", metric) else {
+            continue;
+        };
+        let words = format!("every 1 s: {words}");
+        if metric == "lag-p99-ms" {
+            report.alone(&words, ours, Goal::AtMost(10.0));
+        }
+        for (peer, times) in PEERS {
+            let goal = match metric {
+                "cpu-us-per-check" => Goal::Times(times),
+                _ => Goal::None,
+            };
+            if let Some(value) = samples.median("steady", peer, metric) {
+                report.row(&words, ours, peer, value, goal);
+            }
+        }
+    }
+}
+
+/// What grows with the number of backends.
+fn growth(samples: &Samples, report: &mut Report) {
+    let mut sizes: Vec<u32> = samples
+        .shapes()
+        .iter()
+        .filter_map(|it| it.parse().ok())
+        .collect();
+    sizes.sort_unstable();
+    for size in sizes {
+        let case = size.to_string();
+        for (metric, words) in [
+            ("resident-kib", "resident memory, KiB"),
+            ("cpu-percent", "CPU, % of one"),
+        ] {
+            let Some(ours) = samples.median(&case, "ours", metric) else {
+                continue;
+            };
+            let words = format!("{size} every 5 s: {words}");
+            let goal = match (size, metric) {
+                (10_000, "resident-kib") => Goal::AtMost(10_240.0),
+                (100_000, "resident-kib") => Goal::AtMost(40_960.0),
+                (100_000, "cpu-percent") => Goal::AtMost(35.0),
+                _ => Goal::None,
+            };
+            report.alone(&words, ours, goal);
+            for (peer, _) in PEERS {
+                if let Some(value) = samples.median(&case, peer, metric) {
+                    report.row(&words, ours, peer, value, Goal::None);
+                }
+            }
+        }
+    }
+}
+
+/// Builds the peers.
+fn peers() -> Result<PathBuf> {
+    let dir = process::target_dir().join("bench");
+    fs::create_dir_all(&dir).map_err(Failure::io("cannot make", &dir))?;
+    let cc = |words: &[&str], from: &str, to: &Path| {
+        let mut cc = Command::new("cc");
+        cc.current_dir(process::root());
+        cc.args(["-O2", "-Wall", "-Wextra", "-Werror"]).args(words);
+        process::run(cc.arg("-o").arg(to).arg(from))
+    };
+    cc(&[], "benches/peers/health.c", &dir.join("health-floor"))?;
+    cc(
+        &["-shared", "-fPIC"],
+        "benches/peers/ipvs_stub.c",
+        &dir.join("ipvs-stub.so"),
+    )?;
+    let mut go = Command::new("go");
+    go.current_dir(process::root());
+    go.args(["build", "-o"]).arg(dir.join("health-go"));
+    process::run(go.arg("benches/peers/health.go"))?;
+    Ok(dir)
+}
