@@ -36,6 +36,17 @@ impl Instant {
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+
+    /// The first multiple of `step` since the clock's zero that is not before
+    /// this instant; with a step of 0, the instant itself.
+    #[must_use]
+    pub fn round_up(self, step: Duration) -> Self {
+        let step = nanos(step).max(1);
+        match self.0.checked_next_multiple_of(step) {
+            Some(ns) => Self(ns),
+            None => Self::FAR,
+        }
+    }
 }
 
 /// The nanoseconds of a duration, at most `u64::MAX`.
@@ -92,6 +103,12 @@ mod tests {
         assert_eq!(Instant::ZERO - second, Instant::ZERO);
         assert_eq!(Instant::ZERO.since(Instant::FAR), Duration::ZERO);
         assert_eq!(Instant::ZERO + Duration::MAX, Instant::FAR);
+        let at = Instant::from_nanos(2_000_001);
+        let step = Duration::from_millis(1);
+        assert_eq!(at.round_up(step), Instant::from_nanos(3_000_000));
+        assert_eq!(at.round_up(step).round_up(step), at.round_up(step));
+        assert_eq!(at.round_up(Duration::ZERO), at);
+        assert_eq!(Instant::FAR.round_up(second), Instant::FAR);
         assert_eq!((Instant::ZERO + second).as_nanos(), 1_000_000_000);
     }
 }

@@ -67,6 +67,9 @@ const READS_PER_TURN: u32 = 32;
 const REQUESTS_PER_TURN: u32 = 16;
 /// Connections begun or ended in one turn.
 const PROBES_PER_TURN: u32 = 512;
+/// Deadlines wake the loop at multiples of this: checks that are due within one
+/// are begun together, late by no more than it.
+const TICK: Duration = Duration::from_millis(1);
 /// Events taken from the poller at once.
 const EVENTS: usize = 1024;
 /// Rounds of events read before deadlines are served: after a stall what waits
@@ -319,7 +322,7 @@ impl LbLoop {
     }
 
     fn arm(&mut self) -> io::Result<()> {
-        let next = self.lb.poll_timeout();
+        let next = self.lb.poll_timeout().map(|at| at.round_up(TICK));
         if next != self.armed {
             self.timer.arm(next)?;
             self.armed = next;
