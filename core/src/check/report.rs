@@ -131,7 +131,7 @@ impl Trouble {
 ///
 /// `started` is always the sum of the verdicts, `cancelled`, and the probes in
 /// flight.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters {
     /// Probes the owner was told to make.
     pub started: u64,
@@ -157,6 +157,24 @@ pub struct Counters {
     pub went_down: u64,
     /// Longest time from a check's due time to its start.
     pub lag_max: Duration,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            started: 0,
+            succeeded: 0,
+            failed: [0; Reason::COUNT],
+            indeterminate: [0; Local::COUNT],
+            cancelled: 0,
+            queued: 0,
+            respread: 0,
+            stray: 0,
+            went_up: 0,
+            went_down: 0,
+            lag_max: Duration::ZERO,
+        }
+    }
 }
 
 impl Counters {

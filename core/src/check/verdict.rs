@@ -107,6 +107,18 @@ reasons! {
         DnsAnswer = "dns record is not as expected",
         /// The answer is longer than the check reads.
         DnsTooLong = "dns answer too long",
+        /// What came is no HTTP/2.
+        Http2Malformed = "not an http/2 answer",
+        /// More frames or longer ones than a call's answer has.
+        Http2TooLong = "http/2 answer too long",
+        /// The server reset the call or says goodbye.
+        Http2Refused = "http/2 call refused",
+        /// The answer is not one of gRPC's health service.
+        GrpcMalformed = "not a grpc health answer",
+        /// The call failed: no such service, or the server has no health service.
+        GrpcStatus = "grpc call failed",
+        /// The service says it is not serving.
+        GrpcNotServing = "grpc service is not serving",
         /// The agent says the target is down.
         AgentDown = "agent says down",
         /// The agent says no word that is known.

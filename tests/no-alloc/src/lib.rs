@@ -167,6 +167,7 @@ fn laws() -> bool {
         check::probe::laws::dns(bytes);
         check::probe::laws::agent(bytes);
         check::probe::laws::radius(bytes);
+        check::probe::laws::grpc(bytes);
         check::probe::laws::regex(bytes);
     }
     true

@@ -4,13 +4,13 @@
 use super::dns::{self, Dns, Rcode, RecordType};
 use super::http::{HeaderMatch, Http, Request, StatusSet};
 use super::radius::{self, Radius};
-use super::{Agent, Expect, Pattern, Probe, Regex, Room, Spec, Step, Token, Transport};
+use super::{Agent, Expect, Grpc, Pattern, Probe, Regex, Room, Spec, Step, Token, Transport};
 use crate::bytes::{NetworkEndian, Writer};
 use crate::check::Verdict;
 use core::net::Ipv4Addr;
 
 /// Bytes lent to a probe in these laws: every request fits, and what is kept.
-const LENT_BYTES: usize = 8192;
+const LENT_BYTES: usize = 16_384;
 
 /// The token of every probe here.
 pub const TOKEN: Token = Token {
@@ -292,6 +292,31 @@ pub fn radius(bytes: &[u8]) {
     }
 }
 
+/// A gRPC health check against any answer; half of them begin with settings, so
+/// that something comes after.
+///
+/// # Panics
+/// When a law is broken.
+pub fn grpc(bytes: &[u8]) {
+    let Some((choice, cuts, rest)) = parts(bytes) else {
+        return;
+    };
+    let grpc = Grpc {
+        authority: "a",
+        service: "",
+        tls: false,
+    };
+    let mut answer = [0; 1024];
+    let mut w = Writer::new(&mut answer);
+    if choice & 1 == 0 {
+        w.bytes(&[0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    }
+    w.bytes(rest.get(..1000).unwrap_or(rest));
+    if let Ok(answer) = w.finish() {
+        same_for_any_split(&Spec::Grpc(grpc), answer, cuts);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,6 +374,22 @@ mod tests {
         #[test]
         fn any_answer_to_radius(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
             radius(&bytes);
+        }
+
+        #[test]
+        fn any_answer_to_grpc(
+            head: [u8; 5],
+            frames in prop::collection::vec(
+                (prop::sample::select(Vec::from([0_u8, 1, 3, 4, 6, 7, 9, 8])), 0..64_u8, 0..2_u8,
+                 prop::collection::vec(prop_oneof![Just(0_u8), Just(8), Just(0x88), any::<u8>()], 0..12)), 0..6),
+        ) {
+            let mut bytes = Vec::from(head);
+            for (kind, flags, stream, payload) in frames {
+                let len = u8::try_from(payload.len()).unwrap();
+                bytes.extend([0, 0, len, kind, flags, 0, 0, 0, stream]);
+                bytes.extend(payload);
+            }
+            grpc(&bytes);
         }
 
         #[test]

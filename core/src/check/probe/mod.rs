@@ -30,6 +30,7 @@
 pub mod agent;
 pub mod dns;
 mod expect;
+pub mod grpc;
 pub mod http;
 mod keep;
 pub mod laws;
@@ -41,6 +42,7 @@ pub mod regex;
 pub use agent::{Admin, Advice, Agent};
 pub use dns::Dns;
 pub use expect::Expect;
+pub use grpc::Grpc;
 pub use http::{HeaderMatch, Http};
 pub use pattern::{Found, NEEDLE_BYTES_MAX, Pattern, Scan};
 pub use ping::Ping;
@@ -67,6 +69,8 @@ pub enum Spec<'a> {
     Agent(Agent<'a>),
     /// RADIUS.
     Radius(&'a Radius<'a>),
+    /// gRPC health checking.
+    Grpc(Grpc<'a>),
 }
 
 /// What a probe runs on.
@@ -84,7 +88,7 @@ impl Spec<'_> {
     #[must_use]
     pub const fn transport(&self) -> Transport {
         match self {
-            Self::Stream(_) | Self::Http(_) | Self::Agent(_) => Transport::Stream,
+            Self::Stream(_) | Self::Http(_) | Self::Agent(_) | Self::Grpc(_) => Transport::Stream,
             Self::Datagram(_) | Self::Ping(_) | Self::Radius(_) => Transport::Datagram,
             Self::Dns(dns) => dns.transport,
         }
@@ -101,6 +105,7 @@ impl Spec<'_> {
             | Self::Agent(_)
             | Self::Radius(_) => 0,
             Self::Dns(dns) => dns.keep_bytes(),
+            Self::Grpc(_) => Grpc::KEEP_BYTES,
         }
     }
 }
@@ -165,6 +170,7 @@ enum State {
     Stream(expect::Progress),
     Http(http::Response),
     Agent(agent::Line),
+    Grpc(grpc::Client),
     Kept(Kept),
 }
 
@@ -183,6 +189,10 @@ impl Probe {
             }
             Spec::Ping(ping) => (State::Nothing, ping.begin(token, room.out)),
             Spec::Radius(radius) => (State::Nothing, radius.begin(token, room.out)),
+            Spec::Grpc(grpc) => {
+                let (client, step) = grpc.begin(room.out);
+                (State::Grpc(client), step)
+            }
             Spec::Agent(agent) => {
                 let (line, step) = agent.begin(room.out);
                 (State::Agent(line), step)
@@ -212,6 +222,7 @@ impl Probe {
             (Spec::Ping(ping), _) => ping.datagram(token, bytes, excuse),
             (Spec::Radius(radius), _) => radius.datagram(token, bytes, excuse),
             (Spec::Agent(_), State::Agent(line)) => line.feed(bytes),
+            (Spec::Grpc(_), State::Grpc(client)) => client.feed(bytes, room),
             (Spec::Http(http), State::Http(response)) => {
                 let verdict = response.feed(http, bytes);
                 verdict.map_or(Step::More, Step::Verdict)
@@ -220,7 +231,10 @@ impl Probe {
                 Transport::Stream => dns.stream(token, kept, bytes, room),
                 Transport::Datagram => dns.datagram(token, bytes, excuse),
             },
-            (Spec::Stream(_) | Spec::Http(_) | Spec::Dns(_) | Spec::Agent(_), _) => OTHER_SPEC,
+            (
+                Spec::Stream(_) | Spec::Http(_) | Spec::Dns(_) | Spec::Agent(_) | Spec::Grpc(_),
+                _,
+            ) => OTHER_SPEC,
         };
         self.note(step)
     }
@@ -234,7 +248,8 @@ impl Probe {
             | Spec::Dns(_)
             | Spec::Ping(_)
             | Spec::Agent(_)
-            | Spec::Radius(_) => Step::More,
+            | Spec::Radius(_)
+            | Spec::Grpc(_) => Step::More,
         };
         self.note(step)
     }
@@ -245,7 +260,15 @@ impl Probe {
             (Spec::Stream(expect), State::Stream(progress)) => expect.end(progress),
             (Spec::Http(http), State::Http(response)) => Step::Verdict(response.end(http)),
             (Spec::Stream(_) | Spec::Http(_), _) => OTHER_SPEC,
-            (_, _) => failure(Reason::Closed),
+            (
+                Spec::Datagram(_)
+                | Spec::Dns(_)
+                | Spec::Ping(_)
+                | Spec::Agent(_)
+                | Spec::Radius(_)
+                | Spec::Grpc(_),
+                _,
+            ) => failure(Reason::Closed),
         };
         self.note(step)
     }
@@ -284,7 +307,8 @@ impl Probe {
             | Spec::Dns(_)
             | Spec::Ping(_)
             | Spec::Agent(_)
-            | Spec::Radius(_) => false,
+            | Spec::Radius(_)
+            | Spec::Grpc(_) => false,
         }
     }
 
@@ -293,14 +317,22 @@ impl Probe {
     pub const fn advice(&self) -> Option<Advice> {
         match &self.state {
             State::Agent(line) => Some(line.advice()),
-            State::Nothing | State::Stream(_) | State::Http(_) | State::Kept(_) => None,
+            State::Nothing
+            | State::Stream(_)
+            | State::Http(_)
+            | State::Kept(_)
+            | State::Grpc(_) => None,
         }
     }
 
     const fn http(&self) -> Option<&http::Response> {
         match &self.state {
             State::Http(response) => Some(response),
-            State::Nothing | State::Stream(_) | State::Agent(_) | State::Kept(_) => None,
+            State::Nothing
+            | State::Stream(_)
+            | State::Agent(_)
+            | State::Kept(_)
+            | State::Grpc(_) => None,
         }
     }
 

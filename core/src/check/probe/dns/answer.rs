@@ -14,15 +14,18 @@ const RCODE: u16 = 0x000f;
 /// Aliases followed from the question's name on.
 const ALIASES_MAX: u32 = 16;
 
-impl From<Bad> for Reason {
+/// Why an answer is not the expected one.
+struct Why(Reason);
+
+impl From<Bad> for Why {
     fn from(_: Bad) -> Self {
-        Self::DnsMalformed
+        Self(Reason::DnsMalformed)
     }
 }
 
-impl From<Short> for Reason {
+impl From<Short> for Why {
     fn from(_: Short) -> Self {
-        Self::DnsMalformed
+        Self(Reason::DnsMalformed)
     }
 }
 
@@ -39,18 +42,19 @@ struct Record<'m> {
 impl Dns<'_> {
     /// What a whole message means.
     pub(super) fn answer(&self, token: Token, message: &[u8]) -> Step {
-        self.read(token, message).unwrap_or_else(failure)
+        let step = self.read(token, message);
+        step.unwrap_or_else(|Why(reason)| failure(reason))
     }
 
-    fn read(&self, token: Token, message: &[u8]) -> Result<Step, Reason> {
+    fn read(&self, token: Token, message: &[u8]) -> Result<Step, Why> {
         let mut r = Reader::new(message);
         let id = r.u16::<NetworkEndian>("id").ok();
         if id != Some(token.id) {
-            return Err(Reason::DnsStranger);
+            return Err(Why(Reason::DnsStranger));
         }
         let flags = r.u16::<NetworkEndian>("flags")?;
         if flags & RESPONSE == 0 || flags & OPCODE != 0 {
-            return Err(Reason::DnsStranger);
+            return Err(Why(Reason::DnsStranger));
         }
         let questions = r.u16::<NetworkEndian>("questions")?;
         let answers = r.u16::<NetworkEndian>("answers")?;
@@ -60,16 +64,16 @@ impl Dns<'_> {
             1 => self.question(message)?,
             // Who cannot read the question need not repeat it.
             0 if rcode != Rcode::NO_ERROR => HEADER_BYTES,
-            _ => return Err(Reason::DnsStranger),
+            _ => return Err(Why(Reason::DnsStranger)),
         };
         if rcode != self.rcode {
-            return Err(Reason::DnsRcode);
+            return Err(Why(Reason::DnsRcode));
         }
         if let Expected::Nothing = self.expected {
             return Ok(success());
         }
         if questions == 0 {
-            return Err(Reason::DnsNoRecord);
+            return Err(Why(Reason::DnsNoRecord));
         }
         if flags & TRUNCATED != 0 && self.transport == Transport::Datagram {
             return Ok(Step::OverTcp);
@@ -78,19 +82,19 @@ impl Dns<'_> {
     }
 
     /// Reads the question, which must be ours; where it ends.
-    fn question(&self, message: &[u8]) -> Result<usize, Reason> {
+    fn question(&self, message: &[u8]) -> Result<usize, Why> {
         let (name, len) = Name::at(message, HEADER_BYTES)?;
         let at = HEADER_BYTES.saturating_add(len);
         let mut r = Reader::new(message.get(at..).unwrap_or(&[]));
         let record = RecordType(r.u16::<NetworkEndian>("question type")?);
         let class = r.u16::<NetworkEndian>("question class")?;
         if record != self.record || class != CLASS_IN || !name.is_text(self.name) {
-            return Err(Reason::DnsStranger);
+            return Err(Why(Reason::DnsStranger));
         }
         Ok(at.saturating_add(4))
     }
 
-    fn records(&self, message: &[u8], at: usize, count: u16) -> Result<Step, Reason> {
+    fn records(&self, message: &[u8], at: usize, count: u16) -> Result<Step, Why> {
         // All of them are well-formed, or the answer is not.
         let mut end = at;
         for _ in 0..count {
@@ -125,15 +129,15 @@ impl Dns<'_> {
                 None => break,
             }
         }
-        Err(if found {
+        Err(Why(if found {
             Reason::DnsAnswer
         } else {
             Reason::DnsNoRecord
-        })
+        }))
     }
 
     /// Whether a record of the type asked for is the expected one.
-    fn is_expected(&self, message: &[u8], record: &Record<'_>) -> Result<bool, Reason> {
+    fn is_expected(&self, message: &[u8], record: &Record<'_>) -> Result<bool, Why> {
         let mut r = Reader::new(record.data);
         let address = match record.record {
             RecordType::A => Some(IpAddr::from(r.take::<4>("address")?)),
@@ -141,7 +145,7 @@ impl Dns<'_> {
             RecordType(_) => None,
         };
         if address.is_some() && !r.is_empty() {
-            return Err(Reason::DnsMalformed);
+            return Err(Why(Reason::DnsMalformed));
         }
         let name = match name_offset(record.record) {
             Some(offset) => {
@@ -170,7 +174,7 @@ impl Dns<'_> {
 
 impl<'m> Record<'m> {
     /// The record at a place, and where it ends.
-    fn at(message: &'m [u8], at: usize) -> Result<(Self, usize), Reason> {
+    fn at(message: &'m [u8], at: usize) -> Result<(Self, usize), Why> {
         let (owner, len) = Name::at(message, at)?;
         let at = at.saturating_add(len);
         let mut r = Reader::new(message.get(at..).unwrap_or(&[]));
