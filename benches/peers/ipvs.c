@@ -1,13 +1,13 @@
 /* The peers of `cargo xtask bench ipvs`: what others do to tell IPVS the same
  * thing, with nothing around it. Usage: ipvs STRATEGY SERVICES EACH
  *
- *   floor      encoded beforehand, batches of 128 and a barrier: nobody who
- *              batches so takes less
- *   one-send   encoded beforehand, all in one datagram
- *   raw        one request, one ack, a plain socket
- *   libnl      one request, one ack, one libnl socket (keepalived)
- *   libnl-each a libnl socket and a lookup of the family for each request
- *              (Seesaw, without what its Go and cgo take on top)
+ *   floor         encoded beforehand, batches of 128 and a barrier: nobody who
+ *                 batches so takes less
+ *   one-send      encoded beforehand, all in one datagram
+ *   raw           one request, one ack, a plain socket
+ *   libnl         one request, one ack, one libnl socket (keepalived)
+ *   libnl-socket  a libnl socket for each request (Seesaw, without its Go)
+ *   libnl-each    and a lookup of the family (ipvsadm, without its start)
  *
  * Works in a network namespace of its own, for deleted destinations slow every
  * later add of their namespace for two minutes. Prints `PHASE COUNT US` at the
@@ -273,6 +273,17 @@ static double libnl(const struct op *ops, unsigned count)
 	return now_us() - begin;
 }
 
+static double libnl_socket(const struct op *ops, unsigned count)
+{
+	double begin = now_us();
+	for (unsigned i = 0; i < count; i++) {
+		struct nl_sock *socket = libnl_open();
+		say(socket, family, &ops[i]);
+		nl_socket_free(socket);
+	}
+	return now_us() - begin;
+}
+
 static double libnl_each(const struct op *ops, unsigned count)
 {
 	double begin = now_us();
@@ -333,7 +344,8 @@ static const struct strategy {
 	double (*run)(const struct op *ops, unsigned count);
 } strategies[] = {
 	{ "floor", floor_run }, { "one-send", one_send }, { "raw", raw },
-	{ "libnl", libnl },     { "libnl-each", libnl_each },
+	{ "libnl", libnl },     { "libnl-socket", libnl_socket },
+	{ "libnl-each", libnl_each },
 };
 
 /* With no address at all the kernel takes every address for a broadcast. */
@@ -364,7 +376,7 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], strategies[i].name))
 			strategy = &strategies[i];
 	if (!strategy) {
-		fprintf(stderr, "usage: ipvs floor|one-send|raw|libnl|libnl-each SERVICES EACH\n");
+		fprintf(stderr, "usage: ipvs STRATEGY SERVICES EACH\n");
 		return 2;
 	}
 	services = atoi(argv[2]);
@@ -373,7 +385,7 @@ int main(int argc, char **argv)
 	/* The end of a phase is seen among its system calls. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	own_namespace();
-	int with_libnl = strategy->run == libnl || strategy->run == libnl_each;
+	int with_libnl = strategy->run != floor_run && strategy->run != one_send && strategy->run != raw;
 	persistent = libnl_open();
 	family = resolve(persistent);
 	if (!with_libnl) {

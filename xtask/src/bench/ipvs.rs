@@ -78,10 +78,12 @@ pub fn main(quick: bool) -> Result {
     report.about(
         "method",
         "every strategy in turn in each round, each in a fresh network namespace; minima; \
-         of 10,000 rows ipvsadm and libnl-each in two rounds only",
+         of 10,000 rows ipvsadm and those with a socket for each request in two rounds only",
     );
+    let mut programs = vec![driver, peer];
+    programs.extend(peer_in_go(&mut report)?);
     for kernel in plan.kernels {
-        measure(*kernel, &plan, [&driver, &peer], &mut report)?;
+        measure(*kernel, &plan, &programs, &mut report)?;
     }
     report.finish()
 }
@@ -105,17 +107,19 @@ const QEMU: Measured = Measured {
     words: "an emulated machine: everything is slow alike, kernel and programs",
 };
 
-fn measure(it: Measured, plan: &Plan, programs: [&PathBuf; 2], report: &mut Report) -> Result {
+fn measure(it: Measured, plan: &Plan, programs: &[PathBuf], report: &mut Report) -> Result {
     let Measured {
         name,
         kernel,
         words,
     } = it;
-    let [driver, peer] = programs;
+    let [driver, peer, ..] = programs else {
+        return Ok(());
+    };
     let vm = Vm {
         kernel,
         timeout: Some(plan.timeout),
-        carry: vec![peer.clone()],
+        carry: programs.to_vec(),
         ..Vm::default()
     };
     let mut command: Vec<OsString> = vec![driver.into(), "run".into(), peer.into()];
@@ -152,7 +156,16 @@ fn calls(plan: &Plan, samples: &Samples, report: &mut Report) {
     }
 }
 
-const PEERS: [&str; 6] = ["floor", "one-send", "raw", "libnl", "libnl-each", "ipvsadm"];
+const PEERS: [&str; 8] = [
+    "floor",
+    "one-send",
+    "raw",
+    "libnl",
+    "libnl-socket",
+    "libnl-each",
+    "go",
+    "ipvsadm",
+];
 
 /// The rows of one kernel.
 fn rows(kernel: &str, plan: &Plan, samples: &Samples, report: &mut Report) {
@@ -187,7 +200,7 @@ fn rows(kernel: &str, plan: &Plan, samples: &Samples, report: &mut Report) {
             .median(shape, "ours", "rss")
             .filter(|_| kernel == "uml")
         {
-            for peer in ["libnl-each", "ipvsadm"] {
+            for peer in ["libnl-socket", "go", "ipvsadm"] {
                 let metric = format!("{kernel} {shape} peak resident memory, KiB");
                 if let Some(value) = samples.median(shape, peer, "rss") {
                     report.row(&metric, ours, peer, value, plan.held_to(Goal::Times(2.0)));
@@ -202,7 +215,8 @@ fn goal(kernel: &str, peer: &str, phase: &str) -> Goal {
     match (writes, kernel, peer) {
         (true, _, "floor") => Goal::Within(1.15),
         (true, "uml", "ipvsadm") => Goal::Times(60.0),
-        (true, "uml", "libnl-each") => Goal::Times(50.0),
+        (true, "uml", "libnl-socket" | "libnl-each") => Goal::Times(50.0),
+        (true, _, "go") => Goal::Times(5.0),
         (true, "qemu", "libnl") => Goal::Times(8.0),
         _ => Goal::None,
     }
@@ -224,6 +238,26 @@ fn peer() -> Result<PathBuf> {
             .args(flags.split_whitespace()),
     )?;
     Ok(program)
+}
+
+/// Builds the peer in Go, where there is one: it is large, so nobody has to
+/// install it.
+fn peer_in_go(report: &mut Report) -> Result<Option<PathBuf>> {
+    let program = process::target_dir().join("bench/ipvs-peer-go");
+    let Some(go) = process::which("go") else {
+        let _ = fs::remove_file(&program);
+        report.about(
+            "go",
+            "none here: libnl-socket stands for its callers, and takes less than they",
+        );
+        return Ok(None);
+    };
+    let version = process::stdout(Command::new(&go).arg("version"))?;
+    report.about("go", version.trim());
+    let mut build = Command::new(go);
+    build.current_dir(process::root()).arg("build").arg("-o");
+    process::run(build.arg(&program).arg("benches/peers/ipvs.go"))?;
+    Ok(Some(program))
 }
 
 /// Builds ours.

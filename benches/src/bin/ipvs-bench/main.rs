@@ -1,5 +1,5 @@
 //! What `cargo xtask bench ipvs` runs inside a kernel with ip_vs: ours and
-//! ipvsadm, and in turns with them the peers of benches/peers/ipvs.c. Prints
+//! ipvsadm, and in turns with them the peers of benches/peers. Prints
 //! samples; what they amount to is said by xtask.
 //!
 //! `ipvs-bench run PEER ROUNDS SHAPE…`, with a shape like `100x20`, services by
@@ -35,10 +35,17 @@ use trunnion_sys::netns;
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 /// Strategies of the peer, which it takes as its first argument.
-const PEERS: [&str; 5] = ["floor", "one-send", "raw", "libnl", "libnl-each"];
+const PEERS: [&str; 6] = [
+    "floor",
+    "one-send",
+    "raw",
+    "libnl",
+    "libnl-socket",
+    "libnl-each",
+];
 
 /// These take a quarter of a minute for as many rows, and vary little.
-const SLOW: [&str; 2] = ["ipvsadm", "libnl-each"];
+const SLOW: [&str; 4] = ["ipvsadm", "libnl-socket", "libnl-each", "go"];
 /// Rows above which they work in the first rounds only.
 const LARGE: u32 = 5000;
 const SLOW_ROUNDS: u32 = 2;
@@ -124,6 +131,13 @@ fn strategies(peer: &str, shape: &str) -> Result<Vec<(&'static str, Command)>> {
         let mut command = Command::new(peer);
         command.args([name, &services.to_string(), &each.to_string()]);
         found.push((name, command));
+    }
+    // Beside the peer in C, where there is a Go to build it.
+    let go = format!("{peer}-go");
+    if fs::exists(&go)? {
+        let mut command = Command::new(go);
+        command.args([services.to_string(), each.to_string()]);
+        found.push(("go", command));
     }
     Ok(found)
 }
