@@ -110,7 +110,7 @@ const TOOLS: &[Tool] = &[
         "qemu-system-x86",
         "emulates a machine for a second kernel",
     ),
-    tool(Group::Bench, "valgrind", "valgrind", "counts instructions"),
+    tool(Group::Test, "valgrind", "valgrind", "counts instructions"),
     tool(
         Group::Bench,
         "dpkg",
