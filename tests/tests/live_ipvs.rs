@@ -97,7 +97,7 @@ fn apply(ipvs: &mut Ipvs, changes: &[Change<'_>]) {
 
 fn errno<T: std::fmt::Debug>(result: Result<T, Error>) -> (Command, Errno) {
     match result {
-        Err(Error::Kernel { command, errno }) => (command, errno),
+        Err(Error::Kernel { command, errno, .. }) => (command, errno),
         other => panic!("{other:?}"),
     }
 }

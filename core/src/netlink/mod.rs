@@ -61,4 +61,4 @@ pub use batch::{Batch, Body, Full};
 pub use errno::Errno;
 pub use malformed::{Fault, Malformed};
 pub use message::{Flags, HEADER_BYTES, Header, Message, MessageType, Messages};
-pub use reply::{Extended, Reply};
+pub use reply::{Extended, Reply, Words};

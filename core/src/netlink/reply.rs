@@ -58,6 +58,25 @@ pub struct Extended<'a> {
     pub offset: Option<u32>,
 }
 
+/// The kernel's own words, cut where it cuts those that it composes
+/// (`NETLINK_MAX_FMTMSG_LEN`, linux/netlink.h).
+pub type Words = heapless::String<80, u8>;
+
+impl Extended<'_> {
+    /// The kernel's words, to be kept longer than the datagram. What is longer
+    /// than 80 bytes is cut.
+    #[must_use]
+    pub fn words(&self) -> Words {
+        let mut words = Words::new();
+        for char in self.message.chars() {
+            if words.push(char).is_err() {
+                break;
+            }
+        }
+        words
+    }
+}
+
 /// `NLMSGERR_ATTR_MSG`.
 const ATTR_MESSAGE: u16 = 1;
 /// `NLMSGERR_ATTR_OFFS`.
@@ -202,6 +221,17 @@ mod tests {
                 })
             );
         }
+    }
+
+    #[test]
+    fn words_are_cut_at_a_character() {
+        let long = "ä".repeat(50);
+        let extended = Extended {
+            message: &long,
+            offset: None,
+        };
+        assert_eq!(extended.words(), "ä".repeat(40).as_str());
+        assert_eq!(Extended::default().words(), "");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use trunnion_core::ipvs::{Command, Refused, meaning};
 use trunnion_core::model::Full;
-use trunnion_core::netlink::{Errno, Malformed};
+use trunnion_core::netlink::{Errno, Malformed, Words};
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -18,6 +18,9 @@ pub enum Error {
         command: Command,
         /// The kernel's answer.
         errno: Errno,
+        /// The kernel's own words; mostly empty, for IPVS has them only about
+        /// attributes that break the format.
+        words: Words,
     },
     /// The answer is missing or part of it was lost: the kernel may have carried
     /// the request out or not. Dump the table to know.
@@ -36,8 +39,18 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(refused) => fmt::Display::fmt(refused, f),
-            Self::Kernel { command, errno } => {
-                write!(f, "{} ({errno} to {command:?})", meaning(*command, *errno))
+            Self::Kernel {
+                command,
+                errno,
+                words,
+            } => {
+                let meaning = meaning(*command, *errno);
+                write!(f, "{meaning} ({errno} to {command:?})")?;
+                if words.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, "; the kernel says: {words}")
+                }
             }
             Self::Unknown => f.write_str(
                 "the kernel's answer is missing, so its state is unknown: dump the table to know",

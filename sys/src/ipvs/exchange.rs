@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use trunnion_core::bytes::Reader;
 use trunnion_core::ipvs::{BATCH_BYTES, Command, FAMILY_NAME, RECEIVE_BYTES, Refused};
 use trunnion_core::netlink::genl::{self, FamilyId};
-use trunnion_core::netlink::{Batch, Errno, Malformed, Message, Messages, Reply};
+use trunnion_core::netlink::{Batch, Errno, Extended, Malformed, Message, Messages, Reply};
 
 /// How long an answer may take before the state is unknown.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,8 +29,9 @@ pub(super) struct Exchange {
 
 /// One answer to a request.
 pub(super) enum Answer<'a> {
-    /// How many requests of the datagram came before its request; outcome.
-    Ack(usize, Result<(), Errno>),
+    /// How many requests of the datagram came before its request; outcome; what
+    /// else the kernel says.
+    Ack(usize, Result<(), Errno>, Extended<'a>),
     /// Body, offset of the body.
     Data(Reader<'a>, usize),
 }
@@ -95,8 +96,7 @@ impl Exchange {
         self.send(built, |answer| {
             let answer = match answer {
                 Answer::Data(body, offset) => each(body, offset).map_err(Error::Malformed),
-                Answer::Ack(_, Err(errno)) => Err(Error::Kernel { command, errno }),
-                Answer::Ack(_, Ok(())) => Ok(()),
+                Answer::Ack(_, result, extended) => outcome(command, result, &extended),
             };
             if result.is_ok() {
                 result = answer;
@@ -160,9 +160,13 @@ impl Exchange {
                         self.behind = false;
                         return Ok(());
                     }
-                    Reply::Ack { seq, result, .. } => {
+                    Reply::Ack {
+                        seq,
+                        result,
+                        extended,
+                    } => {
                         if let Some(at) = place(seq, first, barrier) {
-                            each(Answer::Ack(at, result));
+                            each(Answer::Ack(at, result, extended));
                         }
                     }
                     Reply::Data {
@@ -215,11 +219,15 @@ impl Exchange {
                         part = true;
                         (false, each(body, offset).map_err(Error::Malformed))
                     }
-                    Reply::Done { seq, result, .. } | Reply::Ack { seq, result, .. }
-                        if seq == dump || place(seq, first, dump).is_some() =>
-                    {
-                        let result = result.map_err(|errno| Error::Kernel { command, errno });
-                        (seq == dump, result)
+                    Reply::Done { seq, result, .. } if seq == dump => {
+                        (true, outcome(command, result, &Extended::default()))
+                    }
+                    Reply::Ack {
+                        seq,
+                        result,
+                        extended,
+                    } if seq == dump || place(seq, first, dump).is_some() => {
+                        (seq == dump, outcome(command, result, &extended))
                     }
                     Reply::Data { .. } | Reply::Done { .. } | Reply::Ack { .. } | Reply::Noop => {
                         continue;
@@ -290,6 +298,19 @@ fn hear<'b>(
             return Err(Error::Unknown);
         }
     }
+}
+
+/// What became of a request.
+fn outcome(
+    command: Command,
+    result: Result<(), Errno>,
+    extended: &Extended<'_>,
+) -> Result<(), Error> {
+    result.map_err(|errno| Error::Kernel {
+        command,
+        errno,
+        words: extended.words(),
+    })
 }
 
 fn read(message: Result<Message<'_>, Malformed>) -> Result<Reply<'_>, Error> {

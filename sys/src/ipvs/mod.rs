@@ -347,7 +347,7 @@ impl Ipvs {
         };
         let built = self.exchange.build(fill)?;
         self.exchange.send(built, |answer| {
-            if let Answer::Ack(request, Err(errno)) = answer {
+            if let Answer::Ack(request, Err(errno), _) = answer {
                 outcomes[requests[request]] = Outcome::Failed(errno);
             }
         })?;

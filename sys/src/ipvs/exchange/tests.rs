@@ -1,7 +1,7 @@
 //! On any kernel: the controller of generic netlink stands in for IPVS.
 
 use super::*;
-use trunnion_core::netlink::{Flags, MessageType};
+use trunnion_core::netlink::{Body, Flags, MessageType};
 
 const COMMAND: Command = Command::GET_INFO;
 const GET_FAMILY: u8 = 3;
@@ -74,7 +74,7 @@ fn an_error_names_the_request_it_is_of() {
     let mut answered = 0;
     exchange
         .send(built.unwrap(), |answer| match answer {
-            Answer::Ack(at, result) => refused.push((at, result)),
+            Answer::Ack(at, result, _) => refused.push((at, result)),
             Answer::Data(..) => answered += 1,
         })
         .unwrap();
@@ -185,4 +185,40 @@ fn a_signal_interrupts_no_exchange() {
         assert!(matches!(heard, Err(Error::Unknown)), "{heard:?}");
         drop(done);
     });
+}
+
+#[test]
+fn the_kernel_s_own_words_are_in_the_error() {
+    let mut exchange = Exchange::open().unwrap();
+    // A family's id has two bytes.
+    let malformed = |batch: &mut Batch<'_>| {
+        let control = FamilyId(MessageType::GENL_CTRL.0);
+        let fill = |body: &mut Body<'_, '_>| body.u8(1, 16);
+        let ask = genl::request(batch, control, GET_FAMILY, 1, Flags::empty(), fill)?;
+        Ok(ask)
+    };
+    for dump in [false, true] {
+        let never = |_: Reader<'_>, _| panic!("there is no answer");
+        let refused = if dump {
+            // An error of what goes before a dump is one of the dump.
+            let fill = |batch: &mut Batch<'_>| {
+                malformed(batch)?;
+                all_families(batch)
+            };
+            exchange.dump(COMMAND, fill, |_, _| Ok(())).map(drop)
+        } else {
+            exchange.ask(COMMAND, malformed, never)
+        };
+        let error = refused.unwrap_err();
+        let Error::Kernel { errno, words, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(*errno, Errno::ERANGE);
+        assert!(words.contains("policy"), "{words:?}");
+        assert!(
+            error
+                .to_string()
+                .ends_with(&format!("; the kernel says: {words}"))
+        );
+    }
 }
