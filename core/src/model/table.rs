@@ -249,6 +249,56 @@ impl<'s> TableBuf<'s> {
     }
 }
 
+impl TableBuf<'_> {
+    /// Takes over the services of `table` at the indices that are `wanted`. Their
+    /// destinations lie where they do in `table`; what lies between them belongs
+    /// to nobody.
+    ///
+    /// # Errors
+    /// [`Full`] when they do not fit; then this table is empty.
+    pub fn copy_some(
+        &mut self,
+        table: Table<'_>,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<(), Full> {
+        self.clear();
+        if table.destinations.len() > self.destinations.len() {
+            return Err(Full::Destinations(self.destinations.len()));
+        }
+        for (at, row) in table.services.iter().enumerate() {
+            if !wanted(at) {
+                continue;
+            }
+            let Some(place) = self.services.get_mut(self.services_len) else {
+                self.clear();
+                return Err(Full::Services(self.services.len()));
+            };
+            place.clone_from(row);
+            self.services_len = self.services_len.saturating_add(1);
+            self.put(table, row);
+        }
+        self.destinations_len = table.destinations.len();
+        Ok(())
+    }
+
+    /// Takes over the destinations of the services that `some` has, which lie
+    /// there where they lie here.
+    pub fn take_destinations(&mut self, some: Table<'_>) {
+        for row in some.services {
+            self.put(some, row);
+        }
+    }
+
+    fn put(&mut self, table: Table<'_>, row: &ServiceRow) {
+        let new = table.destinations_of(row);
+        if let Some(old) = self.destinations.get_mut(row.range())
+            && old.len() == new.len()
+        {
+            old.copy_from_slice(new);
+        }
+    }
+}
+
 /// Moves the first of each run of equal keys to the front; how many there are.
 fn dedup<T, K: PartialEq>(rows: &mut [T], key: impl Fn(&T) -> K) -> usize {
     let mut kept: usize = 0;

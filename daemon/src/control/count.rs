@@ -102,6 +102,7 @@ pub fn kernel(counters: &KernelCounters) -> Vec<Counter> {
         new_dest,
         set_dest,
         del_dest,
+        compared,
         dumps,
         datagrams,
         refused,
@@ -120,6 +121,7 @@ pub fn kernel(counters: &KernelCounters) -> Vec<Counter> {
         ("del_dest", del_dest),
     ];
     let others = [
+        ("ipvs_compared", compared),
         ("ipvs_dumps", dumps),
         ("ipvs_datagrams", datagrams),
         ("ipvs_refused", refused),

@@ -5,7 +5,7 @@
 use crate::config::{self, Config, Limits, Own};
 use trunnion_core::check::{self, CheckConfig, Settings};
 use trunnion_core::director::ha::{AddressSlot, HaStorage, InstanceSlot, Interface};
-use trunnion_core::director::lb::{LbStorage, ServiceState};
+use trunnion_core::director::lb::{LbStorage, Link, ServiceState};
 use trunnion_core::director::plan::{
     HaPlan, Instance, InstanceName, InterfaceName, LbPlan, Peers, ServicePolicy, VirtualAddress,
 };
@@ -188,7 +188,7 @@ pub fn lb_storage(limits: &Limits, seed: u64) -> LbStorage<'static> {
             forever(&ServiceState::default(), services),
             forever(&ServiceState::default(), services),
         ],
-        links: forever(&None, backends),
+        links: forever(&Link::NONE, backends),
         checks: check::Storage {
             checks: forever(&check::Slot::EMPTY, backends),
             timers: forever(&time::Slot::EMPTY, backends),

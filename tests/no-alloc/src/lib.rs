@@ -15,7 +15,7 @@ use core::slice::from_mut;
 use trunnion_core::bytes::Reader;
 use trunnion_core::check::{Change as Turn, Health, Limits, Verdict};
 use trunnion_core::director::ha::{AddressSlot, Ha, HaStorage, InstanceSlot, Interface};
-use trunnion_core::director::lb::{Lb, LbStorage, ServiceState};
+use trunnion_core::director::lb::{Lb, LbStorage, Link, ServiceState};
 use trunnion_core::director::plan::{HaPlan, LbPlan};
 use trunnion_core::model::{
     BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, SchedulerName, Service,
@@ -215,7 +215,7 @@ fn lb() -> bool {
         target: TableBuf::new(from_mut(b), from_mut(y)),
         actual: TableBuf::new(from_mut(c), from_mut(z)),
         services: [from_mut(&mut first), from_mut(&mut spare)],
-        links: &mut [None],
+        links: &mut [Link::NONE],
         checks: check::Storage {
             checks: &mut [check::Slot::EMPTY],
             timers: &mut [Slot::EMPTY],

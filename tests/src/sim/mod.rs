@@ -25,6 +25,9 @@ mod node;
 mod options;
 pub(crate) mod random;
 mod route_kernel;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod scale;
 mod site;
 mod turns;
 mod turns_ha;

@@ -9,7 +9,7 @@ use super::site::{INTERFACES, Plan, limits, mac, own_v4, own_v6};
 use std::collections::VecDeque;
 use trunnion_core::check::{self, Settings, Slot, Socket};
 use trunnion_core::director::ha::{AddressSlot, Ha, HaStorage, InstanceSlot, Interface, Memory};
-use trunnion_core::director::lb::{Lb, LbStorage, ServiceState};
+use trunnion_core::director::lb::{Lb, LbStorage, Link, ServiceState};
 use trunnion_core::model::{BLANK_DESTINATION, Destination, ServiceRow, TableBuf};
 use trunnion_core::record::Frame;
 use trunnion_core::time::{self, Duration, Instant};
@@ -27,7 +27,7 @@ pub struct Arena {
     rows: [Vec<ServiceRow>; 3],
     destinations: [Vec<Destination>; 3],
     states: [Vec<ServiceState>; 2],
-    links: Vec<Option<u32>>,
+    links: Vec<Link>,
     checks: Vec<Slot>,
     timers: Vec<time::Slot>,
     sockets: Vec<Socket>,
@@ -49,7 +49,7 @@ impl Arena {
             rows: [rows(), rows(), rows()],
             destinations: [destinations(), destinations(), destinations()],
             states: [states(), states()],
-            links: vec![None; 2 * limits::DESTINATIONS],
+            links: vec![Link::NONE; 2 * limits::DESTINATIONS],
             checks: vec![Slot::EMPTY; limits::CHECKS],
             timers: vec![time::Slot::EMPTY; limits::CHECKS],
             sockets: vec![Socket::EMPTY; 2 * SOCKETS_MAX],

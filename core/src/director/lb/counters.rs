@@ -17,6 +17,8 @@ pub struct KernelCounters {
     pub set_dest: u64,
     /// `IPVS_CMD_DEL_DEST` sent.
     pub del_dest: u64,
+    /// Destinations whose weight was worked out and compared with the kernel's.
+    pub compared: u64,
     /// Whole dumps of the table that were finished.
     pub dumps: u64,
     /// Datagrams sent.

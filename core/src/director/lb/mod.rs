@@ -9,23 +9,24 @@
 
 mod counters;
 mod kernel;
+mod links;
+mod plan;
 mod weights;
 
 pub use counters::KernelCounters;
 pub use kernel::BATCH_MAX;
+pub use links::Link;
+pub use plan::LbTooLarge;
 
-use super::plan::{LbPlan, ServicePolicy};
+use super::plan::ServicePolicy;
 use super::records;
-use crate::check::{
-    self, Action, CheckId, Engine, HealthState, PlanError, Settings, SocketId, Status,
-};
-use crate::model::{Full, ServiceKey, ServiceRow, Table, TableBuf};
+use crate::check::{self, Action, Engine, HealthState, Settings, SocketId, Status};
+use crate::model::{ServiceKey, ServiceRow, Table, TableBuf};
 use crate::netlink::Errno;
 use crate::record::{Frame, Ring};
 use crate::time::{Duration, Instant, earliest};
-use core::cmp::Ordering;
-use core::fmt;
 use kernel::{Kernel, Pass, Progress};
+use links::Links;
 use weights::{serves, weigh};
 
 /// How long a shutdown waits for the kernel's table to be cleared.
@@ -37,6 +38,20 @@ pub struct ServiceState {
     policy: ServicePolicy,
     /// Too few healthy backends: all get traffic.
     open: bool,
+    /// A check of one of its destinations has changed its mind.
+    changed: bool,
+}
+
+/// What the next pass looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// There is none.
+    Nothing,
+    /// Services whose checks have changed. Every other row is in the kernel as
+    /// it is desired.
+    Changed,
+    /// Everything: there is a new plan, or the table was read.
+    All,
 }
 
 /// The memory of the half. `services` and `destinations` slices are as long as
@@ -51,8 +66,8 @@ pub struct LbStorage<'s> {
     pub actual: TableBuf<'s>,
     /// As many as there may be services, twice.
     pub services: [&'s mut [ServiceState]; 2],
-    /// As many as there may be destinations.
-    pub links: &'s mut [Option<u32>],
+    /// As many as there may be destinations, or checks if those are more.
+    pub links: &'s mut [Link],
     /// The checks' memory.
     pub checks: check::Storage<'s>,
     /// How the checks are run.
@@ -61,42 +76,19 @@ pub struct LbStorage<'s> {
     pub records: &'s mut [Frame],
 }
 
-/// What of a plan has no room in the memory taken at start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LbTooLarge {
-    /// `limits.services`.
-    Services,
-    /// `limits.backends`.
-    Backends,
-    /// The checks.
-    Checks(PlanError),
-}
-
-impl fmt::Display for LbTooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Services => {
-                f.write_str("more services than limits.services: raise it and restart")
-            }
-            Self::Backends => {
-                f.write_str("more backends than limits.backends: raise it and restart")
-            }
-            Self::Checks(why) => why.fmt(f),
-        }
-    }
-}
-
 /// See the module's words.
 #[derive(Debug)]
 pub struct Lb<'s> {
     desired: TableBuf<'s>,
     services: &'s mut [ServiceState],
     spare: &'s mut [ServiceState],
-    links: &'s mut [Option<u32>],
+    links: Links<'s>,
     engine: Engine<'s>,
     kernel: Kernel<'s>,
-    /// The weights may have changed since the last pass.
-    dirty: bool,
+    due: Due,
+    /// Every destination before this one has a verdict, or a presumption, or no
+    /// check.
+    known: usize,
     declared_only: bool,
     /// A plan was taken; the kernel is left in peace before.
     planned: bool,
@@ -125,10 +117,11 @@ impl<'s> Lb<'s> {
             desired,
             services,
             spare,
-            links,
+            links: Links::new(links),
             engine: Engine::new(checks, settings),
             kernel: Kernel::new(target, actual),
-            dirty: false,
+            due: Due::Nothing,
+            known: 0,
             declared_only: false,
             planned: false,
             adopted: false,
@@ -151,21 +144,26 @@ impl<'s> Lb<'s> {
 
     /// Whether the kernel holds what is desired, as far as is known.
     #[must_use]
-    pub const fn is_settled(&self) -> bool {
-        self.kernel.is_settled() && !self.dirty
+    pub fn is_settled(&self) -> bool {
+        self.kernel.is_settled() && self.due == Due::Nothing
     }
 
     /// Whether this node can serve what it is sent, as far as it will ever know
     /// by waiting: every check has a verdict or a presumption and the kernel
     /// holds the weights that follow, or there is no IPVS to be ready.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
+    pub fn is_ready(&mut self) -> bool {
+        if self.kernel.is_hopeless() {
+            return true;
+        }
+        // What is known stays known until the next plan.
         let checks = self.desired.table().destinations.len();
-        let known = |at: usize| {
-            let check = check_of(&self.engine, self.links, at);
-            check.is_none_or(|check| self.engine.health(check) != HealthState::Unknown)
+        let unknown = |at: &usize| {
+            let check = self.links.check(*at);
+            check.is_some_and(|check| self.engine.health(check) == HealthState::Unknown)
         };
-        self.kernel.is_hopeless() || (self.is_settled() && (0..checks).all(known))
+        self.known = (self.known..checks).find(unknown).unwrap_or(checks);
+        self.known == checks && self.is_settled()
     }
 
     /// The checks.
@@ -178,8 +176,7 @@ impl<'s> Lb<'s> {
     /// found; nothing for one without a check.
     #[must_use]
     pub fn status(&self, destination: usize) -> Option<Status> {
-        self.engine
-            .status(check_of(&self.engine, self.links, destination)?)
+        self.engine.status(self.links.check(destination)?)
     }
 
     /// Whether the service at this place of [`Self::desired`] has too few
@@ -204,42 +201,6 @@ impl<'s> Lb<'s> {
     /// The next log record.
     pub fn poll_record(&mut self) -> Option<Frame> {
         self.log.pop()
-    }
-
-    /// Takes the first plan, or a reload's. Checks that are in both keep their
-    /// state, their timer and their socket; the kernel is told what differs.
-    ///
-    /// # Errors
-    /// [`LbTooLarge`]; then nothing has changed.
-    pub fn handle_plan(&mut self, now: Instant, plan: &LbPlan<'_>) -> Result<(), LbTooLarge> {
-        let services = plan.table.services.len();
-        let destinations = plan.table.destinations.len();
-        if services > self.services.len().min(self.spare.len()) {
-            return Err(LbTooLarge::Services);
-        }
-        if destinations > self.links.len() {
-            return Err(LbTooLarge::Backends);
-        }
-        // Checks first: a plan they cannot take must change nothing.
-        match self.engine.handle_plan(now, plan.checks) {
-            Ok(merged) => merged.log(now, &mut self.log),
-            Err(why) => return Err(LbTooLarge::Checks(why)),
-        }
-        self.merge_services(plan);
-        match self.desired.copy_from(plan.table) {
-            Ok(()) => {}
-            Err(Full::Services(_)) => return Err(LbTooLarge::Services),
-            Err(Full::Destinations(_)) => return Err(LbTooLarge::Backends),
-        }
-        core::mem::swap(&mut self.services, &mut self.spare);
-        for (place, link) in self.links.iter_mut().zip(plan.links) {
-            *place = *link;
-        }
-        self.declared_only = plan.declared_only;
-        self.kernel.set_audit(plan.audit);
-        self.planned = true;
-        self.dirty = true;
-        Ok(())
     }
 
     /// A check's socket is connected.
@@ -283,7 +244,7 @@ impl<'s> Lb<'s> {
                 if !core::mem::replace(&mut self.adopted, true) {
                     self.adopt(now);
                 }
-                self.dirty = true;
+                self.due = Due::All;
             }
             Progress::Applied { requests } => {
                 let (services, destinations) = sizes(self.kernel.actual());
@@ -318,33 +279,10 @@ impl<'s> Lb<'s> {
         if !self.planned {
             return None;
         }
-        if self.dirty && self.kernel.is_settled() {
-            self.dirty = false;
-            let Self {
-                desired,
-                services,
-                links,
-                engine,
-                kernel,
-                log,
-                ..
-            } = self;
-            let pass = kernel.begin_pass(|target, actual| {
-                target.copy_from(desired.table())?;
-                for (at, row) in desired.table().services.iter().enumerate() {
-                    if let Some(state) = services.get_mut(at) {
-                        let serving = serves(actual, &row.service.key);
-                        weigh(now, row, state, serving, links, engine, target, log);
-                    }
-                }
-                Ok(())
-            });
-            match pass {
-                Pass::Begun | Pass::Nothing => {}
-                Pass::Full => self.dirty = true,
-            }
+        if self.due > Due::Nothing && self.kernel.is_settled() {
+            self.begin_pass(now);
         }
-        if self.dirty {
+        if self.due > Due::Nothing {
             self.kernel.hurry();
         }
         self.kernel.poll_request(now, buf)
@@ -360,17 +298,18 @@ impl<'s> Lb<'s> {
         let _ = self.engine.handle_plan(now, &[]);
         if clear {
             self.desired.clear();
-            self.dirty = true;
+            self.due = Due::All;
         } else {
-            self.dirty = false;
+            self.due = Due::Nothing;
         }
     }
 
     /// Whether a shutdown has nothing more to wait for.
     #[must_use]
     pub fn is_finished(&self, now: Instant) -> bool {
-        self.give_up
-            .is_some_and(|give_up| give_up <= now || (!self.dirty && !self.kernel.is_applying()))
+        self.give_up.is_some_and(|give_up| {
+            give_up <= now || (self.due == Due::Nothing && !self.kernel.is_applying())
+        })
     }
 
     /// When to call [`Self::handle_timeout`] and the polls at the latest.
@@ -380,82 +319,55 @@ impl<'s> Lb<'s> {
         earliest(work, self.give_up)
     }
 
+    /// Works out the weights of what is due and hands them to the kernel's side.
+    fn begin_pass(&mut self, now: Instant) {
+        let Self {
+            desired,
+            services,
+            links,
+            engine,
+            kernel,
+            log,
+            ..
+        } = self;
+        let desired = desired.table();
+        let whole = core::mem::replace(&mut self.due, Due::Nothing) == Due::All;
+        let pass = kernel.begin_pass(whole, |target, actual| {
+            if whole {
+                target.copy_from(desired)?;
+            } else {
+                let changed = |at| services.get(at).is_some_and(|s: &ServiceState| s.changed);
+                target.copy_some(desired, changed)?;
+            }
+            for (row, state) in desired.services.iter().zip(services.iter_mut()) {
+                if core::mem::take(&mut state.changed) || whole {
+                    let serving = serves(actual, &row.service.key);
+                    weigh(now, row, state, serving, links, engine, target, log);
+                }
+            }
+            Ok(())
+        });
+        match pass {
+            Pass::Begun | Pass::Nothing => {}
+            Pass::Full => self.due = Due::All,
+        }
+    }
+
     /// Health changes become weights with the next pass.
     fn take_changes(&mut self, now: Instant) {
         while let Some(report) = self.engine.poll_change() {
-            self.dirty = true;
+            for service in self.links.services(report.id) {
+                if let Some(state) = self.services.get_mut(service) {
+                    state.changed = true;
+                    self.due = self.due.max(Due::Changed);
+                }
+            }
             report.log(now, &mut self.log);
         }
         while let Some(trouble) = self.engine.poll_trouble(now) {
             trouble.log(now, &mut self.log);
         }
     }
-
-    /// A destination that an earlier run left in the kernel is presumed to be
-    /// what its weight says, until its check has a verdict: a restart moves no traffic.
-    fn adopt(&mut self, now: Instant) {
-        let (desired, actual) = (self.desired.table(), self.kernel.actual());
-        for row in desired.services {
-            let Some(twin) = find(actual, &row.service.key) else {
-                continue;
-            };
-            let held = actual.destinations_of(twin);
-            for (at, wanted) in row.range().zip(desired.destinations_of(row)) {
-                let check = check_of(&self.engine, self.links, at);
-                let found = held.binary_search_by_key(&wanted.key, |d| d.key);
-                if let (Some(check), Ok(found)) = (check, found)
-                    && let Some(held) = held.get(found)
-                    && wanted.weight > 0
-                    && self.engine.health(check) == HealthState::Unknown
-                {
-                    let state = if held.weight > 0 {
-                        HealthState::Up
-                    } else {
-                        HealthState::Down
-                    };
-                    self.engine.adopt(now, check, state);
-                }
-            }
-        }
-    }
-
-    /// Carries over what is kept of services that are in both plans.
-    fn merge_services(&mut self, plan: &LbPlan<'_>) {
-        let old = self.desired.table().services;
-        let mut at = 0_usize;
-        let policies = plan
-            .policies
-            .iter()
-            .chain(core::iter::repeat(&ServicePolicy { min_healthy: 1 }));
-        for ((row, policy), place) in plan
-            .table
-            .services
-            .iter()
-            .zip(policies)
-            .zip(self.spare.iter_mut())
-        {
-            while old
-                .get(at)
-                .is_some_and(|o| o.service.key.cmp(&row.service.key) == Ordering::Less)
-            {
-                at = at.saturating_add(1);
-            }
-            let same = old
-                .get(at)
-                .is_some_and(|o| o.service.key == row.service.key);
-            let open = same && self.services.get(at).is_some_and(|s| s.open);
-            *place = ServiceState {
-                policy: *policy,
-                open,
-            };
-        }
-    }
-}
-
-/// The check of a destination, by its place in the plan.
-fn check_of(engine: &Engine<'_>, links: &[Option<u32>], destination: usize) -> Option<CheckId> {
-    let plan_index = links.get(destination).copied().flatten()?;
-    engine.check_id(plan_index)
 }
 
 fn find<'a>(table: Table<'a>, key: &ServiceKey) -> Option<&'a ServiceRow> {

@@ -2,7 +2,8 @@
 //! healthy, 0 (drain) while it is not, and the configured one again for all
 //! when too few are left to be believed.
 
-use super::{ServiceState, check_of, find};
+use super::links::Links;
+use super::{ServiceState, find};
 use crate::check::{Engine, HealthState};
 use crate::director::plan::ServicePolicy;
 use crate::director::records;
@@ -26,13 +27,13 @@ pub(super) fn weigh(
     row: &ServiceRow,
     state: &mut ServiceState,
     serving: bool,
-    links: &[Option<u32>],
+    links: &Links<'_>,
     engine: &Engine<'_>,
     target: &mut TableBuf<'_>,
     log: &mut Ring<'_>,
 ) {
     let first = row.range().start;
-    let standing = |at: usize| match check_of(engine, links, first.saturating_add(at)) {
+    let standing = |at: usize| match links.check(first.saturating_add(at)) {
         None => Standing::Up,
         Some(check) => match engine.health(check) {
             HealthState::Up => Standing::Up,

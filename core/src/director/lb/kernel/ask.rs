@@ -41,7 +41,8 @@ impl Kernel<'_> {
             } => {
                 let mut next = start;
                 let mut refused = failed;
-                let (target, actual) = (self.target.table(), self.actual.table());
+                let mut counters = self.counters;
+                let (target, actual) = self.sides();
                 let mut encoder = Encoder::new(family);
                 for _ in 0..BATCH_MAX {
                     let before = next;
@@ -49,7 +50,7 @@ impl Kernel<'_> {
                         break;
                     };
                     match encoder.change(batch, &change) {
-                        Ok(_) => self.counters.count(&change),
+                        Ok(_) => counters.count(&change),
                         Err(Refused::Full) => {
                             next = before;
                             break;
@@ -59,6 +60,7 @@ impl Kernel<'_> {
                     }
                 }
                 let _ = batch.barrier();
+                self.counters = counters;
                 Ask::Changes {
                     start,
                     next,
@@ -79,7 +81,7 @@ impl Kernel<'_> {
         log: &mut Ring<'_>,
     ) {
         let mut cursor = start;
-        let (target, actual) = (self.target.table(), self.actual.table());
+        let (target, actual) = self.sides();
         let mut refused = None;
         let mut left = index.saturating_add(1);
         while left > 0 {

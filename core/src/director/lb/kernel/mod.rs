@@ -22,15 +22,18 @@
 mod ask;
 mod drift;
 mod dump;
+mod pass;
+
+pub(super) use pass::Pass;
 
 use super::counters::KernelCounters;
 use crate::director::exchange::{Answers, Backoff, Exchange};
 use crate::director::plan::AUDIT;
 use crate::director::records;
-use crate::model::{Full, ServiceKey, Table, TableBuf};
+use crate::model::{ServiceKey, Table, TableBuf};
 use crate::netlink::genl::{self, FamilyId};
 use crate::netlink::{Batch, Malformed, Messages, Reply};
-use crate::reconcile::{Cursor, Ownership};
+use crate::reconcile::Cursor;
 use crate::record::Ring;
 use crate::time::{Duration, Instant};
 use drift::Drift;
@@ -92,17 +95,6 @@ pub(super) enum Progress {
     },
 }
 
-/// What came of the wish to begin a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pass {
-    /// There is something to change.
-    Begun,
-    /// The kernel holds the target already.
-    Nothing,
-    /// The target did not fit, or the kernel's table is not known.
-    Full,
-}
-
 /// How well a table is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Known {
@@ -125,6 +117,9 @@ pub(super) struct Kernel<'s> {
     backoff: Backoff,
     unknown_since: Instant,
     requests_before: u64,
+    /// The pass is about some services. They have the same keys, at the same
+    /// places, on both sides; of the target there is nothing else.
+    partial: bool,
     dumped_at: Instant,
     /// How often the kernel is asked again when nothing gives cause.
     audit: Duration,
@@ -147,6 +142,7 @@ impl<'s> Kernel<'s> {
             backoff: Backoff::default(),
             unknown_since: Instant::ZERO,
             requests_before: 0,
+            partial: false,
             dumped_at: Instant::ZERO,
             audit: AUDIT,
             known: Known::Not,
@@ -189,33 +185,6 @@ impl<'s> Kernel<'s> {
             self.state,
             State::Due(Ask::Changes { .. }) | State::Waiting(Ask::Changes { .. }, _)
         )
-    }
-
-    /// Starts a pass: `fill` writes the target, and is shown what the kernel
-    /// holds.
-    pub(super) fn begin_pass(
-        &mut self,
-        fill: impl FnOnce(&mut TableBuf<'s>, Table<'_>) -> Result<(), Full>,
-    ) -> Pass {
-        if !self.is_settled() || fill(&mut self.target, self.actual.table()).is_err() {
-            return Pass::Full;
-        }
-        let start = Cursor::new(Ownership::All);
-        let mut probe = start;
-        if probe
-            .next(self.target.table(), self.actual.table())
-            .is_none()
-        {
-            self.backoff.reset();
-            return Pass::Nothing;
-        }
-        self.requests_before = self.counters.requests();
-        self.state = State::Due(Ask::Changes {
-            start,
-            next: start,
-            failed: false,
-        });
-        Pass::Begun
     }
 
     /// Something wants to be applied: do not sit out a long wait.
@@ -410,39 +379,5 @@ impl<'s> Kernel<'s> {
     fn settle(&mut self) {
         let audit_at = self.dumped_at + self.drift.interval(self.audit);
         self.state = State::Settled { audit_at };
-    }
-
-    fn handle_barrier(
-        &mut self,
-        now: Instant,
-        next: Cursor,
-        failed: bool,
-        log: &mut Ring<'_>,
-    ) -> Progress {
-        let mut probe = next;
-        if probe
-            .next(self.target.table(), self.actual.table())
-            .is_some()
-        {
-            self.state = State::Due(Ask::Changes {
-                start: next,
-                next,
-                failed,
-            });
-            return Progress::None;
-        }
-        if failed {
-            self.handle_lost(now, "the kernel refused requests", log);
-            return Progress::None;
-        }
-        self.backoff.reset();
-        core::mem::swap(&mut self.target, &mut self.actual);
-        self.known = Known::Well;
-        self.settle();
-        let requests = self
-            .counters
-            .requests()
-            .saturating_sub(self.requests_before);
-        Progress::Applied { requests }
     }
 }

@@ -1,0 +1,322 @@
+//! What a large table costs, counted: requests, datagrams, rows looked at. No
+//! time is measured, so a cost that grows with the wrong thing shows anywhere.
+
+use super::ipvs_kernel::{IpvsKernel, Row};
+use super::ipvs_request::Op;
+use super::netlink::Received;
+use super::random::Random;
+use std::net::{IpAddr, SocketAddr};
+use trunnion_core::check::{self, Action, CheckConfig, Kind, Settings, SocketId};
+use trunnion_core::director::lb::{BATCH_MAX, KernelCounters, Lb, LbStorage, Link, ServiceState};
+use trunnion_core::director::plan::{AUDIT, LbPlan, ServicePolicy};
+use trunnion_core::model::{
+    BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, Service, ServiceKey,
+    ServiceRow, Table, TableBuf,
+};
+use trunnion_core::netlink::Errno;
+use trunnion_core::record::Frame;
+use trunnion_core::time::{self, Duration, Instant};
+
+const SERVICES: usize = 500;
+/// Destinations of each.
+const EACH: usize = 10;
+const DESTINATIONS: usize = SERVICES * EACH;
+const SOCKETS: u32 = 64;
+
+fn service_of(at: usize) -> Service {
+    let [.., high, low] = at.to_be_bytes();
+    let key = ServiceKey::Address {
+        protocol: Protocol::TCP,
+        address: IpAddr::from([10, 1, high, low]),
+        port: 80,
+    };
+    Service::new(key, "wrr".try_into().unwrap())
+}
+
+fn address_of(at: usize) -> IpAddr {
+    let [.., high, low] = at.to_be_bytes();
+    IpAddr::from([10, 2, high, low])
+}
+
+/// A plan, owned.
+struct Plan {
+    services: Vec<ServiceRow>,
+    destinations: Vec<Destination>,
+    policies: Vec<ServicePolicy>,
+    links: Vec<Option<u32>>,
+    checks: Vec<CheckConfig>,
+}
+
+impl Plan {
+    fn new(checked: bool) -> Self {
+        let count = |n: usize| u32::try_from(n).unwrap();
+        let services = (0..SERVICES).map(|at| ServiceRow {
+            service: service_of(at),
+            first: count(at * EACH),
+            count: count(EACH),
+        });
+        let destinations = (0..DESTINATIONS).map(|at| {
+            let key = DestinationKey {
+                address: address_of(at),
+                port: 80,
+            };
+            Destination::new(key, Forward::MASQ, 5)
+        });
+        let checks = (0..DESTINATIONS).map(|at| CheckConfig {
+            rise: 1,
+            fall: 1,
+            ..CheckConfig::new(
+                Kind::Tcp { half_open: false },
+                SocketAddr::new(address_of(at), 80),
+            )
+        });
+        let links = (0..DESTINATIONS).map(|at| checked.then(|| count(at)));
+        Self {
+            services: services.collect(),
+            destinations: destinations.collect(),
+            policies: vec![ServicePolicy { min_healthy: 1 }; SERVICES],
+            links: links.collect(),
+            checks: if checked {
+                checks.collect()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    fn plan(&self) -> LbPlan<'_> {
+        LbPlan {
+            table: Table {
+                services: &self.services,
+                destinations: &self.destinations,
+            },
+            policies: &self.policies,
+            links: &self.links,
+            checks: &self.checks,
+            declared_only: false,
+            audit: AUDIT,
+        }
+    }
+}
+
+/// A half, a kernel, and a clock that goes where there is something to do.
+struct Stage {
+    lb: Lb<'static>,
+    kernel: IpvsKernel,
+    now: Instant,
+    /// The one backend that does not answer.
+    dead: Option<IpAddr>,
+}
+
+fn room<T: Clone>(value: &T, len: usize) -> &'static mut [T] {
+    vec![value.clone(); len].leak()
+}
+
+impl Stage {
+    fn new() -> Self {
+        let table = || {
+            TableBuf::new(
+                room(&ServiceRow::blank(), SERVICES),
+                room(&BLANK_DESTINATION, DESTINATIONS),
+            )
+        };
+        let states = || room(&ServiceState::default(), SERVICES);
+        let lb = Lb::new(LbStorage {
+            desired: table(),
+            target: table(),
+            actual: table(),
+            services: [states(), states()],
+            links: room(&Link::NONE, DESTINATIONS),
+            checks: check::Storage {
+                checks: room(&check::Slot::EMPTY, DESTINATIONS),
+                timers: room(&time::Slot::EMPTY, DESTINATIONS),
+                sockets: room(&check::Socket::EMPTY, 2 * SOCKETS as usize),
+            },
+            settings: Settings {
+                tick_ns: 1 << 20,
+                sockets_v4: SOCKETS,
+                late_margin: Duration::from_millis(100),
+                seed: 1,
+            },
+            records: room(&Frame::EMPTY, 64),
+        });
+        Self {
+            lb,
+            kernel: IpvsKernel::new(Random::new(1)),
+            now: Instant::ZERO + Duration::from_secs(1),
+            dead: None,
+        }
+    }
+
+    fn take(&mut self, plan: &Plan) {
+        self.lb.handle_plan(self.now, &plan.plan()).unwrap();
+        self.settle();
+    }
+
+    /// Lets both talk until neither has anything to say.
+    fn settle(&mut self) {
+        let mut buf = [0; trunnion_core::ipvs::BATCH_BYTES];
+        while let Some(len) = self.lb.poll_ipvs(self.now, &mut buf) {
+            self.kernel.send(&buf[..len]).unwrap();
+            while let Some(received) = self.kernel.receive() {
+                let Received::Datagram(datagram) = received else {
+                    panic!("nothing is lost here");
+                };
+                self.lb.handle_ipvs(self.now, &datagram);
+            }
+        }
+        assert!(self.lb.is_settled());
+        while self.lb.poll_record().is_some() {}
+    }
+
+    /// Lets so much time go by.
+    fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        while let Some(next) = self.lb.poll_timeout().filter(|next| *next <= end) {
+            self.now = self.now.max(next);
+            self.lb.handle_timeout(self.now);
+            while let Some(action) = self.lb.poll_probe(self.now) {
+                if let Action::Connect { socket, target, .. } = action {
+                    self.answer(socket, target);
+                }
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    fn answer(&mut self, socket: SocketId, target: SocketAddr) {
+        if self.dead == Some(target.ip()) {
+            self.lb.handle_failed(self.now, socket, Errno(111));
+        } else {
+            self.lb.handle_connected(self.now, socket);
+        }
+    }
+
+    fn counters(&self) -> KernelCounters {
+        *self.lb.kernel_counters()
+    }
+}
+
+const fn batches(changes: usize) -> u64 {
+    changes.div_ceil(BATCH_MAX) as u64
+}
+
+#[test]
+fn a_table_is_made_with_a_request_for_each_row() {
+    let mut stage = Stage::new();
+    stage.take(&Plan::new(false));
+    let made = KernelCounters {
+        new_service: SERVICES as u64,
+        new_dest: DESTINATIONS as u64,
+        compared: DESTINATIONS as u64,
+        dumps: 1,
+        // The family, the services of an empty table, and the changes.
+        datagrams: 2 + batches(SERVICES + DESTINATIONS),
+        ..KernelCounters::default()
+    };
+    assert_eq!(stage.counters(), made);
+    // A reload that changes nothing looks once, and one that changes a row
+    // sends it.
+    stage.take(&Plan::new(false));
+    let looked = KernelCounters {
+        compared: made.compared + DESTINATIONS as u64,
+        ..made
+    };
+    assert_eq!(stage.counters(), looked);
+    let mut changed = Plan::new(false);
+    changed.destinations[DESTINATIONS / 2].weight = 7;
+    stage.take(&changed);
+    let sent = KernelCounters {
+        compared: looked.compared + DESTINATIONS as u64,
+        set_dest: 1,
+        datagrams: looked.datagrams + 1,
+        ..looked
+    };
+    assert_eq!(stage.counters(), sent);
+}
+
+#[test]
+fn an_equal_table_is_adopted_without_a_write() {
+    let plan = Plan::new(false);
+    let mut stage = Stage::new();
+    for row in &plan.services {
+        let destinations = &plan.destinations[row.range()];
+        stage.kernel.rows.push(Row {
+            service: row.service.clone(),
+            destinations: destinations.to_vec(),
+        });
+    }
+    stage.take(&plan);
+    let read = KernelCounters {
+        compared: DESTINATIONS as u64,
+        dumps: 1,
+        // One for each service: the kernel has no dump of everything.
+        datagrams: 2 + SERVICES as u64,
+        ..KernelCounters::default()
+    };
+    assert_eq!(stage.counters(), read);
+    assert!(stage.kernel.tried.is_empty());
+}
+
+#[test]
+fn a_service_goes_with_its_destinations_in_one_request() {
+    let mut stage = Stage::new();
+    stage.take(&Plan::new(false));
+    let before = stage.counters();
+    stage.lb.handle_shutdown(stage.now, true);
+    stage.settle();
+    assert!(stage.lb.is_finished(stage.now));
+    let cleared = KernelCounters {
+        del_service: SERVICES as u64,
+        datagrams: before.datagrams + batches(SERVICES),
+        ..before
+    };
+    assert_eq!(stage.counters(), cleared);
+    assert!(stage.kernel.rows.is_empty());
+}
+
+#[test]
+fn a_verdict_costs_what_its_service_has_and_not_what_there_is() {
+    let mut stage = Stage::new();
+    stage.take(&Plan::new(true));
+    stage.run(Duration::from_secs(6));
+    assert!(stage.lb.is_ready());
+    let weighted = |stage: &Stage| {
+        let rows = stage.kernel.rows.iter().flat_map(|row| &row.destinations);
+        rows.filter(|d| d.weight == 5).count()
+    };
+    assert_eq!(weighted(&stage), DESTINATIONS);
+    // Each verdict of the start was one row of its own service at most.
+    let started = stage.counters();
+    let most = DESTINATIONS + DESTINATIONS * EACH;
+    assert!(started.compared <= most as u64, "{started:?}");
+
+    stage.kernel.tried.clear();
+    let dead = address_of(EACH * 100 + 3);
+    stage.dead = Some(dead);
+    stage.run(Duration::from_secs(6));
+    let fallen = KernelCounters {
+        set_dest: started.set_dest + 1,
+        compared: started.compared + EACH as u64,
+        datagrams: started.datagrams + 1,
+        ..started
+    };
+    assert_eq!(stage.counters(), fallen);
+    let ops: Vec<&Op> = stage.kernel.tried.iter().map(|tried| &tried.op).collect();
+    let [Op::SetDestination(key, row)] = ops.as_slice() else {
+        panic!("{ops:?}");
+    };
+    assert_eq!(*key, service_of(100).key);
+    assert_eq!((row.key.address, row.weight), (dead, 0));
+
+    // It comes back, and a whole look finds everything as it should be.
+    stage.dead = None;
+    stage.run(Duration::from_secs(6));
+    assert_eq!(weighted(&stage), DESTINATIONS);
+    stage.kernel.tried.clear();
+    stage.take(&Plan::new(true));
+    stage.run(Duration::from_secs(70));
+    assert!(stage.counters().dumps >= 2);
+    assert!(stage.kernel.tried.is_empty());
+}
