@@ -8,6 +8,9 @@
 //! connected, errno, time -> Verdict -> Health (rise and fall) -> Engine::poll_change
 //! ```
 //!
+//! What is said and heard once connected is [`probe`]'s; the engine
+//! does not ask it yet.
+//!
 //! The first rule is that trouble of this node is no verdict about another:
 //! [`Verdict::Indeterminate`].
 
@@ -30,4 +33,4 @@ pub use report::{
     ChecksIndeterminate, Counters, Merged, PlanTaken, RECORDS, Report, TargetDown, TargetUp,
     Trouble,
 };
-pub use verdict::{Local, Reason, Verdict};
+pub use verdict::{Blame, Local, Reason, Verdict};

@@ -132,6 +132,73 @@ reasons! {
         RadiusUnsigned = "radius answer without message-authenticator",
         /// Accept, reject or challenge, but not the expected one.
         RadiusCode = "radius answer is not expected",
+        /// The command ended with a status that means failure.
+        ExecStatus = "command failed",
+        /// A signal ended the command.
+        ExecSignal = "command killed",
+        /// The file is not there.
+        FileMissing = "file is not there",
+        /// The file has no weight in it.
+        FileMalformed = "file has no weight in it",
+    }
+}
+
+/// Whose doing a failure is: where to look first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Blame {
+    /// The way to the target.
+    Way,
+    /// The target's host, or nobody serving there.
+    Target,
+    /// Whoever answers speaks something else, or does not know our secret: the
+    /// service, or how this check is written.
+    Protocol,
+    /// The service answers, and is not well.
+    Service,
+}
+
+impl Reason {
+    /// Whose doing it is.
+    #[must_use]
+    pub const fn blame(self) -> Blame {
+        match self {
+            Self::HostUnreachable
+            | Self::NetUnreachable
+            | Self::Blackhole
+            | Self::Prohibited
+            | Self::Icmp => Blame::Way,
+            Self::Refused | Self::TimedOut | Self::Reset | Self::Closed => Blame::Target,
+            Self::HttpMalformed
+            | Self::HttpHeadTooLong
+            | Self::DnsMalformed
+            | Self::DnsStranger
+            | Self::DnsTooLong
+            | Self::Http2Malformed
+            | Self::Http2TooLong
+            | Self::Http2Refused
+            | Self::GrpcMalformed
+            | Self::AgentMalformed
+            | Self::RadiusMalformed
+            | Self::RadiusAuthenticator
+            | Self::RadiusUnsigned
+            | Self::FileMalformed => Blame::Protocol,
+            Self::Mismatch
+            | Self::HttpStatus
+            | Self::HttpRedirect
+            | Self::HttpHeader
+            | Self::HttpBody
+            | Self::HttpBodyTooLong
+            | Self::DnsRcode
+            | Self::DnsNoRecord
+            | Self::DnsAnswer
+            | Self::GrpcStatus
+            | Self::GrpcNotServing
+            | Self::AgentDown
+            | Self::RadiusCode
+            | Self::ExecStatus
+            | Self::ExecSignal
+            | Self::FileMissing => Blame::Service,
+        }
     }
 }
 
@@ -231,6 +298,11 @@ mod tests {
         for (n, reason) in Reason::ALL.iter().enumerate() {
             assert_eq!(reason.index(), n);
         }
+        // Words are the labels of counters, so no two reasons share them.
+        let mut words: std::vec::Vec<_> = Reason::ALL.iter().map(|r| r.words()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Reason::COUNT);
         for (n, local) in Local::ALL.iter().enumerate() {
             assert_eq!(local.index(), n);
         }

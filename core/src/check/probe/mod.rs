@@ -34,6 +34,7 @@ pub mod grpc;
 pub mod http;
 mod keep;
 pub mod laws;
+pub mod outside;
 mod pattern;
 mod ping;
 pub mod radius;
