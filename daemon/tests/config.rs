@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use trunnion::config::{Config, Errors, Mistake, OnExit, Own, SECTIONS, Severity};
+use trunnion::config::{Config, Errors, Mistake, OnCrash, OnExit, Own, SECTIONS, Severity};
 use trunnion_core::check::Kind;
 use trunnion_core::model::{
     Family, Forward, ServiceFlags, ServiceKey, Tunnel, TunnelFlags, TunnelType,
@@ -189,6 +189,7 @@ fn everything_in_the_full_example_arrives() {
         config.node.socket(),
         Path::new("/run/trunnion/control.sock")
     );
+    assert_eq!(config.node.on_crash, OnCrash::Hold(Duration::from_secs(3)));
     assert_eq!(
         (config.ipvs.own, config.ipvs.on_exit),
         (Own::All, OnExit::Keep)

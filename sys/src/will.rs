@@ -14,25 +14,16 @@
 //! Not a channel between the living: the executor reads when the testator is
 //! dead.
 
+mod shape;
+
+pub use shape::Shape;
+
 use crate::syscall::{check, owned};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::time::Duration;
-
-/// How large a will can be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Wards in it at most.
-    pub wards: usize,
-    /// Words of each ward, the pulse not counted.
-    pub ward_words: usize,
-    /// Addresses of all wards at most.
-    pub addresses: usize,
-    /// Words of each address.
-    pub address_words: usize,
-}
 
 /// "guardian" in ASCII.
 const MAGIC: u64 = u64::from_be_bytes(*b"guardian");
@@ -56,8 +47,6 @@ mod header {
 }
 /// Words of [`Will::note`].
 pub const NOTES: usize = header::WORDS - header::NOTES;
-/// Two words in front of a book: how many wards, how many addresses.
-const BOOK_HEADER: usize = 2;
 
 /// The owner died (futex.h).
 const OWNER_DIED: u32 = 0x4000_0000;
@@ -80,6 +69,8 @@ pub struct Will {
     len: usize,
     shape: Shape,
     fd: OwnedFd,
+    /// The kernel has been told of places in it.
+    bound: bool,
 }
 
 // SAFETY: the mapping belongs to no thread, and it is only touched through
@@ -151,11 +142,12 @@ impl Will {
     /// [`Self::wait`] waits for, however it comes.
     ///
     /// Takes the place of the C library's list of robust mutexes for this
-    /// thread: it must hold none.
+    /// thread: it must hold none. The memory stays mapped from here on.
     ///
     /// # Errors
     /// `ENOSYS` on a kernel without futexes.
-    pub fn bind(&'static self) -> io::Result<()> {
+    pub fn bind(&mut self) -> io::Result<()> {
+        self.bound = true;
         // SAFETY: returns a number.
         let tid = unsafe { libc::gettid() };
         let place = |at: usize| self.word(at).as_ptr() as u64;
@@ -328,6 +320,7 @@ impl Will {
             len,
             shape,
             fd,
+            bound: false,
         })
     }
 
@@ -371,6 +364,9 @@ impl AsFd for Will {
 
 impl Drop for Will {
     fn drop(&mut self) {
+        if self.bound {
+            return;
+        }
         // SAFETY: the whole of our own mapping, and nobody borrows from it now.
         unsafe { libc::munmap(self.words.as_ptr().cast(), self.len * size_of::<u64>()) };
     }
@@ -433,56 +429,6 @@ impl Draft<'_> {
         for (at, word) in all.take(len).enumerate() {
             self.will.set(first + at, word);
         }
-    }
-}
-
-impl Shape {
-    const LEN_MAX: usize = 1 << 24;
-
-    const fn of([wards, ward_words, addresses, address_words]: [usize; 4]) -> Self {
-        Self {
-            wards,
-            ward_words,
-            addresses,
-            address_words,
-        }
-    }
-
-    const fn parts(self) -> [usize; 4] {
-        [
-            self.wards,
-            self.ward_words,
-            self.addresses,
-            self.address_words,
-        ]
-    }
-
-    /// Words of the whole memory.
-    fn len(self) -> Option<usize> {
-        let [wards, ward_words, addresses, address_words] = self.parts();
-        let wards = ward_words.checked_add(1)?.checked_mul(wards)?;
-        let book = address_words.checked_mul(addresses)?.checked_add(wards)?;
-        let books = book.checked_add(BOOK_HEADER)?.checked_mul(2)?;
-        let len = books.checked_add(header::WORDS)?;
-        (len <= Self::LEN_MAX).then_some(len)
-    }
-
-    const fn book(self, book: usize) -> usize {
-        let wards = self.wards * (self.ward_words + 1);
-        let words = BOOK_HEADER + wards + self.addresses * self.address_words;
-        header::WORDS + book * words
-    }
-
-    const fn pulse(self, book: usize, at: usize) -> usize {
-        self.book(book) + BOOK_HEADER + at
-    }
-
-    const fn ward(self, book: usize, at: usize) -> usize {
-        self.pulse(book, self.wards) + at * self.ward_words
-    }
-
-    const fn address(self, book: usize, at: usize) -> usize {
-        self.ward(book, self.wards) + at * self.address_words
     }
 }
 

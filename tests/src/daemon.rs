@@ -11,7 +11,7 @@
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it with a config that lacks `[node]` and `[limits]`'s first line.
+    /// Starts it with a config that lacks `[node]` and `[limits]`'s first line:
+    /// what stands before a `[limits]` of its own belongs to `[node]`.
     pub fn start(config: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -48,18 +49,60 @@ impl Daemon {
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("node.toml");
         fs::write(&file, complete(&directory, config)).unwrap();
-        let binary = std::env::var_os("TRUNNION_BIN").expect("TRUNNION_BIN: cargo xtask test");
-        let log = fs::File::create(directory.join("log")).unwrap();
-        let child = Command::new(binary)
-            .args(["run", "--config"])
-            .arg(&file)
-            .env("TRUNNION_DENY_ALLOCATIONS", "1")
-            .env_remove("JOURNAL_STREAM")
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = spawn(&directory);
         Self { directory, child }
+    }
+
+    /// Starts it again, in the namespace of the calling thread; it must have
+    /// ended.
+    pub fn start_again(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
+        self.child = spawn(&self.directory);
+    }
+
+    /// SIGKILL to it, and to nothing else; waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Its exit status, once it has ended by itself.
+    pub fn ended(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "does not end:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Its guardian's process, whoever started it, if one lives.
+    #[must_use]
+    pub fn guardian(&self) -> Option<u32> {
+        let run_dir = self.directory.join("run");
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        pids.find(|pid: &u32| {
+            // Empty once it has ended, reaped or not.
+            let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let words = String::from_utf8_lossy(&words).into_owned();
+            let words: Vec<_> = words.split('\0').collect();
+            words.get(1) == Some(&"guardian") && words.get(3) == run_dir.to_str().as_ref()
+        })
+    }
+
+    /// Its guardian's process, once one is at its post.
+    pub fn guarded(&mut self) -> u32 {
+        let socket = self.directory.join("run/guardian.sock");
+        self.until("a guardian", |daemon| {
+            daemon.guardian().is_some_and(|pid| {
+                let sealed = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                socket.exists() && sealed.trim() == "guardian"
+            })
+        });
+        self.guardian().unwrap()
     }
 
     /// What it has written so far.
@@ -132,14 +175,7 @@ impl Daemon {
             assert!(allocations.is_null() || *allocations == 0, "{thread}");
         }
         self.signal("TERM");
-        let deadline = Instant::now() + PATIENCE;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(Instant::now() < deadline, "does not end:\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        };
+        let status = self.ended();
         assert!(status.success(), "{status}:\n{}", self.log());
     }
 }
@@ -152,9 +188,25 @@ impl Drop for Daemon {
     }
 }
 
+fn spawn(directory: &Path) -> Child {
+    let binary = std::env::var_os("TRUNNION_BIN").expect("TRUNNION_BIN: cargo xtask test");
+    let log = directory.join("log");
+    let log = fs::OpenOptions::new().create(true).append(true).open(log);
+    Command::new(binary)
+        .args(["run", "--config"])
+        .arg(directory.join("node.toml"))
+        .env("TRUNNION_DENY_ALLOCATIONS", "1")
+        .env_remove("JOURNAL_STREAM")
+        .stdin(Stdio::null())
+        .stderr(log.unwrap())
+        .spawn()
+        .unwrap()
+}
+
 fn complete(directory: &Path, config: &str) -> String {
     let run_dir = directory.join("run");
+    let (node, config) = config.split_once("[limits]").unwrap_or(("", config));
     format!(
-        "[node]\nname = \"live\"\nrun_dir = {run_dir:?}\n[limits]\nchecks_in_flight = 32\n{config}"
+        "[node]\nname = \"live\"\nrun_dir = {run_dir:?}\n{node}[limits]\nchecks_in_flight = 32\n{config}"
     )
 }

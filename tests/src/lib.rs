@@ -10,5 +10,6 @@ pub mod fake;
 pub mod golden;
 pub mod ipvsadm;
 pub mod lab;
+pub mod side;
 pub mod sim;
 pub mod tables;

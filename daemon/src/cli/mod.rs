@@ -4,6 +4,7 @@
 
 mod check;
 mod doctor;
+mod guardian;
 mod ipvs;
 mod run;
 mod show;
@@ -95,6 +96,7 @@ fn dispatch(mut args: Parser) -> Result<ExitCode, Usage> {
             match (&*word, find(&word)) {
                 (_, Some(verb)) => (verb.run)(&mut args),
                 ("help", None) => help(&mut args),
+                ("guardian", None) => guardian::run(&mut args),
                 (_, None) => Err(unknown_verb(&word)),
             }
         }

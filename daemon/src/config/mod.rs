@@ -27,7 +27,7 @@ mod vrrp;
 pub use backend::Backend;
 pub(crate) use mistake::plural;
 pub use mistake::{Also, Errors, Mistake, Severity};
-pub use node::{Ipvs, Limits, Node, OnExit, Own, SOCKET_NAME, Timeouts};
+pub use node::{Ipvs, Limits, Node, OnCrash, OnExit, Own, SOCKET_NAME, Timeouts};
 pub use reader::Reader;
 pub use scalar::{Prefixed, Shown};
 pub(crate) use section::Notes;

@@ -20,7 +20,24 @@ pub struct Node {
     pub run_dir: PathBuf,
     /// The most talkative level written. Default info.
     pub log: Level,
+    /// What becomes of our roles when the daemon dies. Default resign.
+    pub on_crash: OnCrash,
 }
+
+/// What is done for a daemon that died, by the process that guards it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCrash {
+    /// Priority 0 at once, and the addresses off.
+    #[default]
+    Resign,
+    /// Adverts go on for so long, for a daemon that is started again.
+    Hold(Duration),
+    /// Nothing: there is no such process.
+    Nothing,
+}
+
+/// How long roles are held unless the file says so.
+const HOLD_FOR: Duration = Duration::from_secs(3);
 
 /// File name of the control socket in [`Node::run_dir`].
 pub const SOCKET_NAME: &str = "control.sock";
@@ -133,7 +150,7 @@ impl Default for Ipvs {
     }
 }
 
-pub(super) const NODE_KEYS: &[&str] = &["name", "run_dir", "log"];
+pub(super) const NODE_KEYS: &[&str] = &["name", "run_dir", "log", "on_crash", "hold_for"];
 pub(super) const LIMITS_KEYS: &[&str] = &[
     "services",
     "backends",
@@ -174,6 +191,7 @@ impl Node {
             name: String::new(),
             run_dir: PathBuf::from("/run/trunnion"),
             log: Level::Info,
+            on_crash: OnCrash::default(),
         };
         let section = root
             .raw("node")
@@ -188,11 +206,36 @@ impl Node {
             if let Some(found) = section.choice("log", LEVELS, notes) {
                 node.log = found.value;
             }
+            node.on_crash = on_crash(&section, notes);
         }
         if node.name.is_empty() {
             node.name = host_name();
         }
         node
+    }
+}
+
+fn on_crash(section: &Section<'_>, notes: &mut Notes) -> OnCrash {
+    const ON_CRASH: &[(&str, OnCrash)] = &[
+        ("resign", OnCrash::Resign),
+        ("hold", OnCrash::Hold(HOLD_FOR)),
+        ("nothing", OnCrash::Nothing),
+    ];
+    let (least, most) = (Duration::from_millis(100), Duration::from_secs(60));
+    let hold_for = section.duration("hold_for", least..=most, notes);
+    let chosen = section.choice("on_crash", ON_CRASH, notes);
+    let chosen = chosen.map_or_else(OnCrash::default, |at| at.value);
+    match (chosen, hold_for) {
+        (OnCrash::Hold(_), Some(At { value, .. })) => OnCrash::Hold(value),
+        (OnCrash::Resign | OnCrash::Nothing, Some(At { span, .. })) => {
+            notes.error(
+                &span,
+                "`hold_for` without on_crash = \"hold\"".to_owned(),
+                "add on_crash = \"hold\", or leave it out".to_owned(),
+            );
+            chosen
+        }
+        (_, None) => chosen,
     }
 }
 

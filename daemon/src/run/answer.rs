@@ -24,6 +24,8 @@ pub struct Taken {
     pub config: Arc<Config>,
     /// What the config sets in the kernel's IPVS beside the table.
     pub settings: Vec<SettingState>,
+    /// Guardians that died.
+    pub guardian_deaths: u64,
     /// The HA loop's part.
     pub ha: Box<HaSnapshot>,
     /// The LB loop's part.
@@ -53,6 +55,7 @@ fn state(taken: &Taken) -> State {
         file,
         config,
         settings,
+        guardian_deaths,
         ha,
         lb,
     } = taken;
@@ -60,6 +63,7 @@ fn state(taken: &Taken) -> State {
     counters.extend(route(&ha.route));
     counters.extend(count::routers(&ha.counters));
     counters.extend(count::checks(&lb.checks));
+    counters.push(Counter::new("guardian_deaths", *guardian_deaths));
     let thread = |name: &str, allocations, records_dropped| ThreadState {
         name: name.to_owned(),
         allocations_after_seal: allocations,

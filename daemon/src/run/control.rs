@@ -3,6 +3,7 @@
 
 use super::answer::{Asker, Question, Taken};
 use super::ha::{HaCommand, HaReply};
+use super::keeper::Keeper;
 use super::lb::{LbCommand, LbReply};
 use super::link::Bell;
 use super::plan::{OwnedHaPlan, OwnedLbPlan};
@@ -54,6 +55,7 @@ pub(super) struct Loops {
     pub(super) lb_thread: Option<LoopThread>,
     /// As above.
     pub(super) lb_finished: bool,
+    pub(super) keeper: Keeper,
 }
 
 /// A question whose answer is being gathered.
@@ -172,6 +174,10 @@ impl Control {
         // Blocked so far, so that the loops' threads never see one.
         unblock_all()?;
         self.settings.take(&self.config.ipvs, &self.log);
+        let keeper = &mut self.loops.keeper;
+        keeper.take(self.config.node.on_crash, &self.log);
+        let mut child = signal(SignalKind::child())?;
+        let mut again = pin!(tokio::time::sleep(LOOK));
         let mut held = pin!(tokio::time::sleep(HELD));
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -194,6 +200,8 @@ impl Control {
                     self.settings.look_again(&self.log);
                 }
                 _ = feed.tick() => self.feed_watchdog(),
+                _ = child.recv() => again.set(tokio::time::sleep(self.keep_guardian())),
+                () = &mut again => again.set(tokio::time::sleep(self.keep_guardian())),
             }
             if let Some(code) = self.ended() {
                 return Ok(code);
@@ -239,6 +247,12 @@ impl Control {
         self.answer();
     }
 
+    /// Looks after the guardian; returns when to look again.
+    fn keep_guardian(&mut self) -> Duration {
+        let again = self.loops.keeper.look(&self.log);
+        again.unwrap_or(LOOK)
+    }
+
     /// Lets HA begin, if it was held back.
     fn send_held_plan(&mut self) {
         if let Some(plan) = self.loops.ha_held.take() {
@@ -258,6 +272,7 @@ impl Control {
                         file: self.path.display().to_string(),
                         config: Arc::clone(&self.config),
                         settings: self.settings.state(),
+                        guardian_deaths: self.loops.keeper.deaths(),
                         ha,
                         lb,
                     };
@@ -366,6 +381,8 @@ impl Control {
                 self.config = config;
                 if !first {
                     self.settings.take(&self.config.ipvs, &self.log);
+                    let keeper = &mut self.loops.keeper;
+                    keeper.take(self.config.node.on_crash, &self.log);
                 }
             }
         }
@@ -380,6 +397,7 @@ impl Control {
         }
         self.stopping = true;
         self.loops.ha_held = None;
+        self.loops.keeper.stop();
         self.log.log(&records::Stopping {});
         if let Some(notify) = &self.notify {
             let _ = notify.stopping();

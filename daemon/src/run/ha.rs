@@ -2,6 +2,7 @@
 //! advertisements. It decides nothing: it moves bytes and time between the
 //! kernel and [`Ha`].
 
+use super::NOTE_ON_CRASH;
 use super::link::LoopEnd;
 use super::plan::OwnedHaPlan;
 use super::snapshot::HaSnapshot;
@@ -10,7 +11,7 @@ use mio::{Events, Interest, Poll, Token};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
-use trunnion_core::director::ha::{AdvertOut, FrameOut, Ha, HaTooLarge, Memory};
+use trunnion_core::director::ha::{AdvertOut, FrameOut, Ha, HaTooLarge, Memory, WARD_WORDS};
 use trunnion_core::model::Family;
 use trunnion_core::netlink::Errno;
 use trunnion_core::route;
@@ -21,6 +22,7 @@ use trunnion_sys::netlink::{self, Protocol};
 use trunnion_sys::packet::PacketSocket;
 use trunnion_sys::slate::{Slate, WORDS};
 use trunnion_sys::vrrp::{self, BUFFER_BYTES};
+use trunnion_sys::will::Will;
 
 /// What the control thread asks of the loop.
 #[derive(Debug)]
@@ -96,8 +98,10 @@ pub struct HaLoop {
     route_ready: bool,
     ports: Box<[Port]>,
     ports_version: u64,
-    slate: Option<Slate>,
+    slate: Slate,
     slate_used: usize,
+    will: Will,
+    will_version: u64,
     memory: Vec<Memory>,
     packet: Box<[u8; BUFFER_BYTES]>,
     datagram: Box<[u8]>,
@@ -113,7 +117,7 @@ pub struct HaLoop {
 
 impl HaLoop {
     /// Opens what the loop needs; `memory` is what an earlier run left in
-    /// `slate`.
+    /// `slate`, and `will` is what the guardian reads.
     ///
     /// # Errors
     /// Those of the sockets; each says which.
@@ -122,7 +126,8 @@ impl HaLoop {
         end: HaEnd,
         poll: Poll,
         interfaces: usize,
-        slate: Option<Slate>,
+        slate: Slate,
+        will: Will,
         memory: Vec<Memory>,
     ) -> io::Result<Self> {
         let timer = TimerFd::new()?;
@@ -146,6 +151,8 @@ impl HaLoop {
             ports_version: 0,
             slate,
             slate_used: 0,
+            will,
+            will_version: 0,
             memory,
             packet: Box::new([0; BUFFER_BYTES]),
             datagram: vec![0; route::RECEIVE_BYTES].into_boxed_slice(),
@@ -162,6 +169,7 @@ impl HaLoop {
     /// Those of epoll_wait(2) and timerfd_settime(2), which only a broken
     /// process sees.
     pub fn run(mut self) -> io::Result<()> {
+        self.will.bind()?;
         let mut events = Events::with_capacity(256);
         loop {
             let wait = if self.more {
@@ -208,6 +216,7 @@ impl HaLoop {
             let now = self.clock.now();
             if self.ha.is_finished(now) {
                 alloc::unseal();
+                self.will.dismiss();
                 self.end.reply(HaReply::Finished);
                 return Ok(());
             }
@@ -225,6 +234,9 @@ impl HaLoop {
                 HaCommand::Plan(plan) => {
                     let taken = self.ha.handle_plan(now, &plan.plan(), &self.memory);
                     self.planned |= taken.is_ok();
+                    if taken.is_ok() {
+                        self.will.set_note(NOTE_ON_CRASH, plan.on_crash().word());
+                    }
                     HaReply::Plan(plan, taken)
                 }
                 HaCommand::Snapshot(mut snapshot) => {
@@ -355,21 +367,40 @@ impl HaLoop {
         self.more = true;
     }
 
+    /// Writes down what the next run should know, and the guardian before it.
     fn keep_memory(&mut self) {
+        self.keep_will();
         while let Some((at, memory)) = self.ha.poll_memory() {
-            if let Some(slate) = &mut self.slate {
-                let mut words = [0; WORDS];
-                words[..4].copy_from_slice(&memory.words());
-                slate.write(at, words);
+            if let Some(pulse) = self.ha.pulse(at) {
+                self.will.set_pulse(at, pulse.word());
             }
+            let mut words = [0; WORDS];
+            words[..4].copy_from_slice(&memory.words());
+            self.slate.write(at, words);
         }
         let used = self.ha.instances().len();
-        if let Some(slate) = &mut self.slate {
-            for at in used..self.slate_used {
-                slate.clear(at);
-            }
+        for at in used..self.slate_used {
+            self.slate.clear(at);
         }
         self.slate_used = used;
+    }
+
+    fn keep_will(&mut self) {
+        let version = self.ha.will_version();
+        if version == self.will_version {
+            return;
+        }
+        self.will_version = version;
+        let mut draft = self.will.draft();
+        for (at, ward) in self.ha.wards().enumerate() {
+            // One without an interface keeps its place.
+            let words = ward.map_or([0; WARD_WORDS], |ward| ward.words());
+            draft.ward(&words, self.ha.pulse(at).map_or(0, |pulse| pulse.word()));
+        }
+        for address in self.ha.ward_addresses() {
+            draft.address(&address.words());
+        }
+        draft.finish();
     }
 
     /// Opens the sockets of interfaces that came, and closes those of

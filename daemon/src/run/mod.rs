@@ -9,7 +9,9 @@
 
 mod answer;
 mod control;
+mod guardian;
 mod ha;
+mod keeper;
 mod lb;
 mod link;
 mod plan;
@@ -17,23 +19,27 @@ pub mod records;
 mod settings;
 mod snapshot;
 
+pub use guardian::run as guardian;
 pub use snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView};
 
 use crate::config::{Config, Limits, Reader, Refused};
 use crate::control::Listener;
 use control::{Control, Loops};
 use ha::HaLoop;
+use keeper::Keeper;
 use lb::LbLoop;
 use link::{Bell, Ends, LogEnd};
 use mio::{Poll, Waker};
 use std::fmt;
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-use trunnion_core::director::ha::{Ha, Memory};
+use trunnion_core::director::ha::{Ha, Memory, WARD_ADDRESS_WORDS, WARD_WORDS};
 use trunnion_core::director::lb::Lb;
 use trunnion_sys::alloc;
 use trunnion_sys::clock::boottime;
@@ -41,9 +47,17 @@ use trunnion_sys::signal::{Signal, Signals};
 use trunnion_sys::slate::{self, Found, Slate};
 use trunnion_sys::tcp::Pool;
 use trunnion_sys::thread as sys_thread;
+use trunnion_sys::will::{Shape, Will};
 
 /// The slate's meaning: [`Memory::words`], version 1.
 const SLATE_LAYOUT: u64 = 1;
+/// The will's meaning: wards and their addresses as core has them as words, and
+/// the notes below.
+const WILL_LAYOUT: u64 = 1;
+/// Note of a will: what is to be done ([`trunnion_core::director::guardian::OnCrash`]).
+const NOTE_ON_CRASH: usize = 0;
+/// Note of a will: when this run went on where another died; 0 if it did not.
+const NOTE_RESUMED_AT: usize = 1;
 /// File name of the slate in the run directory.
 const SLATE_NAME: &str = "slate";
 /// How long another run may hold the slate before it is one that lives.
@@ -131,9 +145,10 @@ pub fn run(path: &Path) -> Result<ExitCode, StartError> {
 
 /// Starts both loops, HA first: after a crash it has no time to lose.
 fn start(config: &Config, bell: &Arc<Bell>) -> Result<Loops, StartError> {
-    let (ha, ha_held, ha_log, ha_thread) = start_ha(config, bell)?;
+    let (ha, ha_held, ha_log, ha_thread, keeper) = start_ha(config, bell)?;
     let (lb, lb_log, lb_thread) = start_lb(config, bell)?;
     Ok(Loops {
+        keeper,
         ha_held,
         logs: vec![Box::new(ha_log), Box::new(lb_log)],
         ha,
@@ -157,8 +172,9 @@ type HeldPlan = Option<Box<plan::OwnedHaPlan>>;
 fn start_ha(
     config: &Config,
     bell: &Arc<Bell>,
-) -> Result<(HaControl, HeldPlan, LogEnd, LoopThread), StartError> {
+) -> Result<(HaControl, HeldPlan, LogEnd, LoopThread, Keeper), StartError> {
     let (slate, memory) = open_slate(config)?;
+    let (will, keeper) = make_will(config, &slate)?;
     let poll = Poll::new().doing("make a poller")?;
     let waker = Waker::new(poll.registry(), ha::WAKER).doing("make a waker")?;
     let Ends {
@@ -173,9 +189,10 @@ fn start_ha(
     if memory.iter().any(|memory| memory.may_resume(now))
         && let Some(plan) = held.take()
     {
+        will.set_note(NOTE_RESUMED_AT, now.as_nanos());
         let _ = control.send(ha::HaCommand::Plan(plan));
     }
-    let looped = HaLoop::open(Ha::new(storage), end, poll, interfaces, slate, memory)
+    let looped = HaLoop::open(Ha::new(storage), end, poll, interfaces, slate, will, memory)
         .doing("open the sockets of the ha loop")?;
     let thread = thread::Builder::new()
         .name("ha".to_owned())
@@ -189,20 +206,41 @@ fn start_ha(
             looped.run()
         })
         .doing("start the ha thread")?;
-    Ok((control, held, log, thread))
+    Ok((control, held, log, thread, keeper))
 }
 
-fn open_slate(config: &Config) -> Result<(Option<Slate>, Vec<Memory>), StartError> {
+/// The memory that the guardian reads when we have died, and whoever starts it.
+fn make_will(config: &Config, slate: &Slate) -> Result<(Will, Keeper), StartError> {
+    let shape = Shape {
+        wards: 2 * config.limits.routers as usize,
+        ward_words: WARD_WORDS,
+        addresses: 2 * config.limits.addresses as usize,
+        address_words: WARD_ADDRESS_WORDS,
+    };
+    let made = Will::create(shape, WILL_LAYOUT).and_then(|will| {
+        let shared = will.as_fd().try_clone_to_owned()?;
+        let keeper = Keeper::new(config.node.run_dir.clone(), shared, slate.share()?);
+        Ok((will, keeper))
+    });
+    made.doing("make the guardian's memory")
+}
+
+fn open_slate(config: &Config) -> Result<(Slate, Vec<Memory>), StartError> {
     let path = config.node.run_dir.join(SLATE_NAME);
     let cells = 2 * config.limits.routers.max(1) as usize;
     let boot = slate::boot_id().doing("read the boot id")?;
     let what = format!("open {}", path.display());
     // A run that was just killed holds its lock until the kernel has taken it
-    // apart.
+    // apart, and so does its guardian until it is done; one that holds our roles
+    // is told that we are here.
+    let guardian = config.node.run_dir.join(guardian::SOCKET_NAME);
+    let here = UnixDatagram::unbound().doing("make a socket")?;
+    here.set_nonblocking(true).doing("make a socket")?;
     let deadline = boottime() + SLATE_PATIENCE;
     let opened = loop {
         match Slate::open(&path, SLATE_LAYOUT, boot, cells) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && boottime() < deadline => {
+                let _ = here.send_to(&[0], &guardian);
                 thread::sleep(Duration::from_millis(1));
             }
             opened => break opened,
@@ -218,7 +256,7 @@ fn open_slate(config: &Config) -> Result<(Option<Slate>, Vec<Memory>), StartErro
                     .collect(),
                 Found::Nothing | Found::OtherBoot | Found::OtherLayout => Vec::new(),
             };
-            Ok((Some(slate), memory))
+            Ok((slate, memory))
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(StartError::System {
             what: format!("{what}: another trunnion runs with this run_dir"),

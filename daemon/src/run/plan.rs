@@ -4,6 +4,7 @@
 
 use crate::config::{self, Config, Limits, Own};
 use trunnion_core::check::{self, CheckConfig, Settings};
+use trunnion_core::director::guardian::OnCrash;
 use trunnion_core::director::ha::{AddressSlot, HaStorage, InstanceSlot, Interface};
 use trunnion_core::director::lb::{LbStorage, Link, ServiceState};
 use trunnion_core::director::plan::{
@@ -18,6 +19,7 @@ use trunnion_core::time;
 pub struct OwnedHaPlan {
     instances: Vec<Instance>,
     addresses: Vec<VirtualAddress>,
+    on_crash: OnCrash,
 }
 
 impl OwnedHaPlan {
@@ -38,7 +40,18 @@ impl OwnedHaPlan {
         Self {
             instances,
             addresses,
+            on_crash: match config.node.on_crash {
+                config::OnCrash::Hold(time) => OnCrash::Hold { time },
+                // Where there is no guardian nobody reads it.
+                config::OnCrash::Resign | config::OnCrash::Nothing => OnCrash::Resign,
+            },
         }
+    }
+
+    /// What the guardian is to do.
+    #[must_use]
+    pub const fn on_crash(&self) -> OnCrash {
+        self.on_crash
     }
 
     /// As the half takes it.

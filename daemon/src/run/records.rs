@@ -28,6 +28,12 @@ records! {
     /// A loop ended by itself.
     0x0707 Error LoopGone { thread: &'static str, why: &'static str }
         "the {thread} loop is gone: {why}; ending, so that a supervisor starts anew";
+    /// The guardian ended, though the daemon lives.
+    0x0708 Error GuardianGone { status: Text }
+        "the guardian ended ({status}); another one is started: until then a crash costs peers three intervals";
+    /// The guardian could not be started.
+    0x0709 Error GuardianNotStarted { why: Text }
+        "the guardian cannot be started: {why}; until it is, a crash costs peers three intervals";
 
     /// A timeout of the kernel's IPVS, or a parameter of net.ipv4.vs, was set.
     0x0720 Info SettingMade { name: &'static str, was: Text, is: Text }

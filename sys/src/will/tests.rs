@@ -11,8 +11,11 @@ fn again(will: &Will) -> Will {
     Will::inherit(will.as_fd().try_clone_to_owned().unwrap(), 1).unwrap()
 }
 
-/// All of the current will: wards with pulses, addresses.
-fn contents(will: &Will) -> (Vec<([u64; 4], u64)>, Vec<[u64; 2]>) {
+/// Wards with their pulses, and addresses.
+type Contents = (Vec<([u64; 4], u64)>, Vec<[u64; 2]>);
+
+/// All of the current will.
+fn contents(will: &Will) -> Contents {
     let (wards, addresses) = will.counts();
     let ward = |at| {
         let mut words = [0; 4];
@@ -108,8 +111,8 @@ fn notes_and_the_dismissal_are_seen() {
 
 #[test]
 fn the_end_of_the_thread_is_the_moment() {
-    let will: &'static Will = Box::leak(Box::new(Will::create(SHAPE, 1).unwrap()));
-    let heir = again(will);
+    let mut will = Will::create(SHAPE, 1).unwrap();
+    let heir = again(&will);
     let limit = Duration::from_millis(5);
     assert_eq!(heir.wait(limit).unwrap(), Waited::Alive, "nobody's yet");
     let (end, ended) = std::sync::mpsc::channel::<()>();

@@ -67,6 +67,8 @@ pub struct Done {
     pub removed: u32,
     /// Adverts the kernel refused to the end.
     pub unsent: u32,
+    /// The next run took over what was held.
+    pub yielded: bool,
 }
 
 /// See the module's words.
@@ -79,8 +81,6 @@ pub struct Guardian<'s> {
     policy: OnCrash,
     /// Until when roles are held.
     hold_until: Option<Instant>,
-    /// The next run of the daemon takes over from here.
-    yielded: bool,
     next_seq: u32,
     done: Done,
 }
@@ -97,13 +97,13 @@ impl<'s> Guardian<'s> {
             addresses_len: 0,
             policy,
             hold_until: None,
-            yielded: false,
             next_seq: 1,
             done: Done {
                 resigned: 0,
                 held: 0,
                 removed: 0,
                 unsent: 0,
+                yielded: false,
             },
         }
     }
@@ -170,13 +170,13 @@ impl<'s> Guardian<'s> {
     /// The daemon starts anew and goes on from here: not another word.
     pub const fn handle_yield(&mut self) {
         if self.hold_until.is_some() {
-            self.yielded = true;
+            self.done.yielded = true;
         }
     }
 
     /// Someone wants this process gone: what is held is given back now.
     pub fn handle_terminate(&mut self, now: Instant) {
-        if self.yielded || self.hold_until.is_none() {
+        if self.done.yielded || self.hold_until.is_none() {
             return;
         }
         self.hold_until = None;
@@ -204,7 +204,7 @@ impl<'s> Guardian<'s> {
     /// says how that went with [`Self::handle_sent`]; until then this yields the
     /// same again.
     pub fn poll_advert(&mut self, now: Instant, buf: &mut [u8]) -> Option<WordOut> {
-        if self.yielded {
+        if self.done.yielded {
             return None;
         }
         for at in 0..self.charges_len {
@@ -236,7 +236,7 @@ impl<'s> Guardian<'s> {
     /// there is off.
     pub fn poll_route(&mut self, buf: &mut [u8]) -> Option<usize> {
         let owes = self.charges().iter().any(Charge::owes_goodbye);
-        if owes || self.yielded {
+        if owes || self.done.yielded {
             return None;
         }
         let mut batch = Batch::new(buf, self.next_seq);
@@ -273,7 +273,7 @@ impl<'s> Guardian<'s> {
     /// When to call [`Self::handle_timeout`] and the polls at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.yielded {
+        if self.done.yielded {
             return None;
         }
         let next = self.charges().iter().map(Charge::poll_timeout);
@@ -283,7 +283,7 @@ impl<'s> Guardian<'s> {
     /// Whether there is nothing more to say, to hold or to take off.
     #[must_use]
     pub fn is_finished(&self) -> bool {
-        self.yielded || self.charges().iter().all(Charge::is_over)
+        self.done.yielded || self.charges().iter().all(Charge::is_over)
     }
 
     /// What was done.

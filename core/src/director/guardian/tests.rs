@@ -368,3 +368,13 @@ fn what_cannot_be_said_or_read_is_passed_over() {
     let (guardian, recent) = (&mut world.guardian, pulse(true, ms(20)));
     assert!(!guardian.handle_ward(NOW, 1, wild, recent));
 }
+
+#[test]
+fn who_dies_again_soon_is_not_held_again() {
+    assert_eq!(HOLD.after(NOW, None), HOLD);
+    assert_eq!(HOLD.after(NOW, Some(NOW - ms(30_000))), HOLD);
+    assert_eq!(HOLD.after(NOW, Some(NOW - ms(29_999))), OnCrash::Resign);
+    for policy in [HOLD, OnCrash::Resign] {
+        assert_eq!(OnCrash::from_word(policy.word()), policy);
+    }
+}

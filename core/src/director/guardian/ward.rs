@@ -14,15 +14,55 @@ const RESEND_AFTER: Duration = Duration::from_millis(1);
 const RESENDS_MAX: u8 = 3;
 
 /// What the operator wants when the daemon dies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnCrash {
     /// Say goodbye at once.
+    #[default]
     Resign,
     /// Keep the roles for a daemon that is started again, at most for so long.
     Hold {
         /// From the death on.
         time: Duration,
     },
+}
+
+/// So many holds long must a daemon that went on where another died have lived,
+/// or its own death is not held for: one that dies again and again would keep a
+/// role for ever, and never check a backend.
+const HOLD_AGAIN: u32 = 10;
+
+impl OnCrash {
+    /// As a word.
+    #[must_use]
+    pub fn word(self) -> u64 {
+        match self {
+            Self::Resign => 0,
+            Self::Hold { time } => u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// From a word.
+    #[must_use]
+    pub const fn from_word(word: u64) -> Self {
+        match word {
+            0 => Self::Resign,
+            nanos => Self::Hold {
+                time: Duration::from_nanos(nanos),
+            },
+        }
+    }
+
+    /// What is done for a daemon that died now and had gone on, at `resumed_at`,
+    /// where an earlier one died; `None` when it had not.
+    #[must_use]
+    pub fn after(self, now: Instant, resumed_at: Option<Instant>) -> Self {
+        match (self, resumed_at) {
+            (Self::Hold { time }, Some(at)) if now.since(at) < time.saturating_mul(HOLD_AGAIN) => {
+                Self::Resign
+            }
+            (policy, _) => policy,
+        }
+    }
 }
 
 /// A ward, and what is left to do for it.

@@ -131,6 +131,40 @@ impl Ward {
         })
     }
 
+    /// One ward of each family with one address, for a rehearsal: TEST-NET-1
+    /// and the documentation's prefix (RFC 5737, RFC 3849), on loopback.
+    #[must_use]
+    pub fn examples(now: Instant) -> [(Self, WardAddress, Pulse); 2] {
+        let v6 = |last| IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last));
+        let v4 = |last| IpAddr::V4(Ipv4Addr::new(192, 0, 2, last));
+        let each = [(Family::V4, v4(1), v4(10)), (Family::V6, v6(1), v6(10))];
+        let mut first = 0_u32;
+        each.map(|(family, source, address)| {
+            let ward = Self {
+                key: 0,
+                interface: InterfaceIndex::MIN,
+                source: Some(source),
+                router: RouterConfig::new(1, family),
+                checksum: ChecksumForm::Rfc9568,
+                peers: Peers::new(),
+                addresses_first: first,
+                addresses_count: 1,
+            };
+            first = first.saturating_add(1);
+            let address = WardAddress {
+                address,
+                prefix: family.bits(),
+                listed: true,
+            };
+            let pulse = Pulse {
+                speaks: true,
+                last_sent: now,
+                interval: Centis::SECOND,
+            };
+            (ward, address, pulse)
+        })
+    }
+
     /// As words.
     #[must_use]
     pub fn words(&self) -> [u64; WARD_WORDS] {
