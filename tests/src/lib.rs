@@ -4,8 +4,10 @@
 //! which needs none. Test code: it may panic and allocate; it may
 //! not touch a network it did not make.
 
+pub mod cli;
 pub mod daemon;
 pub mod demo;
+pub mod drawn;
 pub mod fake;
 pub mod golden;
 pub mod ipvsadm;
