@@ -1,4 +1,5 @@
-//! Prints the kernel's IPVS table with its counters.
+//! Prints the kernel's IPVS table with its counters, and the synchronization
+//! daemons.
 //!
 //! `cargo run --example list` (root, and ip_vs in the kernel).
 
@@ -30,5 +31,5 @@ fn main() -> Result<(), Error> {
             );
         })?;
     }
-    Ok(())
+    ipvs.daemons(|it| println!("{} daemon on {}, id {}", it.state, it.interface, it.sync_id))
 }

@@ -90,6 +90,11 @@ const STEPS: &[Step] = &[
         || { binaries::run_live("live_ipvs", Place::Vm) }
     ),
     step!(
+        "examples",
+        "the library's examples do on a kernel what they say",
+        examples
+    ),
+    step!(
         "demo",
         "the demo, on the VM's kernel, keeps every bound",
         demo
@@ -256,6 +261,37 @@ fn the_vm() -> Result {
         Ok(output) => Err(Failure::new(format!(
             "vm: a command that does not end was ended with {}",
             output.status
+        ))),
+    }
+}
+
+/// Both, beside a table that ipvsadm made.
+fn examples() -> Result {
+    process::run(process::cargo().args(["build", "--quiet", "-p", "trunnion-sys", "--examples"]))?;
+    let path = |name| process::target_dir().join("debug/examples").join(name);
+    let script = format!(
+        "ip link set lo up && ipvsadm -A -t 192.0.2.9:80 -s wlc && \
+         ipvsadm -a -t 192.0.2.9:80 -r 198.51.100.9:80 -m -w 3 && \
+         ipvsadm --start-daemon backup --mcast-interface lo --syncid 9 && {} && {}",
+        path("list").display(),
+        path("program").display()
+    );
+    let output = vm::output(&vm::Vm::default(), &["sh", "-c", &script])?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let expected = [
+        "TCP 192.0.2.9:80 wlc",
+        "-> 198.51.100.9:80 Masq weight 3: 0 active, 0 inactive",
+        "backup daemon on lo, id 9",
+        "one datagram: [Done, Done, Done, Done]",
+        "198.51.100.1:80 weight 0",
+        "again: the service is there already (EEXIST to NEW_SERVICE)",
+    ];
+    match expected.iter().find(|words| !stdout.contains(**words)) {
+        None if output.status.success() => Ok(()),
+        missing => Err(Failure::new(format!(
+            "examples: {}, missing {missing:?} in\n{stdout}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
         ))),
     }
 }
