@@ -2,12 +2,13 @@
 //! when the answer is missing.
 
 use super::Error;
-use crate::netlink::{self, Protocol, Socket};
+use super::ear::Ear;
+use crate::netlink::{Protocol, Socket};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::{Duration, Instant};
 use trunnion_core::bytes::Reader;
-use trunnion_core::ipvs::{BATCH_BYTES, Command, FAMILY_NAME, RECEIVE_BYTES, Refused};
+use trunnion_core::ipvs::{BATCH_BYTES, Command, FAMILY_NAME, Refused};
 use trunnion_core::netlink::genl::{self, FamilyId};
 use trunnion_core::netlink::{Batch, Errno, Extended, Malformed, Message, Messages, Reply};
 
@@ -24,7 +25,7 @@ pub(super) struct Exchange {
     /// Answers to an earlier question may still come.
     behind: bool,
     send: Box<[u8]>,
-    receive: Box<[u8]>,
+    ear: Ear,
 }
 
 /// One answer to a request.
@@ -61,7 +62,7 @@ impl Exchange {
             seq: 1,
             behind: false,
             send: vec![0; BATCH_BYTES].into_boxed_slice(),
-            receive: vec![0; RECEIVE_BYTES].into_boxed_slice(),
+            ear: Ear::new(),
         }
     }
 
@@ -153,7 +154,7 @@ impl Exchange {
         self.behind = true;
         let mut until = None;
         loop {
-            let datagram = hear(&self.socket, &mut self.receive, self.patience, &mut until)?;
+            let datagram = self.ear.hear(&self.socket, self.patience, &mut until)?;
             for message in Messages::new(datagram) {
                 match read(message)? {
                     Reply::Ack { seq, .. } if seq == barrier => {
@@ -210,7 +211,7 @@ impl Exchange {
                 parts = parts.saturating_add(1);
                 until = None;
             }
-            let datagram = hear(&self.socket, &mut self.receive, self.patience, &mut until)?;
+            let datagram = self.ear.hear(&self.socket, self.patience, &mut until)?;
             for message in Messages::new(datagram) {
                 let (end, answer) = match read(message)? {
                     Reply::Data {
@@ -249,17 +250,16 @@ impl Exchange {
     /// Throws away answers to a question that was given up, so that what comes
     /// after this is of the next one. A half-read dump is read to its end.
     fn catch_up(&mut self) -> Result<(), Error> {
+        if !self.behind {
+            return Ok(());
+        }
         let deadline = Instant::now() + self.patience;
-        while self.behind {
+        while self.ear.forget(&self.socket).map_err(Error::Io)? {
             if Instant::now() >= deadline {
                 return Err(Error::Unknown);
             }
-            match self.socket.receive(&mut self.receive) {
-                Ok(Some(_)) | Err(netlink::Error::Overrun | netlink::Error::Truncated { .. }) => {}
-                Ok(None) => self.behind = false,
-                Err(netlink::Error::Io(error)) => return Err(Error::Io(error)),
-            }
         }
+        self.behind = false;
         Ok(())
     }
 }
@@ -268,36 +268,6 @@ impl Exchange {
 fn place(seq: u32, first: u32, end: u32) -> Option<usize> {
     let at = seq.wrapping_sub(first);
     (at < end.wrapping_sub(first)).then_some(at as usize)
-}
-
-/// The next datagram, or not `until` then: `patience` from the first time that
-/// there was none.
-///
-/// The kernel executes requests inside of send(2), so the answer has come
-/// already: to wait for it first, and to ask for the time, would be two calls
-/// more for each.
-fn hear<'b>(
-    socket: &Socket,
-    buf: &'b mut [u8],
-    patience: Duration,
-    until: &mut Option<Instant>,
-) -> Result<&'b [u8], Error> {
-    loop {
-        let received = match socket.receive(buf) {
-            Ok(datagram) => datagram.map(<[u8]>::len),
-            Err(netlink::Error::Overrun | netlink::Error::Truncated { .. }) => {
-                return Err(Error::Unknown);
-            }
-            Err(netlink::Error::Io(error)) => return Err(Error::Io(error)),
-        };
-        if let Some(len) = received {
-            return Ok(&buf[..len]);
-        }
-        let deadline = *until.get_or_insert_with(|| Instant::now() + patience);
-        if !socket.wait(deadline).map_err(Error::Io)? {
-            return Err(Error::Unknown);
-        }
-    }
 }
 
 /// What became of a request.

@@ -14,6 +14,7 @@
 //! # Ok(()) }
 //! ```
 
+mod ear;
 mod error;
 mod exchange;
 mod table;
