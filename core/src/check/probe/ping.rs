@@ -190,10 +190,10 @@ mod tests {
         assert_eq!(heard(&spec, &mut probe, &right), success());
     }
 
-    /// Seesaw verifies no checksum over IPv6 and refuses this check in DSR and
-    /// TUN mode; nothing here depends on the mode.
+    /// Seesaw refuses this check in DSR and TUN mode; nothing here depends on how
+    /// traffic gets there.
     #[test]
-    fn the_same_over_ipv6() {
+    fn seesaw_defect_a_ping_knows_no_mode_and_ipv6_is_no_exception() {
         let target: IpAddr = "2001:db8::7".parse().unwrap();
         let (spec, mut probe, mut message) = began(target);
         message[0] = 129;

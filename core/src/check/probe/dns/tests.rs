@@ -371,6 +371,42 @@ fn what_cannot_be_asked_is_named() {
     assert_eq!(RecordType::named("PTR"), None);
 }
 
+/// What unbound 1.17.1 answered to our queries.
+#[test]
+fn answers_of_a_real_server() {
+    let hex = |text: &str| -> Vec<u8> {
+        let pair = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
+        text.as_bytes().chunks(2).map(pair).collect()
+    };
+    let a = "42428580000100010000000003777777076578616d706c650000010001c00c0001000100000e100004c0000207";
+    let cname = "42428580000100010000000005616c696173076578616d706c650000050001c00c0005000100000e10000603777777c012";
+    let mx = "424285800001000100000000076578616d706c6500000f0001c00c000f000100000e100009000a046d61696cc00c";
+    let nope = "424285830001000000010000046e6f7065076578616d706c650000010001c01100060001000000050021036e7331c01104726f6f74c0110000000100000002000000030000000400000005";
+    let big = "42428780000100000000000003626967076578616d706c650000100001";
+    let named = |name, record, target| Dns {
+        expected: Expected::Name(target),
+        ..Dns::new(name, record)
+    };
+    let failed = |reason| Step::Verdict(Verdict::Failure(reason));
+    let up = Step::Verdict(Verdict::Success);
+    #[rustfmt::skip]
+    let table = [
+        (Dns::seesaw("www.example", [192, 0, 2, 7].into()), a, up),
+        (Dns::seesaw("www.example", [192, 0, 2, 8].into()), a, failed(Reason::DnsAnswer)),
+        (named("alias.example.", RecordType::CNAME, "www.example"), cname, up),
+        (named("example", RecordType::MX, "mail.example"), mx, up),
+        (Dns::new("nope.example", RecordType::A), nope, failed(Reason::DnsRcode)),
+        (Dns::new("big.example", RecordType::TXT), big, Step::OverTcp),
+    ];
+    let token = Token {
+        id: 0x4242,
+        ..TOKEN
+    };
+    for (dns, message, expect) in table {
+        assert_eq!(dns.answer(token, &hex(message)), expect, "{dns:?}");
+    }
+}
+
 proptest! {
     /// Where this one finds the answer in a message with a changed byte, another
     /// implementation that can read it finds it, too; without a change both find

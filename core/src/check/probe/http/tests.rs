@@ -325,6 +325,47 @@ fn the_status_is_told() {
     assert_eq!(probe.http_status(), Some(503));
 }
 
+/// What nginx 1.22 and HAProxy 2.6 answered to these requests of ours.
+#[test]
+fn answers_of_real_servers() {
+    let nginx = "Server: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 04:09:09 GMT\r\n";
+    let plain = std::format!(
+        "HTTP/1.1 200 OK\r\n{nginx}Content-Type: text/plain\r\nContent-Length: 12\r\n\
+         Connection: keep-alive\r\n\r\nall OK here\n"
+    );
+    let head = std::format!(
+        "HTTP/1.1 200 OK\r\n{nginx}Content-Type: text/html\r\nContent-Length: 6\r\n\
+         Last-Modified: Sat, 21 Nov 2026 04:09:08 GMT\r\nConnection: keep-alive\r\n\
+         ETag: \"6b011964-6\"\r\nAccept-Ranges: bytes\r\n\r\n"
+    );
+    let none = std::format!("HTTP/1.1 204 No Content\r\n{nginx}Connection: keep-alive\r\n\r\n");
+    let chunked = std::format!(
+        "HTTP/1.1 200 OK\r\n{nginx}Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n\r\n\
+         6\r\nall OK\r\na\r\n in chunks\r\n0\r\n\r\n"
+    );
+    let moved = "HTTP/1.1 302 Found\r\ncontent-length: 0\r\nlocation: /x\r\ncache-control: no-cache\r\n\r\n";
+    let monitor = "HTTP/1.1 200 OK\r\ncontent-length: 58\r\ncache-control: no-cache\r\ncontent-type: text/html\r\n\r\n\
+         <html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n";
+    let with = |method, body| Http {
+        body,
+        ..kept(method)
+    };
+    #[rustfmt::skip]
+    let table = [
+        (with("GET", Pattern::Contains(b"OK")), plain.as_str(), Ok(())),
+        (with("GET", Pattern::Contains(b"KO")), plain.as_str(), Err(Reason::HttpBody)),
+        (with("HEAD", Pattern::Any), head.as_str(), Ok(())),
+        (with("GET", Pattern::Any), none.as_str(), Ok(())),
+        (with("GET", Pattern::Exact(b"all OK in chunks")), chunked.as_str(), Ok(())),
+        (with("GET", Pattern::Any), moved, Err(Reason::HttpRedirect)),
+        (with("GET", Pattern::Contains(b"Service ready.")), monitor, Ok(())),
+    ];
+    for (http, answer, expect) in table {
+        check(http, answer, expect);
+        assert!(reusable(http, &[answer]), "{answer:?}");
+    }
+}
+
 /// A head, and maybe a byte of it changed.
 fn heads() -> impl Strategy<Value = Vec<u8>> {
     let name = prop::sample::select(Vec::from([

@@ -116,6 +116,29 @@ const ANSWERS: [(&str, Expected); 3] = [
     ),
 ];
 
+/// FreeRADIUS 3.2.1 took our requests with `require_message_authenticator = yes`
+/// and answered so: the right password, a wrong one. It signs nothing.
+#[test]
+fn answers_of_a_real_server() {
+    let token = Token {
+        id: 0x4242,
+        secret: *b"0123456789abcdef",
+    };
+    let accept = hex("02420014 0ef637e1faef2f891d94993ee470b219");
+    let reject = hex("03420014 86a71cd7904a85eb50b3c6f3ba427ef8");
+    let mut radius = access();
+    assert_eq!(heard(&radius, token, &accept).0, success());
+    assert_eq!(
+        heard(&radius, token, &reject).0,
+        failure(Reason::RadiusCode)
+    );
+    radius.expected = Expected::Reject;
+    assert_eq!(heard(&radius, token, &reject).0, success());
+    radius.require_signed = true;
+    let passed_over = (Step::More, Reason::RadiusUnsigned);
+    assert_eq!(heard(&radius, token, &reject), passed_over);
+}
+
 #[test]
 fn answers_are_expected_or_not() {
     for (answer, is) in ANSWERS {
