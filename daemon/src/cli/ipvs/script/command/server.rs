@@ -214,6 +214,7 @@ impl Options<'_, '_> {
         }
         if tunnel.kind == TunnelType::GUE
             && self.find(Kind::TunnelPort).is_none()
+            && self.understood
             && let Some(word) = self.value(Kind::TunnelType)
         {
             notes.error(
