@@ -159,6 +159,34 @@ fn a_bad_reload_changes_nothing_and_says_why() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn a_plan_that_one_half_has_no_room_for_is_taken_by_neither() {
+    unshare_network().expect("a network namespace: run as root");
+    let config = |interface: &str, weight: u32| {
+        let router = ROUTER.replace("\"va\"", &format!("\"{interface}\""));
+        format!(
+            "routers = 1\n{router}\n[[service]]\naddress = \"10.66.0.10:80\"\n\
+             backends = [{{ address = \"10.66.0.21\", weight = {weight} }}]\n"
+        )
+    };
+    let mut daemon = Daemon::start(&config("v1", 1));
+    daemon.says("interface v1 is not ready");
+    daemon.rewrite(&config("v2", 2));
+    daemon.says("interface v2 is not ready");
+    daemon.says("reloaded:");
+    // HA remembers every interface it ever had; LB would take this.
+    daemon.rewrite(&config("v3", 3));
+    daemon.says("nothing was changed: ha: more interfaces than this run has room for: restart");
+    let service = daemon.show()["services"][0].clone();
+    assert_eq!(service["backends"][0]["weight"], 2, "{service}");
+    daemon.rewrite(&config("v1", 4));
+    daemon.says_times("reloaded:", 2);
+    let service = daemon.show()["services"][0].clone();
+    assert_eq!(service["backends"][0]["weight"], 4, "{service}");
+    daemon.stop();
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_second_daemon_of_the_same_run_dir_is_refused() {
     unshare_network().expect("a network namespace: run as root");
     veth();

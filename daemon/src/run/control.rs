@@ -1,12 +1,14 @@
 //! The control thread: signals, reloads, the log's text, and snapshots for
 //! whoever asks. It may allocate and may be late; neither loop waits for it.
 
+mod reload;
+
 use super::answer::{Asker, Question, Taken};
 use super::ha::{HaCommand, HaReply};
 use super::keeper::Keeper;
 use super::lb::{LbCommand, LbReply};
 use super::link::Bell;
-use super::plan::{OwnedHaPlan, OwnedLbPlan};
+use super::plan::OwnedHaPlan;
 use super::records::{self, OwnLog, OwnLogEnd};
 use super::settings::Settings;
 use super::snapshot::{HaSnapshot, LbSnapshot};
@@ -14,6 +16,7 @@ use super::{HaControl, LbControl, LoopThread};
 use crate::config::{Config, OnExit, Reader};
 use crate::control;
 use crate::control::{CATALOGUES, Form, LevelCell, Listener, Records, Writer};
+use reload::Offer;
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -88,15 +91,6 @@ pub(super) struct Control {
     stopping: bool,
 }
 
-/// A reload under way.
-#[derive(Debug)]
-struct Offer {
-    config: Arc<Config>,
-    waiting: u32,
-    refused: Option<&'static str>,
-    first: bool,
-}
-
 impl Control {
     pub(super) fn new(
         (config, reader): (Config, Reader),
@@ -111,6 +105,8 @@ impl Control {
             // Both loops were given the first plan before they were started.
             offered: Some(Offer {
                 config: Arc::clone(&config),
+                ha: None,
+                lb: None,
                 waiting: 2,
                 refused: None,
                 first: true,
@@ -215,7 +211,13 @@ impl Control {
             match reply {
                 HaReply::Plan(plan, taken) => {
                     drop(plan);
-                    self.take_answer(taken.err().map(|_| "ha"));
+                    self.take_answer(taken.err().map(|why| ("ha", why.words())));
+                }
+                HaReply::Fits(plan, fits) => {
+                    if let Some(offer) = &mut self.offered {
+                        offer.ha = Some(plan);
+                    }
+                    self.take_answer(fits.err().map(|why| ("ha", why.words())));
                 }
                 HaReply::Snapshot(snapshot) => {
                     let first = self.pending.iter_mut().find(|p| p.ha.is_none());
@@ -231,7 +233,13 @@ impl Control {
             match reply {
                 LbReply::Plan(plan, taken) => {
                     drop(plan);
-                    self.take_answer(taken.err().map(|_| "lb"));
+                    self.take_answer(taken.err().map(|why| ("lb", why.words())));
+                }
+                LbReply::Fits(plan, fits) => {
+                    if let Some(offer) = &mut self.offered {
+                        offer.lb = Some(plan);
+                    }
+                    self.take_answer(fits.err().map(|why| ("lb", why.words())));
                 }
                 LbReply::Snapshot(snapshot) => {
                     let first = self.pending.iter_mut().find(|p| p.lb.is_none());
@@ -298,96 +306,6 @@ impl Control {
                 lb: None,
                 answer,
             });
-        }
-    }
-
-    fn reload(&mut self) {
-        if self.stopping {
-            return;
-        }
-        if self.offered.is_some() {
-            self.log.log(&records::ReloadTooSoon {});
-            return;
-        }
-        let config = match self.reader.load(&self.path) {
-            Ok(config) => config,
-            Err(refused) => {
-                self.refuse("the file has mistakes");
-                eprintln!("{refused}");
-                return;
-            }
-        };
-        for warning in &config.warnings {
-            eprintln!("{warning}");
-        }
-        if config.limits != self.config.limits || config.node.run_dir != self.config.node.run_dir {
-            self.refuse("limits and run_dir need a restart");
-            return;
-        }
-        if let Some(notify) = &self.notify {
-            let _ = notify.reloading(notify::monotonic());
-        }
-        let ha = HaCommand::Plan(Box::new(OwnedHaPlan::of(&config)));
-        let lb = LbCommand::Plan(Box::new(OwnedLbPlan::of(&config)));
-        let sent = [
-            self.loops.ha.send(ha).is_ok(),
-            self.loops.lb.send(lb).is_ok(),
-        ];
-        let waiting = sent.iter().map(|sent| u32::from(*sent)).sum();
-        self.offered = Some(Offer {
-            config: Arc::new(config),
-            waiting,
-            refused: (waiting < 2).then_some("a loop"),
-            first: false,
-        });
-    }
-
-    fn refuse(&self, why: &'static str) {
-        self.log.log(&records::ReloadRefused { why });
-    }
-
-    /// One loop has answered for the config offered.
-    fn take_answer(&mut self, refused: Option<&'static str>) {
-        let Some(offer) = &mut self.offered else {
-            return;
-        };
-        offer.waiting = offer.waiting.saturating_sub(1);
-        offer.refused = offer.refused.take().or(refused);
-        if offer.waiting > 0 {
-            return;
-        }
-        let Some(Offer {
-            config,
-            refused,
-            first,
-            ..
-        }) = self.offered.take()
-        else {
-            return;
-        };
-        match refused {
-            Some(thread) => self.log.log(&records::PlanRefused { thread }),
-            None => {
-                let services = u32::try_from(config.services.len()).unwrap_or(u32::MAX);
-                let routers = u32::try_from(config.vrrp.len()).unwrap_or(u32::MAX);
-                if first {
-                    self.log.log(&records::Started { routers, services });
-                } else {
-                    self.log.log(&records::Reloaded { routers, services });
-                }
-                if let Some(level) = &self.level {
-                    level.set(config.node.log);
-                }
-                self.config = config;
-                if !first {
-                    self.settings.take(&self.config.ipvs, &self.log);
-                    let keeper = &mut self.loops.keeper;
-                    keeper.take(self.config.node.on_crash, &self.log);
-                }
-            }
-        }
-        if let Some(notify) = &self.notify {
-            let _ = notify.ready();
         }
     }
 

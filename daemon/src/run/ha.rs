@@ -29,6 +29,8 @@ use trunnion_sys::will::Will;
 pub enum HaCommand {
     /// Take this plan.
     Plan(Box<OwnedHaPlan>),
+    /// Say whether this plan would be taken.
+    Fits(Box<OwnedHaPlan>),
     /// Fill this snapshot.
     Snapshot(Box<HaSnapshot>),
     /// Show that the loop goes round.
@@ -42,6 +44,8 @@ pub enum HaCommand {
 pub enum HaReply {
     /// The plan back, and whether it was taken.
     Plan(Box<OwnedHaPlan>, Result<(), HaTooLarge>),
+    /// The plan back, and whether it would be taken.
+    Fits(Box<OwnedHaPlan>, Result<(), HaTooLarge>),
     /// The snapshot, filled.
     Snapshot(Box<HaSnapshot>),
     /// The answer to a ping.
@@ -238,6 +242,10 @@ impl HaLoop {
                         self.will.set_note(NOTE_ON_CRASH, plan.on_crash().word());
                     }
                     HaReply::Plan(plan, taken)
+                }
+                HaCommand::Fits(plan) => {
+                    let fits = self.ha.fits(&plan.plan());
+                    HaReply::Fits(plan, fits)
                 }
                 HaCommand::Snapshot(mut snapshot) => {
                     snapshot.fill(now, &self.ha, self.sealed, self.turns);

@@ -24,6 +24,8 @@ use trunnion_sys::tcp::{Outcome, Pool, Readiness};
 pub enum LbCommand {
     /// Take this plan.
     Plan(Box<OwnedLbPlan>),
+    /// Say whether this plan would be taken.
+    Fits(Box<OwnedLbPlan>),
     /// Fill this snapshot.
     Snapshot(Box<LbSnapshot>),
     /// Show that the loop goes round.
@@ -40,6 +42,8 @@ pub enum LbCommand {
 pub enum LbReply {
     /// The plan back, and whether it was taken.
     Plan(Box<OwnedLbPlan>, Result<(), LbTooLarge>),
+    /// The plan back, and whether it would be taken.
+    Fits(Box<OwnedLbPlan>, Result<(), LbTooLarge>),
     /// The snapshot, filled.
     Snapshot(Box<LbSnapshot>),
     /// Said once, unasked: the node can serve what it is sent.
@@ -237,6 +241,10 @@ impl LbLoop {
                         self.sealed = Some(alloc::seal());
                     }
                     LbReply::Plan(plan, taken)
+                }
+                LbCommand::Fits(plan) => {
+                    let fits = self.lb.fits(&plan.plan());
+                    LbReply::Fits(plan, fits)
                 }
                 LbCommand::Snapshot(mut snapshot) => {
                     snapshot.fill(now, &self.lb, self.sealed, self.turns);

@@ -183,6 +183,12 @@ impl<C, R> ControlEnd<C, R> {
         Ok(())
     }
 
+    /// Whether a command would be sent.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.commands.ready()
+    }
+
     /// The next reply.
     pub fn reply(&mut self) -> Option<R> {
         self.replies.dequeue()

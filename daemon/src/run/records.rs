@@ -16,9 +16,9 @@ records! {
     /// A reload was refused; the mistakes follow on standard error.
     0x0703 Error ReloadRefused { why: &'static str }
         "reload: nothing was changed: {why}";
-    /// A loop did not take its part of a config.
-    0x0704 Error PlanRefused { thread: &'static str }
-        "{thread}: the config was not taken: it needs more memory than was taken at start; restart";
+    /// A loop has no room for its part of a config. Neither has taken its part.
+    0x0704 Error PlanRefused { thread: &'static str, why: &'static str }
+        "nothing was changed: {thread}: {why}";
     /// Another reload is under way.
     0x0705 Warn ReloadTooSoon {}
         "reload: one is under way; send SIGHUP again when it is done";

@@ -19,13 +19,21 @@ pub enum HaTooLarge {
     Interfaces,
 }
 
-impl fmt::Display for HaTooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl HaTooLarge {
+    /// What there is too much of, and what to do.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
             Self::Instances => "more virtual routers than limits.routers: raise it and restart",
             Self::Addresses => "more virtual addresses than limits.addresses: raise it and restart",
             Self::Interfaces => "more interfaces than this run has room for: restart",
-        })
+        }
+    }
+}
+
+impl fmt::Display for HaTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
     }
 }
 
@@ -91,7 +99,11 @@ impl Ha<'_> {
         Ok(())
     }
 
-    fn fits(&self, plan: &HaPlan<'_>) -> Result<(), HaTooLarge> {
+    /// Whether [`Self::handle_plan`] would take it now, or later: room only grows.
+    ///
+    /// # Errors
+    /// [`HaTooLarge`].
+    pub fn fits(&self, plan: &HaPlan<'_>) -> Result<(), HaTooLarge> {
         let (instances, addresses) = self.retiring(plan);
         let kept = instances.saturating_add(plan.instances.len());
         if kept > self.instances.len().min(self.spare.len()) {

@@ -1,7 +1,7 @@
 //! Taking a plan, and what an earlier run of this daemon left in the kernel.
 
 use super::{Due, Lb, ServiceState, find};
-use crate::check::{HealthState, PlanError};
+use crate::check::HealthState;
 use crate::director::plan::{LbPlan, ServicePolicy};
 use crate::model::Full;
 use crate::time::Instant;
@@ -15,21 +15,25 @@ pub enum LbTooLarge {
     Services,
     /// `limits.backends`.
     Backends,
-    /// The checks.
-    Checks(PlanError),
+    /// The checks, of which there may be as many as backends.
+    Checks,
+}
+
+impl LbTooLarge {
+    /// What there is too much of, and what to do.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Services => "more services than limits.services: raise it and restart",
+            Self::Backends => "more backends than limits.backends: raise it and restart",
+            Self::Checks => "more different checks than limits.backends: raise it and restart",
+        }
+    }
 }
 
 impl fmt::Display for LbTooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Services => {
-                f.write_str("more services than limits.services: raise it and restart")
-            }
-            Self::Backends => {
-                f.write_str("more backends than limits.backends: raise it and restart")
-            }
-            Self::Checks(why) => why.fmt(f),
-        }
+        f.write_str(self.words())
     }
 }
 
@@ -40,18 +44,11 @@ impl Lb<'_> {
     /// # Errors
     /// [`LbTooLarge`]; then nothing has changed.
     pub fn handle_plan(&mut self, now: Instant, plan: &LbPlan<'_>) -> Result<(), LbTooLarge> {
-        let services = plan.table.services.len();
-        let destinations = plan.table.destinations.len();
-        if services > self.services.len().min(self.spare.len()) {
-            return Err(LbTooLarge::Services);
-        }
-        if destinations > self.links.capacity() {
-            return Err(LbTooLarge::Backends);
-        }
+        self.fits(plan)?;
         // Checks first: a plan they cannot take must change nothing.
         match self.engine.handle_plan(now, plan.checks) {
             Ok(merged) => merged.log(now, &mut self.log),
-            Err(why) => return Err(LbTooLarge::Checks(why)),
+            Err(_) => return Err(LbTooLarge::Checks),
         }
         self.merge_services(plan);
         match self.desired.copy_from(plan.table) {
@@ -60,7 +57,7 @@ impl Lb<'_> {
             Err(Full::Destinations(_)) => return Err(LbTooLarge::Backends),
         }
         core::mem::swap(&mut self.services, &mut self.spare);
-        let checks = plan.links.iter().take(destinations);
+        let checks = plan.links.iter().take(plan.table.destinations.len());
         let checks = checks.map(|check| check.and_then(|check| self.engine.check_id(check)));
         self.links.take(plan.table, checks);
         self.known = 0;
@@ -69,6 +66,22 @@ impl Lb<'_> {
         self.planned = true;
         self.due = Due::All;
         Ok(())
+    }
+
+    /// Whether [`Self::handle_plan`] would take it, now or later.
+    ///
+    /// # Errors
+    /// [`LbTooLarge`].
+    pub fn fits(&self, plan: &LbPlan<'_>) -> Result<(), LbTooLarge> {
+        if plan.table.services.len() > self.services.len().min(self.spare.len()) {
+            Err(LbTooLarge::Services)
+        } else if plan.table.destinations.len() > self.links.capacity() {
+            Err(LbTooLarge::Backends)
+        } else if plan.checks.len() > self.engine.capacity() as usize {
+            Err(LbTooLarge::Checks)
+        } else {
+            Ok(())
+        }
     }
 
     /// A destination that an earlier run left in the kernel is presumed to be

@@ -1,0 +1,143 @@
+//! A reload: the file is read, both loops are asked whether they have room, and
+//! only then given their part.
+
+use super::super::ha::HaCommand;
+use super::super::lb::LbCommand;
+use super::super::plan::{OwnedHaPlan, OwnedLbPlan};
+use super::super::records;
+use super::{Control, Loops};
+use crate::config::Config;
+use std::sync::Arc;
+use trunnion_sys::notify;
+
+/// A reload under way. Both loops are asked whether they have room for their
+/// part, and only then given it: a node must not balance by one config and hold
+/// addresses by another.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) config: Arc<Config>,
+    /// What each loop has room for.
+    pub(super) ha: Option<Box<OwnedHaPlan>>,
+    pub(super) lb: Option<Box<OwnedLbPlan>>,
+    /// How many answers are still to come.
+    pub(super) waiting: u32,
+    /// Which loop refused, and why.
+    pub(super) refused: Option<(&'static str, &'static str)>,
+    pub(super) first: bool,
+}
+
+impl Control {
+    /// Reads the file again and offers the loops what is in it.
+    pub(super) fn reload(&mut self) {
+        if self.stopping {
+            return;
+        }
+        if self.offered.is_some() {
+            self.log.log(&records::ReloadTooSoon {});
+            return;
+        }
+        let config = match self.reader.load(&self.path) {
+            Ok(config) => config,
+            Err(refused) => {
+                self.refuse("the file has mistakes");
+                eprintln!("{refused}");
+                return;
+            }
+        };
+        for warning in &config.warnings {
+            eprintln!("{warning}");
+        }
+        if config.limits != self.config.limits || config.node.run_dir != self.config.node.run_dir {
+            self.refuse("limits and run_dir need a restart");
+            return;
+        }
+        if let Some(notify) = &self.notify {
+            let _ = notify.reloading(notify::monotonic());
+        }
+        let ha = HaCommand::Fits(Box::new(OwnedHaPlan::of(&config)));
+        let lb = LbCommand::Fits(Box::new(OwnedLbPlan::of(&config)));
+        self.offered = Some(Offer {
+            config: Arc::new(config),
+            ha: None,
+            lb: None,
+            waiting: 2,
+            refused: None,
+            first: false,
+        });
+        self.offer(ha, lb);
+    }
+
+    /// Sends both loops their part, or none.
+    fn offer(&mut self, ha: HaCommand, lb: LbCommand) {
+        let Loops {
+            ha: to_ha,
+            lb: to_lb,
+            ..
+        } = &mut self.loops;
+        for (thread, has_room) in [("ha", to_ha.has_room()), ("lb", to_lb.has_room())] {
+            if !has_room {
+                self.offered = None;
+                let why = "it is far behind; try again";
+                return self.log.log(&records::PlanRefused { thread, why });
+            }
+        }
+        let _ = to_ha.send(ha);
+        let _ = to_lb.send(lb);
+    }
+
+    fn refuse(&self, why: &'static str) {
+        self.log.log(&records::ReloadRefused { why });
+    }
+
+    /// One loop has answered for the config offered.
+    pub(super) fn take_answer(&mut self, refused: Option<(&'static str, &'static str)>) {
+        let Some(offer) = &mut self.offered else {
+            return;
+        };
+        offer.waiting = offer.waiting.saturating_sub(1);
+        offer.refused = offer.refused.take().or(refused);
+        if offer.waiting > 0 || self.stopping {
+            return;
+        }
+        if offer.refused.is_none()
+            && let (Some(ha), Some(lb)) = (offer.ha.take(), offer.lb.take())
+        {
+            offer.waiting = 2;
+            self.offer(HaCommand::Plan(ha), LbCommand::Plan(lb));
+            return;
+        }
+        let Some(Offer {
+            config,
+            refused,
+            first,
+            ..
+        }) = self.offered.take()
+        else {
+            return;
+        };
+        match refused {
+            Some((thread, why)) => self.log.log(&records::PlanRefused { thread, why }),
+            None => {
+                let services = u32::try_from(config.services.len()).unwrap_or(u32::MAX);
+                let routers = u32::try_from(config.vrrp.len()).unwrap_or(u32::MAX);
+                if first {
+                    self.log.log(&records::Started { routers, services });
+                } else {
+                    self.log.log(&records::Reloaded { routers, services });
+                }
+                if let Some(level) = &self.level {
+                    level.set(config.node.log);
+                }
+                self.config = config;
+                if !first {
+                    self.settings.take(&self.config.ipvs, &self.log);
+                    let keeper = &mut self.loops.keeper;
+                    keeper.take(self.config.node.on_crash, &self.log);
+                }
+            }
+        }
+        if let Some(notify) = &self.notify {
+            let _ = notify.ready();
+        }
+    }
+}
