@@ -1,7 +1,7 @@
 //! What must hold for every input: called by fuzz targets in one line, and by
 //! the tests of this room. They panic when a law is broken.
 
-use super::{REQUEST_BYTES_MAX, Refused, decode, request};
+use super::{Encoder, REQUEST_BYTES_MAX, Refused, decode, request};
 use crate::model::{Destination, Family, Service, ServiceKey, SyncDaemon};
 use crate::netlink::genl::{self, FamilyId};
 use crate::netlink::{Batch, HEADER_BYTES, Malformed, Messages, Reply};
@@ -78,11 +78,25 @@ pub fn round_trip_service(service: &Service) {
 /// same.
 pub fn round_trip_destination(key: &ServiceKey, destination: &Destination) {
     let mut buf = [0xa5; REQUEST_BYTES_MAX + HEADER_BYTES];
-    let write = of(Change::AddDestination(key, destination));
-    if let Some((body, offset)) = written(&mut buf, write) {
+    let change = Change::AddDestination(key, destination);
+    copied(&change);
+    if let Some((body, offset)) = written(&mut buf, of(change)) {
         let back = decode::destination(body, offset, key.family()).map(|entry| entry.destination);
         assert_eq!(back, Ok::<_, Malformed>(*destination));
     }
+}
+
+/// What an [`Encoder`] copies is what [`request::change`] writes.
+fn copied(change: &Change<'_>) {
+    let (mut one, mut many) = ([0xa5; 4 * REQUEST_BYTES_MAX], [0x5a; 4 * REQUEST_BYTES_MAX]);
+    let mut each = Batch::new(&mut one, 7);
+    let mut all = Batch::new(&mut many, 7);
+    let mut encoder = Encoder::new(FAMILY);
+    for _ in 0..2 {
+        let expect = request::change(&mut each, FAMILY, change);
+        assert_eq!(encoder.change(&mut all, change), expect);
+    }
+    assert_eq!(all.finish(), each.finish());
 }
 
 /// A daemon that may be requested is, when its request is read back, the same.

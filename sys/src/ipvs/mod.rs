@@ -40,6 +40,10 @@ use trunnion_core::reconcile::Change;
 
 /// A connection to the IPVS of one network namespace: that of the thread that
 /// opened it, at that time. Needs `CAP_NET_ADMIN` in the initial user namespace.
+///
+/// After it was opened nothing but [`Ipvs::read`], [`Ipvs::reconcile`] and
+/// [`Ipvs::settle`] takes memory. When `ip_vs` is loaded again its family has
+/// another number; that is found out and the call made once more.
 #[derive(Debug)]
 pub struct Ipvs {
     exchange: Exchange,
@@ -84,7 +88,7 @@ impl Ipvs {
         self.exchange.patience = patience;
     }
 
-    /// Version of IPVS and size of its connection table.
+    /// Version of IPVS and size of its connection table (`IPVS_CMD_GET_INFO`).
     ///
     /// # Errors
     /// See [`Error`].
@@ -92,7 +96,7 @@ impl Ipvs {
         self.one(Command::GET_INFO, request::get_info, decode::info)
     }
 
-    /// Timeouts of connections.
+    /// Timeouts of connections (`IPVS_CMD_GET_CONFIG`).
     ///
     /// # Errors
     /// See [`Error`].
@@ -100,28 +104,31 @@ impl Ipvs {
         self.one(Command::GET_CONFIG, request::get_timeouts, decode::timeouts)
     }
 
-    /// Sets the timeouts of connections; 0 leaves one as it is.
+    /// Sets the timeouts of connections (`IPVS_CMD_SET_CONFIG`); 0 leaves one as
+    /// it is.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// [`Error::Refused`] when one is above 2,147,483 s; see [`Error`].
     pub fn set_timeouts(&mut self, timeouts: &Timeouts) -> Result<(), Error> {
         self.order(Command::SET_CONFIG, |batch, family| {
             request::set_timeouts(batch, family, timeouts)
         })
     }
 
-    /// Starts a connection synchronization daemon.
+    /// Starts a connection synchronization daemon (`IPVS_CMD_NEW_DAEMON`).
     ///
     /// # Errors
-    /// See [`Error`]; `EEXIST` when one of this state runs: there is no changing
-    /// it, stop it first.
+    /// See [`Error`]; `EEXIST` when one of this state runs (there is no changing
+    /// it, stop it first), `ENODEV` without its interface, `EINVAL` while a
+    /// service has destinations of the other family.
     pub fn start_daemon(&mut self, it: &SyncDaemon) -> Result<(), Error> {
         self.order(Command::NEW_DAEMON, |batch, family| {
             request::start_daemon(batch, family, it)
         })
     }
 
-    /// Stops the connection synchronization daemon of a state.
+    /// Stops the connection synchronization daemon of a state
+    /// (`IPVS_CMD_DEL_DAEMON`).
     ///
     /// # Errors
     /// See [`Error`]; `ESRCH` when none runs.
@@ -145,7 +152,7 @@ impl Ipvs {
         .map(drop)
     }
 
-    /// Deletes every service.
+    /// Deletes every service (`IPVS_CMD_FLUSH`).
     ///
     /// # Errors
     /// See [`Error`].
@@ -153,60 +160,71 @@ impl Ipvs {
         self.order(Command::FLUSH, request::flush)
     }
 
-    /// Zeroes the counters of one service, or of all.
+    /// Zeroes the counters of one service, or of all (`IPVS_CMD_ZERO`).
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`]; `ESRCH` when the service is not there.
     pub fn zero(&mut self, key: Option<&ServiceKey>) -> Result<(), Error> {
         self.order(Command::ZERO, |batch, family| {
             request::zero(batch, family, key)
         })
     }
 
-    /// Adds a service.
+    /// Adds a service (`IPVS_CMD_NEW_SERVICE`). The kernel loads the modules of
+    /// its scheduler and its persistence engine.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`]; `EEXIST` when it is there, `ENOENT` when there is no such
+    /// scheduler or engine.
     pub fn add_service(&mut self, service: &Service) -> Result<(), Error> {
         self.change(Change::AddService(service))
     }
 
-    /// Changes a service in place.
+    /// Changes a service in place (`IPVS_CMD_SET_SERVICE`): all but its key,
+    /// whatever it was before.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`]; `ESRCH` when it is not there, `ENOENT` when there is no such
+    /// scheduler or engine.
     pub fn set_service(&mut self, service: &Service) -> Result<(), Error> {
         self.change(Change::SetService(service))
     }
 
-    /// Deletes a service with its destinations.
+    /// Deletes a service with its destinations (`IPVS_CMD_DEL_SERVICE`).
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`]; `ESRCH` when it is not there.
     pub fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Error> {
         self.change(Change::DeleteService(key))
     }
 
-    /// Adds a destination to a service.
+    /// Adds a destination to a service (`IPVS_CMD_NEW_DEST`).
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`]; `EEXIST` when it is there, `ESRCH` when the service is not,
+    /// `EINVAL` when its address is no host's, or of the other family while a
+    /// synchronization daemon runs.
     pub fn add_destination(&mut self, key: &ServiceKey, it: &Destination) -> Result<(), Error> {
         self.change(Change::AddDestination(key, it))
     }
 
-    /// Changes a destination in place: a new weight keeps its connections.
+    /// Changes a destination in place (`IPVS_CMD_SET_DEST`): all but its key,
+    /// whatever it was before. Its connections stay, at weight 0 too.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`]; `ENOENT` when it is not there, `ESRCH` when the service is
+    /// not.
     pub fn set_destination(&mut self, key: &ServiceKey, it: &Destination) -> Result<(), Error> {
         self.change(Change::SetDestination(key, it))
     }
 
-    /// Deletes a destination from a service.
+    /// Deletes a destination from a service (`IPVS_CMD_DEL_DEST`). The kernel
+    /// keeps what is left of it for two minutes, and every later add looks
+    /// through these.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`]; `ENOENT` when it is not there, `ESRCH` when the service is
+    /// not.
     pub fn delete_destination(
         &mut self,
         key: &ServiceKey,
