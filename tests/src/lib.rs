@@ -12,6 +12,7 @@ pub mod fake;
 pub mod golden;
 pub mod ipvsadm;
 pub mod lab;
+pub mod raw_ipvs;
 pub mod side;
 pub mod sim;
 pub mod tables;

@@ -47,7 +47,7 @@ pub const fn meaning(command: Command, errno: Errno) -> &'static str {
             Command::NEW_DEST | Command::SET_DEST => {
                 "invalid destination: its address must be unicast or local (in a namespace without any \
                  address none is: bring lo up); gue needs a port; the other address family needs a \
-                 tunnel and no synchronization daemon"
+                 tunnel and no synchronization daemon; thresholds go up to 2147483647"
             }
             Command::NEW_SERVICE | Command::SET_SERVICE => {
                 "invalid service: check the prefix length (ipv6: 1 to 128) and that the scheduler \
@@ -59,6 +59,10 @@ pub const fn meaning(command: Command, errno: Errno) -> &'static str {
                  the other address family exclude it"
             }
             Command::DEL_DAEMON => "a synchronization daemon is 'master' or 'backup'",
+            Command::DEL_SERVICE | Command::GET_SERVICE | Command::ZERO => {
+                "the request does not name a service: protocol, address and port, or a firewall mark"
+            }
+            Command::DEL_DEST => "the request does not name a destination: address and port",
             _ => "the kernel calls the request invalid",
         },
         Errno::ERANGE => match command {
