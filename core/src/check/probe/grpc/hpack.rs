@@ -233,8 +233,11 @@ mod tests {
         /// What is read was a block to another implementation, too.
         #[test]
         fn any_block(block in prop::collection::vec(any::<u8>(), 0..40)) {
-            let theirs = hpack::Decoder::new().decode(&block);
-            if let (Ok(fields), Ok(theirs)) = (read(&block), theirs) {
+            // Theirs panics at some bytes that are no block, so ours goes first.
+            let Ok(fields) = read(&block) else {
+                return Ok(());
+            };
+            if let Ok(theirs) = hpack::Decoder::new().decode(&block) {
                 let mut statuses = theirs.iter().filter(|(name, _)| name == b":status");
                 if let Some((_, value)) = statuses.next_back() {
                     let text = std::string::String::from_utf8_lossy(value);
