@@ -70,8 +70,8 @@ pub(crate) const SCHEDULER_FLAGS: &[(&str, (ServiceFlags, Option<&str>))] = &[
 /// The kernel multiplies by its tick rate (at most 1000) in 32 bits and wraps
 /// in silence.
 const PERSISTENCE_MAX: Duration = Duration::from_secs(u32::MAX as u64 / 1_000);
-/// ipvsadm's default.
-const PERSISTENCE_DEFAULT: Duration = Duration::from_secs(300);
+/// The default of ipvsadm (`-p` alone; its manual says 300) and of keepalived.
+const PERSISTENCE_DEFAULT: Duration = Duration::from_secs(360);
 
 /// A service and where its parts stand, for the rules between services.
 #[derive(Debug)]
