@@ -1,6 +1,7 @@
 //! The simulator, for as long as a test may take; `cargo xtask sim` runs more.
 
 use std::time::Duration;
+use trunnion_core::director::guardian::OnCrash;
 use trunnion_tests::sim::{Fault, Options, Summary, run};
 
 fn check(options: &Options) -> Summary {
@@ -42,6 +43,28 @@ fn each_alone(faults: &[Fault]) {
 #[test]
 fn processes_come_and_go() {
     each_alone(&[Fault::Crash, Fault::Reboot, Fault::Shutdown, Fault::Pause]);
+}
+
+#[test]
+fn guardians_resign_and_hold_for_daemons_that_die() {
+    let time = Duration::from_secs(4);
+    for policy in [OnCrash::Resign, OnCrash::Hold { time }] {
+        let mut guarded = 0;
+        // Nothing else goes wrong at first, then one thing more.
+        let more = [
+            None,
+            Some(Fault::Pause),
+            Some(Fault::Partition),
+            Some(Fault::Flap),
+        ];
+        for (seed, also) in (0..12).zip(more.into_iter().cycle()) {
+            let faults: Vec<_> = [Fault::Crash].into_iter().chain(also).collect();
+            let mut options = Options::only(seed, &faults);
+            options.guardian = Some(policy);
+            guarded += check(&options).guarded;
+        }
+        assert!(guarded > 10, "{policy:?}: {guarded}");
+    }
 }
 
 #[test]

@@ -165,6 +165,10 @@ impl World<'_> {
         if self.nodes[node].life.is_some() {
             return;
         }
+        if self.must_wait(node) {
+            self.after(Duration::from_millis(1), Event::Start(node));
+            return;
+        }
         let Some(arena) = self.arenas.pop() else {
             return;
         };
@@ -180,6 +184,9 @@ impl World<'_> {
         here.route.open();
         here.ipvs.open();
         let local = here.local(self.now);
+        here.will = Default::default();
+        let resumes = here.cells.iter().any(|memory| memory.may_resume(local));
+        here.will.resumed_at = resumes.then_some(local);
         ha.handle_plan(local, &here.plan.ha(), &here.cells)
             .expect("a first plan fits");
         lb.handle_plan(local, &here.plan.lb())
@@ -221,6 +228,7 @@ impl World<'_> {
         self.note(|| format!("node {node} dies"));
         self.watch.died(self.now, node);
         self.watch.disturbed(self.now);
+        self.leave_to_guardian(node);
         self.start_later(node);
     }
 
@@ -252,6 +260,7 @@ impl World<'_> {
         self.kill(node);
         self.note(|| format!("node {node} loses power"));
         let here = &mut self.nodes[node];
+        here.executor = None;
         here.cells.clear();
         here.ipvs.rows.clear();
         for (at, name) in INTERFACES.into_iter().enumerate() {

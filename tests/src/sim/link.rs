@@ -7,6 +7,7 @@ use super::random::Random;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use trunnion_core::time::Duration;
+use trunnion_core::vrrp::{Malformed, Received};
 use trunnion_core::wire::arp::Arp;
 use trunnion_core::wire::ethernet::{EtherType, Ethernet};
 use trunnion_core::wire::icmpv6::NeighbourAdvertisement;
@@ -19,6 +20,21 @@ pub struct Packet {
     pub source: IpAddr,
     pub destination: IpAddr,
     pub bytes: Vec<u8>,
+}
+
+impl Packet {
+    /// As a socket hands it over.
+    pub fn received(&self) -> Result<Received<'_>, Malformed> {
+        match self.source {
+            IpAddr::V4(_) => Received::from_ipv4(&self.bytes),
+            IpAddr::V6(_) => Ok(Received {
+                source: self.source,
+                destination: self.destination,
+                ttl: 255,
+                payload: &self.bytes,
+            }),
+        }
+    }
 }
 
 /// See the module's words.

@@ -17,6 +17,7 @@
 
 mod backends;
 mod faults;
+mod guardian;
 pub(crate) mod ipvs_kernel;
 pub(crate) mod ipvs_request;
 mod link;

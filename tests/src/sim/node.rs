@@ -1,6 +1,7 @@
 //! One node: its kernels, which outlive the daemon, and the daemon while it
 //! lives: an HA half and an LB half with their memory.
 
+use super::guardian::{Executor, Will};
 use super::ipvs_kernel::IpvsKernel;
 use super::link::Packet;
 use super::random::Random;
@@ -141,6 +142,9 @@ pub struct Node<'m> {
     /// The config file.
     pub plan: Plan,
     pub life: Option<Life<'m>>,
+    /// The page of memory for the guardian, and the guardian while it acts.
+    pub will: Will,
+    pub executor: Option<Executor<'m>>,
     /// Room for requests in one datagram, bytes.
     pub request_bytes: usize,
     /// Check sockets of each family.
@@ -163,6 +167,8 @@ impl Node<'_> {
             cells: Vec::new(),
             plan,
             life: None,
+            will: Will::default(),
+            executor: None,
             request_bytes: random.pick(&[400, 32 * 1024]),
             sockets: random.pick(&[3, limits::CHECKS]),
         }

@@ -6,6 +6,7 @@ use super::ipvs_kernel::IpvsFaults;
 use super::random::Random;
 use super::route_kernel::RouteFaults;
 use std::fmt;
+use trunnion_core::director::guardian::OnCrash;
 use trunnion_core::time::Duration;
 
 /// Something that happens to the cluster now and then.
@@ -89,6 +90,8 @@ pub struct Options {
     pub route: RouteFaults,
     /// IPVS's faults.
     pub ipvs: IpvsFaults,
+    /// What guardians do for daemons that die; `None` where there are none.
+    pub guardian: Option<OnCrash>,
     /// Faults that are enabled, and the mean time from one to the next.
     pub faults: Vec<(Fault, Duration)>,
 }
@@ -145,6 +148,7 @@ impl Options {
             local_trouble,
             route,
             ipvs,
+            guardian: guardian(seed),
             faults,
         }
     }
@@ -216,6 +220,7 @@ impl fmt::Display for Options {
             local_trouble,
             route,
             ipvs,
+            guardian,
             faults,
         } = self;
         writeln!(f, "seed {seed}: {nodes} nodes")?;
@@ -232,9 +237,22 @@ impl fmt::Display for Options {
         )?;
         writeln!(f, "  {route:?}")?;
         writeln!(f, "  {ipvs:?}")?;
+        writeln!(f, "  guardians: {guardian:?}")?;
         for (fault, mean) in faults {
             writeln!(f, "  {fault:?} every {mean:.1?} or so")?;
         }
         Ok(())
+    }
+}
+
+/// Drawn apart, so that seeds keep their other options.
+fn guardian(seed: u64) -> Option<OnCrash> {
+    let mut r = Random::stream(seed, "guardian");
+    match r.below(4) {
+        0 => None,
+        1 | 2 => Some(OnCrash::Resign),
+        _ => Some(OnCrash::Hold {
+            time: r.time(Duration::from_millis(300), Duration::from_secs(12)),
+        }),
     }
 }

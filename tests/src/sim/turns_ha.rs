@@ -18,6 +18,10 @@ use trunnion_core::vrrp;
 impl World<'_> {
     /// A packet reaches a node's interface.
     pub fn arrive(&mut self, node: usize, packet: Packet) {
+        if self.nodes[node].executor.is_some() {
+            self.arrive_at_guardian(node, &packet);
+            return;
+        }
         let here = &mut self.nodes[node];
         let name = INTERFACES[packet.interface];
         let index = here
@@ -123,15 +127,7 @@ impl World<'_> {
             let name = INTERFACES[packet.interface];
             let place = life.ha.interfaces().iter().position(|i| i.name == name);
             let Some(place) = place else { continue };
-            let received = match packet.source {
-                IpAddr::V4(_) => vrrp::Received::from_ipv4(&packet.bytes),
-                IpAddr::V6(_) => Ok(vrrp::Received {
-                    source: packet.source,
-                    destination: packet.destination,
-                    ttl: 255,
-                    payload: &packet.bytes,
-                }),
-            };
+            let received = packet.received();
             let before = life.ha.counters().rejects;
             life.ha.handle_packet(local, place, received);
             if life.ha.counters().rejects == before {
@@ -196,18 +192,29 @@ impl World<'_> {
                 out.source, out.destination
             )
         });
-        self.watch
-            .said(self.now, node, interface, out.source, bytes);
+        self.fly(node, interface, (out.source, out.destination), bytes);
+        Ok(())
+    }
+
+    /// An advert leaves a node, for all who may hear it.
+    pub fn fly(
+        &mut self,
+        node: usize,
+        interface: usize,
+        (source, destination): (IpAddr, IpAddr),
+        bytes: &[u8],
+    ) {
+        self.watch.said(self.now, node, interface, source, bytes);
         let packet = Packet {
             interface,
-            source: out.source,
-            destination: out.destination,
+            source,
+            destination,
             bytes: bytes.to_vec(),
         };
         for to in (0..self.nodes.len()).filter(|to| *to != node) {
-            let group = out.destination == vrrp::group(Family::of(&out.destination));
-            let own = super::site::own(interface, to, Family::of(&out.destination));
-            if !group && own != out.destination {
+            let group = destination == vrrp::group(Family::of(&destination));
+            let own = super::site::own(interface, to, Family::of(&destination));
+            if !group && own != destination {
                 continue;
             }
             let flights = self.links.flights(node, to);
@@ -218,7 +225,6 @@ impl World<'_> {
                 self.after(flight, Event::Packet(to, packet.clone()));
             }
         }
-        Ok(())
     }
 
     fn send_route(&mut self, node: usize) -> bool {
@@ -278,7 +284,9 @@ impl World<'_> {
         let Some(life) = &mut here.life else {
             return false;
         };
+        here.will.keep(&life.ha);
         while let Some((at, memory)) = life.ha.poll_memory() {
+            here.will.set_pulse(at, life.ha.pulse(at));
             if here.cells.len() <= at {
                 here.cells.resize(at + 1, Default::default());
             }

@@ -1,6 +1,7 @@
 //! The world of one run: its time, its queue of events, and everything in it.
 
 use super::backends::Backends;
+use super::guardian::Charges;
 use super::link::{Links, Packet};
 use super::node::{Arena, Node};
 use super::options::{Fault, Options};
@@ -30,6 +31,8 @@ pub enum Event {
     Ready(usize, u64, u32, u64, Result<(), i32>),
     /// A fault of this kind happens, and the next one is drawn.
     Fault(Fault),
+    /// A node's guardian goes round.
+    Guard(usize, u64),
     /// Ends of faults.
     Start(usize),
     Heal,
@@ -62,6 +65,8 @@ pub struct Summary {
     pub probes: u64,
     /// Processes started.
     pub lives: u64,
+    /// Goodbyes and adverts of guardians.
+    pub guarded: u64,
     /// Of everything that happened, in order: equal for equal runs.
     pub digest: u64,
 }
@@ -76,11 +81,12 @@ impl fmt::Display for Summary {
             changes,
             probes,
             lives,
+            guarded,
             digest,
         } = self;
         write!(
             f,
-            "{time:.0?} in {events} events: {adverts} adverts, {takeovers} takeovers, {changes} changes of tables, {probes} probes, {lives} lives; digest {digest:016x}"
+            "{time:.0?} in {events} events: {adverts} adverts, {takeovers} takeovers, {changes} changes of tables, {probes} probes, {lives} lives, {guarded} adverts of guardians; digest {digest:016x}"
         )
     }
 }
@@ -125,6 +131,7 @@ pub struct World<'m> {
     pub watch: Watch,
     pub random: Random,
     pub arenas: Vec<&'m mut Arena>,
+    pub guardians: Vec<&'m mut Charges>,
     pub lives: u64,
     /// Faults still happen.
     pub safety: bool,
@@ -141,7 +148,9 @@ pub struct World<'m> {
 /// [`Failure`]: the first thing that was wrong, with what led to it.
 pub fn run(options: &Options, aloud: bool) -> Result<Summary, Box<Failure>> {
     let mut memory: Vec<Arena> = (0..LIVES).map(|_| Arena::new()).collect();
+    let mut charges: Vec<Charges> = (0..LIVES).map(|_| Charges::new()).collect();
     let mut world = World::new(options, memory.iter_mut().collect(), aloud);
+    world.guardians = charges.iter_mut().collect();
     world.begin();
     while let Some(((now, _), event)) = world.queue.pop_first() {
         world.now = now;
@@ -187,6 +196,7 @@ impl<'m> World<'m> {
             watch: Watch::new(options),
             random,
             arenas,
+            guardians: Vec::new(),
             lives: 0,
             safety: true,
             summary: Summary::default(),
@@ -256,6 +266,7 @@ impl<'m> World<'m> {
                     self.wake_lb_soon(node);
                 }
             }
+            Event::Guard(node, number) => self.guard(node, number),
             Event::Fault(fault) => self.fault(fault),
             Event::Start(node) => self.start(node),
             Event::Heal => self.heal_links(),

@@ -190,6 +190,14 @@ impl Election {
                 }
             }
         }
+        for node in nodes {
+            let held = node
+                .executor
+                .iter()
+                .flat_map(|executor| executor.held(node));
+            held.for_each(|key| keys.entry(key).or_default().push(node.id));
+        }
+        self.answered(now, peace, nodes)?;
         self.odd_since.retain(|key, _| keys.contains_key(key));
         for (key, actives) in keys {
             let count = actives.len();
@@ -217,6 +225,35 @@ impl Election {
                     now.since(since),
                 );
                 return Err(Violation::new(now, "election", text));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Election {
+    /// Who heard a goodbye takes over within its skew, which is less than an
+    /// interval, unless another has.
+    fn answered(&self, now: Instant, peace: &Peace, nodes: &[Node<'_>]) -> Result<(), Violation> {
+        let Some(peace_since) = peace.since(now) else {
+            return Ok(());
+        };
+        for node in nodes
+            .iter()
+            .filter(|n| n.life.as_ref().is_some_and(|l| !l.leaving))
+        {
+            for (key, seen) in &self.nodes[node.id] {
+                let Learned { at, resigned, .. } = seen.learned;
+                let bound = self.longest.get(key).copied().unwrap_or_default() + peace.slack;
+                let waits = seen.role == Role::Backup && resigned && peace_since <= at;
+                if waits && now.since(at) > bound {
+                    let text = format!(
+                        "node {} heard the goodbye of {key:?} {:?} ago and waits still",
+                        node.id,
+                        now.since(at)
+                    );
+                    return Err(Violation::new(now, "goodbye", text));
+                }
             }
         }
         Ok(())
