@@ -74,12 +74,14 @@ pub struct AnnounceConfig {
 }
 
 impl AnnounceConfig {
-    /// Five times, 100 ms apart; again after 5 s; no refresh.
+    /// Five times, 100 ms apart; again after 5 s; then each minute: hosts that
+    /// learned an address from a rival which we never heard are told sooner or
+    /// later.
     pub const DEFAULT: Self = Self {
         repeat: 5,
         interval: Duration::from_millis(100),
         again_after: Duration::from_secs(5),
-        refresh: Duration::ZERO,
+        refresh: Duration::from_secs(60),
     };
 }
 
