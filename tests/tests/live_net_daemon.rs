@@ -146,6 +146,11 @@ fn a_bad_reload_changes_nothing_and_says_why() {
         (Some(160), Some("active"))
     );
     assert!(router["since_ms"].as_u64().unwrap() >= before);
+    // Of an address, the prefix alone may change.
+    daemon.rewrite(&ROUTER.replace("10.66.0.10/32", "10.66.0.10/24"));
+    daemon.until("the other prefix", |_| {
+        holds("10.66.0.10/24") && !holds("10.66.0.10/32")
+    });
     // Limits are taken at start.
     let limits = ROUTER.replace("[[vrrp]]", "routers = 9\n[[vrrp]]");
     daemon.rewrite(&limits);

@@ -118,6 +118,12 @@ impl RouteKernel {
         all.any(|a| a.ip == ip)
     }
 
+    /// The prefix length an address is there with.
+    pub fn prefix(&self, ip: IpAddr) -> Option<u8> {
+        let mut all = self.interfaces.iter().flat_map(|i| &i.addresses);
+        all.find(|a| a.ip == ip).map(|a| a.prefix)
+    }
+
     pub fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|i| i.name == name)
     }

@@ -277,6 +277,13 @@ impl Site {
                         addresses.remove(r.index(addresses.len() - 1) + 1);
                     }
                 }
+                4 if r.chance(300) => {
+                    let at = r.index(self.groups.len());
+                    let addresses = &mut self.groups[at].addresses;
+                    let at = r.index(addresses.len());
+                    let whole = Family::of(&addresses[at].address).bits();
+                    addresses[at].prefix = r.pick(&[whole, whole - 1]);
+                }
                 4 => {
                     let (at, node) = (r.index(self.groups.len()), r.index(self.nodes));
                     self.groups[at].members[node].0 = priority(r);

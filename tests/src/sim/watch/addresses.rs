@@ -141,6 +141,14 @@ impl Addresses {
                         );
                     }
                 }
+                let prefix = active.route.prefix(address);
+                if prefix.is_some_and(|prefix| prefix != virtual_address.prefix) {
+                    let text = format!(
+                        "node {} has {address} with prefix {prefix:?}, not {}",
+                        active.id, virtual_address.prefix
+                    );
+                    return fail("addresses", text);
+                }
                 if hides_rivals && group.announce.refresh.is_zero() {
                     continue;
                 }
