@@ -1,6 +1,8 @@
 //! On any kernel: the controller of generic netlink stands in for IPVS.
 
 use super::*;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use trunnion_core::netlink::{Body, Flags, MessageType};
 
 const COMMAND: Command = Command::GET_INFO;
@@ -221,4 +223,47 @@ fn the_kernel_s_own_words_are_in_the_error() {
                 .ends_with(&format!("; the kernel says: {words}"))
         );
     }
+}
+
+/// moby/ipvs takes a dump that ends with an error for a whole one. No kernel can
+/// be made to do it at will, so this is one of our own.
+#[test]
+fn a_dump_that_ends_with_an_error_is_one() {
+    let (near, far) = UnixDatagram::pair().unwrap();
+    let mut exchange = Exchange::on(Socket::from(OwnedFd::from(near)));
+    let kernel = std::thread::spawn(move || {
+        let mut asked = [0; 256];
+        for errno in [-4_i32, 0] {
+            let len = far.recv(&mut asked).unwrap();
+            let seq = Messages::new(&asked[..len])
+                .last()
+                .unwrap()
+                .unwrap()
+                .header
+                .seq;
+            let mut buf = [0; 64];
+            let mut batch = Batch::new(&mut buf, seq);
+            let done = |body: &mut Body<'_, '_>| body.raw(&errno.to_ne_bytes());
+            batch
+                .message(MessageType::DONE, Flags::MULTI, done)
+                .unwrap();
+            far.send(batch.finish()).unwrap();
+        }
+    });
+    let ended = exchange.dump(COMMAND, all_families, |_, _| Ok(()));
+    assert!(
+        matches!(
+            ended,
+            Err(Error::Kernel {
+                errno: Errno::EINTR,
+                ..
+            })
+        ),
+        "{ended:?}"
+    );
+    exchange
+        .dump(COMMAND, all_families, |_, _| Ok(()))
+        .map(drop)
+        .unwrap();
+    kernel.join().unwrap();
 }
