@@ -191,6 +191,16 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_beyond_the_limit_is_not_waited_for() {
+        let spec = Spec::Stream(Expect {
+            limit_bytes: 8,
+            ..Expect::new(b"", Pattern::Contains(b"ready"))
+        });
+        let mismatch = Some(Verdict::Failure(Reason::Mismatch));
+        assert_eq!(run(&spec, b".........", &[3], false), mismatch);
+    }
+
+    #[test]
     fn seesaw_udp_needs_a_datagram_back() {
         // An empty datagram goes out, and an empty one is an answer.
         let spec = datagram(b"", Pattern::Prefix(b""));

@@ -338,6 +338,21 @@ fn a_name_that_leads_nowhere_is_malformed() {
     }
 }
 
+/// Not even to what is a name: the data of the record are the root's here.
+#[test]
+fn a_pointer_does_not_lead_forwards() {
+    let mut message = answer(
+        "n.example",
+        TYPE::A,
+        &[rr("n.example", a([0, 2, 3, 4]))],
+        true,
+    );
+    let (owner, data) = (message.len() - 16, message.len() - 4);
+    message[owner + 1] = u8::try_from(data).unwrap();
+    let dns = Dns::new("n.example", RecordType::A);
+    assert_eq!(check(dns, &message), failed(Reason::DnsMalformed));
+}
+
 #[test]
 fn what_cannot_be_asked_is_named() {
     let long = "a".repeat(64);

@@ -175,6 +175,18 @@ fn an_answer_to_head_has_no_content() {
     );
 }
 
+/// It may tell the length of what it spares.
+#[test]
+fn not_modified_has_no_content() {
+    let http = Http {
+        status: StatusSet::only(304),
+        ..kept("GET")
+    };
+    let answer = "HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n";
+    check(http, answer, Ok(()));
+    assert!(reusable(http, &[answer]));
+}
+
 #[test]
 fn what_is_no_response_is_malformed() {
     for answer in [
