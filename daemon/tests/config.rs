@@ -110,7 +110,7 @@ fn every_rule_has_words() {
     expect_file("daemon/tests/mistakes/rules.txt", &found);
 }
 
-const EXAMPLES: [&str; 3] = ["minimal", "pair", "full"];
+const EXAMPLES: [&str; 4] = ["minimal", "pair", "full", "sync"];
 
 fn example(name: &str) -> String {
     file(&format!("docs/examples/{name}.toml"))

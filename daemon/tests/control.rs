@@ -222,6 +222,7 @@ fn sample() -> State {
                 backends: Vec::new(),
             },
         ],
+        strangers: 2,
         settings: vec![
             SettingState {
                 name: "tcp_timeout".to_owned(),

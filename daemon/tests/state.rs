@@ -171,7 +171,7 @@ fn state() -> impl Strategy<Value = State> {
         },
     );
     (
-        (".{0,8}", ".{0,8}", ".{0,8}", ms()),
+        (".{0,8}", ".{0,8}", ".{0,8}", ms(), any::<u32>()),
         prop::collection::vec(router(), 0..3),
         prop::collection::vec(service(), 0..3),
         prop::collection::vec(setting, 0..3),
@@ -179,7 +179,14 @@ fn state() -> impl Strategy<Value = State> {
         counters(),
     )
         .prop_map(
-            |((name, version, config, uptime), routers, services, settings, threads, counters)| {
+            |(
+                (name, version, config, uptime, strangers),
+                routers,
+                services,
+                settings,
+                threads,
+                counters,
+            )| {
                 State {
                     name,
                     version,
@@ -187,6 +194,7 @@ fn state() -> impl Strategy<Value = State> {
                     uptime,
                     routers,
                     services,
+                    strangers,
                     settings,
                     threads,
                     counters,

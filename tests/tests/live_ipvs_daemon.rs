@@ -130,6 +130,7 @@ fn what_the_config_does_not_name_goes_or_stays_as_the_config_says() {
     let declared = format!("[ipvs]\nown = \"declared\"\non_exit = \"clear\"\n{SERVICES}");
     let mut daemon = Daemon::start(&declared);
     settled(&mut daemon, "5");
+    assert_eq!(daemon.show()["strangers"], 1);
     daemon.stop();
     // Ours were cleared, the stranger was left alone.
     assert_eq!(

@@ -1,7 +1,7 @@
 //! What the config says, in the shape the two halves take it.
 
 use crate::check::CheckConfig;
-use crate::model::{Family, Table};
+use crate::model::{Family, SyncDaemon, Table};
 use crate::time::Duration;
 use crate::vrrp::{ChecksumForm, RouterConfig};
 use core::net::IpAddr;
@@ -32,6 +32,9 @@ pub struct Instance {
     pub addresses_first: u32,
     /// How many addresses it has.
     pub addresses_count: u32,
+    /// Whether the synchronization daemons follow its role
+    /// ([`SyncRoles::Follow`]); of at most one.
+    pub followed: bool,
 }
 
 impl Instance {
@@ -97,6 +100,32 @@ pub struct LbPlan<'a> {
     /// How often the kernel's table is looked at when nothing gives cause: IPVS
     /// tells nobody that another program changed it. [`AUDIT`] by default.
     pub audit: Duration,
+    /// Which connection synchronization daemons run; without, those are left
+    /// alone that do.
+    pub sync: Option<&'a SyncPlan>,
+}
+
+/// Which connection synchronization daemons run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncPlan {
+    /// Each of them, but for its state.
+    pub daemon: SyncDaemon,
+    /// In which state.
+    pub roles: SyncRoles,
+}
+
+/// In which state the synchronization daemons run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncRoles {
+    /// In these, always.
+    Fixed {
+        /// As `master`, which tells others.
+        sends: bool,
+        /// As `backup`, which hears others.
+        hears: bool,
+    },
+    /// As `master` while a virtual router is Active, as `backup` otherwise.
+    Follow,
 }
 
 /// How often the kernel's table is looked at, unless the config says otherwise.

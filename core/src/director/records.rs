@@ -104,6 +104,16 @@ records! {
     /// Someone else changes the same row again and again.
     0x0614 Warn TableContested { times: u32, wait_s: u64 }
         "ipvs: someone else has undone what this node declares {times} times: end one of the two, or set own = \"declared\"; looking again in {wait_s} s";
+
+    /// A connection synchronization daemon was started.
+    0x0620 Info DaemonStarted { state: &'static str, interface: Name, sync_id: u32 }
+        "ipvs: the sync daemon {state} runs on {interface} with id {sync_id}";
+    /// A connection synchronization daemon was stopped.
+    0x0621 Info DaemonStopped { state: &'static str }
+        "ipvs: the sync daemon {state} was stopped";
+    /// The kernel refused to start or stop a synchronization daemon.
+    0x0622 Error DaemonRefused { state: &'static str, errno: i32, meaning: Meaning }
+        "ipvs: sync daemon {state}: errno {errno}: {meaning}";
 }
 
 /// What an error number of an IPVS command means; the words are looked up where

@@ -19,6 +19,7 @@ mod section;
 mod service;
 mod suggest;
 mod summary;
+mod sync;
 mod syntax;
 mod sysctl;
 mod value;
@@ -34,6 +35,7 @@ pub(crate) use section::Notes;
 pub use service::ServiceConfig;
 pub(crate) use service::{SCHEDULER_FLAGS, SCHEDULERS};
 pub use suggest::nearest;
+pub use sync::SyncConfig;
 pub use sysctl::{GROUP as SYSCTL_GROUP, Sysctl};
 pub use vrrp::Instance;
 
@@ -74,6 +76,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("[limits]", node::LIMITS_KEYS),
     ("[ipvs]", node::IPVS_KEYS),
     ("[ipvs.sysctl]", sysctl::KEYS),
+    ("[ipvs.sync]", sync::KEYS),
     ("[[vrrp]]", vrrp::KEYS),
     ("announce", vrrp::ANNOUNCE_KEYS),
     ("[[service]]", service::KEYS),
@@ -153,6 +156,7 @@ fn read(document: &DeTable<'_>, notes: &mut Notes) -> Config {
         .collect();
     relate::declares_something(&root, notes);
     relate::services(&services, notes);
+    sync::services(&root, &config.ipvs, &services, notes);
     relate::limits(&limits, &instances, &services, notes);
     services.sort_by_key(|read| read.config.service.key);
     let each = services.into_iter();
@@ -174,6 +178,7 @@ fn read_beside_services(
         .filter_map(|raw| InstanceRead::read(raw, notes))
         .collect();
     relate::instances(&instances, notes);
+    sync::followed(root, &ipvs, &instances, notes);
     let config = Config {
         node,
         limits: limits.limits,

@@ -2,6 +2,7 @@
 
 use super::scalar::Shown;
 use super::section::{At, Notes, Section, Span};
+use super::sync::{self, SyncConfig};
 use super::sysctl::{self, Sysctl};
 use super::value::quote;
 use std::ops::RangeInclusive;
@@ -136,6 +137,8 @@ pub struct Ipvs {
     /// Kernel parameters of net.ipv4.vs that the file sets, in the order of
     /// docs/config.md, none twice.
     pub sysctls: Vec<Sysctl>,
+    /// Connection synchronization; `None` leaves its daemons alone.
+    pub sync: Option<SyncConfig>,
 }
 
 impl Default for Ipvs {
@@ -146,6 +149,7 @@ impl Default for Ipvs {
             on_exit: OnExit::default(),
             timeouts: Timeouts::default(),
             sysctls: Vec::new(),
+            sync: None,
         }
     }
 }
@@ -166,6 +170,7 @@ pub(super) const IPVS_KEYS: &[&str] = &[
     "tcp_fin_timeout",
     "udp_timeout",
     "sysctl",
+    "sync",
 ];
 
 /// A look costs a dump; 16 audits are the longest wait of a contested table.
@@ -265,6 +270,7 @@ impl Ipvs {
                 udp: timeout(&section, "udp_timeout", notes),
             },
             sysctls: sysctl::read(&section, notes),
+            sync: sync::read(&section, notes),
         }
     }
 }

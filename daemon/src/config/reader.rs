@@ -9,7 +9,7 @@ use super::mistake::{Note, Severity};
 use super::pieces::{Pieces, cut};
 use super::section::{Notes, Section};
 use super::service::{ServiceConfig, ServiceRead};
-use super::{Config, Errors, ROOT_KEYS, Refused, errors, read_beside_services, relate};
+use super::{Config, Errors, ROOT_KEYS, Refused, errors, read_beside_services, relate, sync};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
@@ -103,6 +103,9 @@ impl Reader {
         let keys = || config.services.iter().map(|service| service.service.key);
         let twice = keys().zip(keys().skip(1)).any(|(a, b)| a == b);
         if twice || backends > config.limits.backends as usize {
+            return None;
+        }
+        if config.ipvs.sync.is_some() && config.services.iter().any(|s| sync::excludes(s)) {
             return None;
         }
         if !notes.list.is_empty() {

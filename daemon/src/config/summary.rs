@@ -5,6 +5,7 @@ use super::mistake::plural;
 use super::scalar::Shown;
 use super::{Config, Instance, Ipvs, ServiceConfig};
 use std::fmt;
+use trunnion_core::director::plan::SyncRoles;
 use trunnion_core::model::{Family, ServiceFlags, ServiceKey};
 
 /// ```text
@@ -61,6 +62,7 @@ impl fmt::Display for Ipvs {
             on_exit: _,
             timeouts,
             sysctls,
+            sync,
         } = self;
         let each = timeouts.named().into_iter();
         let mut set: Vec<String> = each
@@ -71,6 +73,22 @@ impl fmt::Display for Ipvs {
                 .iter()
                 .map(|s| format!("{} {}", s.name(), s.value())),
         );
+        if let Some(sync) = sync {
+            let daemon = &sync.plan.daemon;
+            let role = match (&sync.follow, sync.plan.roles) {
+                (Some(follow), _) => format!("follows {follow}"),
+                (None, SyncRoles::Fixed { sends, hears }) => match (sends, hears) {
+                    (true, true) => "both".to_owned(),
+                    (true, false) => "master".to_owned(),
+                    (false, _) => "backup".to_owned(),
+                },
+                (None, SyncRoles::Follow) => String::new(),
+            };
+            set.push(format!(
+                "sync on {} id {} {role}",
+                daemon.interface, daemon.sync_id
+            ));
+        }
         if set.is_empty() {
             return Ok(());
         }

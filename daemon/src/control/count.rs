@@ -103,6 +103,8 @@ pub fn kernel(counters: &KernelCounters) -> Vec<Counter> {
         set_dest,
         del_dest,
         compared,
+        new_daemon,
+        del_daemon,
         dumps,
         datagrams,
         refused,
@@ -119,6 +121,8 @@ pub fn kernel(counters: &KernelCounters) -> Vec<Counter> {
         ("new_dest", new_dest),
         ("set_dest", set_dest),
         ("del_dest", del_dest),
+        ("new_daemon", new_daemon),
+        ("del_daemon", del_daemon),
     ];
     let others = [
         ("ipvs_compared", compared),

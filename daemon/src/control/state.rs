@@ -42,6 +42,9 @@ pub struct State {
     pub routers: Vec<RouterState>,
     /// Services, sorted by key.
     pub services: Vec<ServiceState>,
+    /// Services in the kernel that the config does not name, and that are left
+    /// alone.
+    pub strangers: u32,
     /// What the config sets in the kernel's IPVS beside the table.
     pub settings: Vec<SettingState>,
     /// The threads.

@@ -20,6 +20,7 @@ impl fmt::Display for State {
             uptime,
             routers,
             services,
+            strangers,
             settings,
             threads,
             counters,
@@ -47,6 +48,13 @@ impl fmt::Display for State {
         for service in services {
             writeln!(f)?;
             show_service(f, service)?;
+        }
+        if *strangers > 0 {
+            let s = if *strangers == 1 { "" } else { "s" };
+            writeln!(
+                f,
+                "\nOTHERS: {strangers} service{s} in the kernel that the config does not name, left alone"
+            )?;
         }
         if !settings.is_empty() {
             writeln!(f)?;

@@ -1,6 +1,6 @@
 //! From what the loops know to the state the control plane shows.
 
-use super::snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView};
+use super::snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView, SyncPair};
 use crate::config::Config;
 use crate::control::count;
 use crate::control::state::{
@@ -76,7 +76,8 @@ fn state(taken: &Taken) -> State {
         uptime: ha.at.since(*started),
         routers: routers(ha),
         services: services(config, lb),
-        settings: settings.clone(),
+        settings: settings.iter().cloned().chain(sync(lb)).collect(),
+        strangers: lb.strangers,
         threads: vec![
             thread("ha", Some(ha.allocations), ha.records_dropped),
             thread("lb", Some(lb.allocations), lb.records_dropped),
@@ -84,6 +85,40 @@ fn state(taken: &Taken) -> State {
         ],
         counters,
     }
+}
+
+/// The synchronization daemons, in the shape of a setting.
+fn sync(lb: &LbSnapshot) -> Option<SettingState> {
+    let (wanted, running) = &lb.sync;
+    let wanted = wanted.as_ref()?;
+    let shown = |pair: &SyncPair| {
+        let each = pair.iter().flatten();
+        let each: Vec<String> = each
+            .map(|it| format!("{} on {} id {}", it.state, it.interface, it.sync_id))
+            .collect();
+        match each.is_empty() {
+            true => "none".to_owned(),
+            false => each.join(", "),
+        }
+    };
+    let met = |running: &SyncPair| {
+        wanted.iter().zip(running).all(|pair| match pair {
+            (Some(wanted), Some(running)) => wanted.is_met_by(running),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        })
+    };
+    let trouble = match running {
+        Some(running) if met(running) => "",
+        Some(_) => "the kernel runs others: see the log",
+        None => "the kernel has not said that they run: see the log",
+    };
+    Some(SettingState {
+        name: "sync daemons".to_owned(),
+        declared: shown(wanted),
+        present: running.as_ref().map(shown),
+        trouble: trouble.to_owned(),
+    })
 }
 
 fn routers(ha: &HaSnapshot) -> Vec<RouterState> {

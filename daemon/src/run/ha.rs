@@ -3,7 +3,7 @@
 //! kernel and [`Ha`].
 
 use super::NOTE_ON_CRASH;
-use super::link::LoopEnd;
+use super::link::{LoopEnd, SlotIn};
 use super::plan::OwnedHaPlan;
 use super::snapshot::HaSnapshot;
 use mio::unix::SourceFd;
@@ -94,6 +94,8 @@ const fn place(family: Family) -> usize {
 pub struct HaLoop {
     ha: Ha<'static>,
     end: HaEnd,
+    /// Where the LB loop reads the role it follows.
+    role: SlotIn,
     poll: Poll,
     timer: TimerFd,
     armed: Option<Instant>,
@@ -127,7 +129,7 @@ impl HaLoop {
     /// Those of the sockets; each says which.
     pub fn open(
         ha: Ha<'static>,
-        end: HaEnd,
+        (end, role): (HaEnd, SlotIn),
         poll: Poll,
         interfaces: usize,
         slate: Slate,
@@ -145,6 +147,7 @@ impl HaLoop {
         Ok(Self {
             ha,
             end,
+            role,
             poll,
             timer,
             armed: None,
@@ -213,6 +216,7 @@ impl HaLoop {
             self.send_route();
             self.send_announcements();
             self.keep_memory();
+            self.role.put(self.ha.followed());
             self.open_ports();
             let dropped = self.ha.records_dropped();
             let ha = &mut self.ha;

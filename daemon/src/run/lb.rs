@@ -1,7 +1,7 @@
 //! The `lb` loop: health checks, weights, and the kernel's IPVS table. It
 //! decides nothing: it moves bytes and time between the kernel and [`Lb`].
 
-use super::link::LoopEnd;
+use super::link::{LoopEnd, SlotOut};
 use super::plan::OwnedLbPlan;
 use super::snapshot::LbSnapshot;
 use mio::unix::SourceFd;
@@ -84,6 +84,8 @@ const ROUNDS_PER_TURN: u32 = 64;
 pub struct LbLoop {
     lb: Lb<'static>,
     end: LbEnd,
+    /// The role of the virtual router that the sync daemons follow.
+    roles: SlotOut,
     poll: Poll,
     timer: TimerFd,
     armed: Option<Instant>,
@@ -107,7 +109,12 @@ impl LbLoop {
     ///
     /// # Errors
     /// Those of the sockets; each says which.
-    pub fn open(lb: Lb<'static>, end: LbEnd, poll: Poll, pool: Pool) -> io::Result<Self> {
+    pub fn open(
+        lb: Lb<'static>,
+        (end, roles): (LbEnd, SlotOut),
+        poll: Poll,
+        pool: Pool,
+    ) -> io::Result<Self> {
         let timer = TimerFd::new()?;
         let ipvs = netlink::Socket::open(Protocol::Generic, &[])?;
         let registry = poll.registry();
@@ -121,6 +128,7 @@ impl LbLoop {
         Ok(Self {
             lb,
             end,
+            roles,
             poll,
             timer,
             armed: None,
@@ -148,6 +156,9 @@ impl LbLoop {
             self.wait(&mut events)?;
             self.turns = self.turns.wrapping_add(1);
             self.take_commands();
+            if let Some(role) = self.roles.take() {
+                self.lb.handle_role(self.clock.now(), role);
+            }
             if self.ipvs_ready {
                 self.read_ipvs();
             }

@@ -8,8 +8,9 @@ use mio::Waker;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use trunnion_core::record::Frame;
+use trunnion_core::vrrp::Role;
 
 /// Commands that may wait for a loop, and replies for the control thread.
 const COMMANDS: usize = 16;
@@ -29,7 +30,7 @@ pub struct LoopEnd<C: 'static, R: 'static> {
 pub struct ControlEnd<C: 'static, R: 'static> {
     commands: Producer<'static, C>,
     replies: Consumer<'static, R>,
-    waker: Waker,
+    waker: Arc<Waker>,
 }
 
 /// The reading end of a loop's log records.
@@ -99,7 +100,7 @@ impl Bell {
 
 /// Links the loop of this name, which `waker` wakes, with the control thread.
 #[must_use]
-pub fn link<C, R>(thread: &'static str, waker: Waker, bell: &Arc<Bell>) -> Ends<C, R> {
+pub fn link<C, R>(thread: &'static str, waker: Arc<Waker>, bell: &Arc<Bell>) -> Ends<C, R> {
     // The loops live as long as the process.
     let commands: &'static mut Queue<C, COMMANDS> = Box::leak(Box::default());
     let replies: &'static mut Queue<R, COMMANDS> = Box::leak(Box::default());
@@ -129,6 +130,77 @@ pub fn link<C, R>(thread: &'static str, waker: Waker, bell: &Arc<Bell>) -> Ends<
         control,
         looped,
         log,
+    }
+}
+
+/// A slot from HA to LB for the role of the virtual router that is followed: a
+/// new one replaces what was there, and nothing is waited for.
+pub struct SlotIn {
+    slot: Arc<AtomicU8>,
+    waker: Arc<Waker>,
+    last: u8,
+}
+
+/// The reading end of a [`SlotIn`].
+#[derive(Debug)]
+pub struct SlotOut {
+    slot: Arc<AtomicU8>,
+    last: u8,
+}
+
+/// A slot without a role in it. `waker` is the reader's.
+#[must_use]
+pub fn slot(waker: Arc<Waker>) -> (SlotIn, SlotOut) {
+    let slot = Arc::new(AtomicU8::new(0));
+    let reader = Arc::clone(&slot);
+    let put = SlotIn {
+        slot,
+        waker,
+        last: 0,
+    };
+    let got = SlotOut {
+        slot: reader,
+        last: 0,
+    };
+    (put, got)
+}
+
+impl SlotIn {
+    /// Puts a role in and wakes the reader, if it is another than before.
+    pub fn put(&mut self, role: Option<Role>) {
+        let value = role.map_or(0, code_of);
+        if self.last != value {
+            self.last = value;
+            self.slot.store(value, Ordering::Release);
+            // Fails only when the reader's poller is gone, and the reader with it.
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+impl SlotOut {
+    /// The role, if there is one and it is another than before.
+    pub fn take(&mut self) -> Option<Role> {
+        let value = self.slot.load(Ordering::Acquire);
+        let before = std::mem::replace(&mut self.last, value);
+        role_of(value).filter(|_| value != before)
+    }
+}
+
+const fn code_of(role: Role) -> u8 {
+    match role {
+        Role::Initialize => 1,
+        Role::Backup => 2,
+        Role::Active => 3,
+    }
+}
+
+const fn role_of(code: u8) -> Option<Role> {
+    match code {
+        1 => Some(Role::Initialize),
+        2 => Some(Role::Backup),
+        3 => Some(Role::Active),
+        _ => None,
     }
 }
 

@@ -28,7 +28,7 @@ use control::{Control, Loops};
 use ha::HaLoop;
 use keeper::Keeper;
 use lb::LbLoop;
-use link::{Bell, Ends, LogEnd};
+use link::{Bell, Ends, LogEnd, SlotIn, SlotOut};
 use mio::{Poll, Waker};
 use std::fmt;
 use std::io;
@@ -145,8 +145,12 @@ pub fn run(path: &Path) -> Result<ExitCode, StartError> {
 
 /// Starts both loops, HA first: after a crash it has no time to lose.
 fn start(config: &Config, bell: &Arc<Bell>) -> Result<Loops, StartError> {
-    let (ha, ha_held, ha_log, ha_thread, keeper) = start_ha(config, bell)?;
-    let (lb, lb_log, lb_thread) = start_lb(config, bell)?;
+    let lb_poll = Poll::new().doing("make a poller")?;
+    let lb_waker = Waker::new(lb_poll.registry(), lb::WAKER).doing("make a waker")?;
+    let lb_waker = Arc::new(lb_waker);
+    let (role, roles) = link::slot(Arc::clone(&lb_waker));
+    let (ha, ha_held, ha_log, ha_thread, keeper) = start_ha(config, bell, role)?;
+    let (lb, lb_log, lb_thread) = start_lb(config, bell, (lb_poll, lb_waker), roles)?;
     Ok(Loops {
         keeper,
         ha_held,
@@ -172,6 +176,7 @@ type HeldPlan = Option<Box<plan::OwnedHaPlan>>;
 fn start_ha(
     config: &Config,
     bell: &Arc<Bell>,
+    role: SlotIn,
 ) -> Result<(HaControl, HeldPlan, LogEnd, LoopThread, Keeper), StartError> {
     let (slate, memory) = open_slate(config)?;
     let (will, keeper) = make_will(config, &slate)?;
@@ -181,7 +186,7 @@ fn start_ha(
         mut control,
         looped: end,
         log,
-    } = link::link("ha", waker, bell);
+    } = link::link("ha", Arc::new(waker), bell);
     let storage = plan::ha_storage(&config.limits);
     let interfaces = storage.interfaces.len();
     let mut held = Some(Box::new(plan::OwnedHaPlan::of(config)));
@@ -192,8 +197,16 @@ fn start_ha(
         will.set_note(NOTE_RESUMED_AT, now.as_nanos());
         let _ = control.send(ha::HaCommand::Plan(plan));
     }
-    let looped = HaLoop::open(Ha::new(storage), end, poll, interfaces, slate, will, memory)
-        .doing("open the sockets of the ha loop")?;
+    let looped = HaLoop::open(
+        Ha::new(storage),
+        (end, role),
+        poll,
+        interfaces,
+        slate,
+        will,
+        memory,
+    )
+    .doing("open the sockets of the ha loop")?;
     let thread = thread::Builder::new()
         .name("ha".to_owned())
         .stack_size(STACK_BYTES)
@@ -269,6 +282,8 @@ fn open_slate(config: &Config) -> Result<(Slate, Vec<Memory>), StartError> {
 fn start_lb(
     config: &Config,
     bell: &Arc<Bell>,
+    (poll, waker): (Poll, Arc<Waker>),
+    roles: SlotOut,
 ) -> Result<(LbControl, LogEnd, LoopThread), StartError> {
     let limits: Limits = config.limits;
     let sockets = limits.checks_in_flight;
@@ -277,8 +292,6 @@ fn start_lb(
         .doing(format!("raise the limit of open files to {wanted}"))?;
     let pool =
         Pool::open(sockets, sockets).doing(format!("open {} sockets for checks", 2 * sockets))?;
-    let poll = Poll::new().doing("make a poller")?;
-    let waker = Waker::new(poll.registry(), lb::WAKER).doing("make a waker")?;
     let Ends {
         mut control,
         looped: end,
@@ -288,8 +301,8 @@ fn start_lb(
     let storage = plan::lb_storage(&limits, seed);
     let plan = Box::new(plan::OwnedLbPlan::of(config));
     let _ = control.send(lb::LbCommand::Plan(plan));
-    let looped =
-        LbLoop::open(Lb::new(storage), end, poll, pool).doing("open the sockets of the lb loop")?;
+    let looped = LbLoop::open(Lb::new(storage), (end, roles), poll, pool)
+        .doing("open the sockets of the lb loop")?;
     let thread = thread::Builder::new()
         .name("lb".to_owned())
         .stack_size(STACK_BYTES)

@@ -8,7 +8,8 @@ use trunnion_core::director::guardian::OnCrash;
 use trunnion_core::director::ha::{AddressSlot, HaStorage, InstanceSlot, Interface};
 use trunnion_core::director::lb::{LbStorage, Link, ServiceState};
 use trunnion_core::director::plan::{
-    HaPlan, Instance, InstanceName, InterfaceName, LbPlan, Peers, ServicePolicy, VirtualAddress,
+    HaPlan, Instance, InstanceName, InterfaceName, LbPlan, Peers, ServicePolicy, SyncPlan,
+    VirtualAddress,
 };
 use trunnion_core::model::{BLANK_DESTINATION, Destination, ServiceRow, Table, TableBuf};
 use trunnion_core::record::Frame;
@@ -34,7 +35,12 @@ impl OwnedHaPlan {
                 address: prefixed.address,
                 prefix: prefixed.prefix,
             }));
-            instances.push(planned(declared, first));
+            let sync = config.ipvs.sync.as_ref();
+            let follow = sync.and_then(|sync| sync.follow.as_ref());
+            instances.push(Instance {
+                followed: follow == Some(&declared.name),
+                ..planned(declared, first)
+            });
         }
         instances.sort_by(|a: &Instance, b: &Instance| a.key().cmp(&b.key()));
         Self {
@@ -80,6 +86,7 @@ fn planned(declared: &config::Instance, first: usize) -> Instance {
             .expect("the config bounds the number of peers"),
         addresses_first: count(first),
         addresses_count: count(declared.addresses.len()),
+        followed: false,
     }
 }
 
@@ -93,6 +100,7 @@ pub struct OwnedLbPlan {
     checks: Vec<CheckConfig>,
     declared_only: bool,
     audit: time::Duration,
+    sync: Option<SyncPlan>,
 }
 
 impl OwnedLbPlan {
@@ -102,6 +110,7 @@ impl OwnedLbPlan {
         let mut plan = Self {
             declared_only: config.ipvs.own == Own::Declared,
             audit: config.ipvs.audit,
+            sync: config.ipvs.sync.as_ref().map(|sync| sync.plan.clone()),
             ..Self::default()
         };
         let backends = || config.services.iter().flat_map(|s| &s.backends);
@@ -143,6 +152,7 @@ impl OwnedLbPlan {
             checks: &self.checks,
             declared_only: self.declared_only,
             audit: self.audit,
+            sync: self.sync.as_ref(),
         }
     }
 }

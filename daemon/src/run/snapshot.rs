@@ -6,7 +6,7 @@ use trunnion_core::check;
 use trunnion_core::director::ha::{Ha, HaCounters, Presence, RouteCounters};
 use trunnion_core::director::lb::{KernelCounters, Lb};
 use trunnion_core::director::plan::{InstanceName, InterfaceName, VirtualAddress};
-use trunnion_core::model::{Destination, Service};
+use trunnion_core::model::{Destination, Service, SyncDaemon};
 use trunnion_core::time::Instant;
 use trunnion_core::vrrp::Router;
 use trunnion_sys::alloc::SealedThread;
@@ -90,6 +90,9 @@ impl HaSnapshot {
     }
 }
 
+/// The synchronization daemons, who sends and who hears.
+pub type SyncPair = [Option<SyncDaemon>; 2];
+
 /// A service, as it was.
 #[derive(Clone, Debug)]
 pub struct ServiceView {
@@ -123,6 +126,11 @@ pub struct LbSnapshot {
     pub services: Vec<ServiceView>,
     /// Their destinations, service by service.
     pub destinations: Vec<DestinationView>,
+    /// Synchronization daemons that should run, if the config says so, and
+    /// those that do, if that is known.
+    pub sync: (Option<SyncPair>, Option<SyncPair>),
+    /// Services in the kernel that the config does not name, left alone.
+    pub strangers: u32,
     /// Whether the kernel holds what is desired, as far as is known.
     pub settled: bool,
     /// Counters of the kernel's table.
@@ -145,6 +153,8 @@ impl LbSnapshot {
             at: Instant::ZERO,
             services: Vec::with_capacity(limits.services as usize),
             destinations: Vec::with_capacity(limits.backends as usize),
+            sync: (None, None),
+            strangers: 0,
             settled: false,
             kernel: KernelCounters::default(),
             checks: check::Counters::default(),
@@ -181,6 +191,9 @@ impl LbSnapshot {
                 });
             }
         }
+        let (wanted, running) = lb.sync_daemons();
+        self.sync = (wanted.cloned(), running.cloned());
+        self.strangers = lb.strangers();
         self.settled = lb.is_settled();
         self.kernel = *lb.kernel_counters();
         self.checks = *lb.engine().counters();

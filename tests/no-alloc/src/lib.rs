@@ -16,16 +16,17 @@ use trunnion_core::bytes::Reader;
 use trunnion_core::check::{Change as Turn, Health, Limits, Verdict};
 use trunnion_core::director::ha::{AddressSlot, Ha, HaStorage, InstanceSlot, Interface};
 use trunnion_core::director::lb::{Lb, LbStorage, Link, ServiceState};
-use trunnion_core::director::plan::{HaPlan, LbPlan};
+use trunnion_core::director::plan::{HaPlan, LbPlan, SyncPlan, SyncRoles};
 use trunnion_core::model::{
     BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, SchedulerName, Service,
-    ServiceKey, ServiceRow, Table, TableBuf,
+    ServiceKey, ServiceRow, SyncDaemon, SyncState, Table, TableBuf,
 };
 use trunnion_core::netlink::Batch;
 use trunnion_core::netlink::genl::FamilyId;
 use trunnion_core::reconcile::{Cursor, Ownership};
 use trunnion_core::record::{Frame, Level, Ring, records};
 use trunnion_core::time::{Duration, Instant, Slot, Wheel};
+use trunnion_core::vrrp::Role;
 use trunnion_core::{check, ipvs, route, vrrp, wire};
 
 #[cfg(feature = "prove-negative")]
@@ -237,8 +238,13 @@ fn lb() -> bool {
         checks: &[],
         declared_only: true,
         audit: Duration::from_secs(60),
+        sync: Some(&SyncPlan {
+            daemon: SyncDaemon::new(SyncState::MASTER, "eth1".parse().unwrap_or_default(), 1),
+            roles: SyncRoles::Follow,
+        }),
     };
     let planned = half.handle_plan(Instant::ZERO, &plan);
+    half.handle_role(Instant::ZERO, Role::Active);
     let mut buffer = [0; ipvs::BATCH_BYTES];
     let asked = half.poll_ipvs(Instant::ZERO, &mut buffer).is_some();
     half.handle_ipvs(Instant::ZERO, &noise());

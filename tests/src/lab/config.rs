@@ -44,6 +44,9 @@ pub struct Config {
     /// Weights of the backends, from the first on; the length says how many
     /// there are.
     pub weights: Vec<u32>,
+    /// Whether the nodes tell each other of connections, in the direction the
+    /// IPv4 virtual router says.
+    pub sync: bool,
 }
 
 impl Config {
@@ -58,6 +61,7 @@ impl Config {
             interval: Duration::from_millis(100),
             checksum: None,
             weights: vec![3, 2, 1],
+            sync: false,
         }
     }
 
@@ -112,6 +116,14 @@ impl Config {
             self.name,
             run_dir.display()
         );
+        if self.sync {
+            let _ = write!(
+                text,
+                "\n[ipvs.sync]\ninterface = \"{INTERFACE}\"\nid = 1\nfollow = \"{}\"\n\
+                 \n[ipvs.sysctl]\nsync_threshold = [3, 10]\n",
+                router_name(Family::V4)
+            );
+        }
         for family in FAMILIES {
             self.toml_router(&mut text, family);
         }

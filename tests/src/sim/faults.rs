@@ -7,7 +7,7 @@ use super::site::{INTERFACES, Site, backend, limits, mac, own_v4};
 use super::world::{Event, World};
 use std::collections::VecDeque;
 use trunnion_core::check::Settings;
-use trunnion_core::model::{Destination, DestinationKey, Forward, Service, ServiceKey};
+use trunnion_core::model::{Destination, DestinationKey, Forward, Service, ServiceKey, SyncState};
 use trunnion_core::time::{Duration, Instant};
 
 impl World<'_> {
@@ -210,6 +210,8 @@ impl World<'_> {
             lb_done: false,
             doom: None,
             turns: (Instant::ZERO, 0),
+            role: None,
+            role_told: None,
         });
         self.note(|| format!("node {node} starts"));
         self.watch.started(self.now, &self.nodes[node]);
@@ -262,7 +264,7 @@ impl World<'_> {
         let here = &mut self.nodes[node];
         here.executor = None;
         here.cells.clear();
-        here.ipvs.rows.clear();
+        here.ipvs.forget();
         for (at, name) in INTERFACES.into_iter().enumerate() {
             here.route.delete(name);
             here.route.create(name, mac(at, node));
@@ -396,6 +398,20 @@ impl World<'_> {
     /// Someone else writes into the IPVS table: a service of their own, or one
     /// of ours spoilt.
     pub fn write(&mut self, node: usize) {
+        if self.random.chance(200) {
+            let daemons = &mut self.nodes[node].ipvs.daemons;
+            daemons.swap(0, 1);
+            daemons[self.random.index(2)] = None;
+            for (daemon, state) in daemons
+                .iter_mut()
+                .zip([SyncState::MASTER, SyncState::BACKUP])
+            {
+                if let Some(daemon) = daemon {
+                    daemon.state = state;
+                }
+            }
+            self.note(|| format!("node {node}: someone else stops and starts daemons"));
+        }
         let plan = &self.nodes[node].plan;
         let r = &mut self.random;
         let ours =

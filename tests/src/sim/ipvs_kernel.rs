@@ -5,10 +5,10 @@
 //!
 //! Source: net/netfilter/ipvs/ip_vs_ctl.c, with the errors seen on 6.1 to 7.2.
 
-use super::ipvs_request::{Op, decode, destination_message, service_message};
+use super::ipvs_request::{Op, daemon_message, decode, destination_message, service_message};
 use super::netlink::{self, Inbox, Message, Received, Request, errno};
 use super::random::Random;
-use trunnion_core::model::{Destination, DestinationKey, Family, Service, ServiceKey};
+use trunnion_core::model::{Destination, DestinationKey, Family, Service, ServiceKey, SyncDaemon};
 
 /// `GENL_ID_CTRL`.
 const CONTROL: u16 = 16;
@@ -50,10 +50,16 @@ pub struct Tried {
 }
 
 #[derive(Clone, Debug)]
+enum Table {
+    Services,
+    Destinations(ServiceKey),
+    Daemons,
+}
+
+#[derive(Clone, Debug)]
 struct Dump {
     seq: u32,
-    /// All services, or one service's destinations.
-    of: Option<ServiceKey>,
+    of: Table,
     at: usize,
 }
 
@@ -62,6 +68,8 @@ struct Dump {
 pub struct IpvsKernel {
     /// In the order of the hash table, which means nothing.
     pub rows: Vec<Row>,
+    /// Synchronization daemons, who sends and who hears.
+    pub daemons: [Option<SyncDaemon>; 2],
     pub faults: IpvsFaults,
     /// What was tried since the last look.
     pub tried: Vec<Tried>,
@@ -79,6 +87,7 @@ impl IpvsKernel {
     pub fn new(mut random: Random) -> Self {
         Self {
             rows: Vec::new(),
+            daemons: [None, None],
             faults: IpvsFaults::default(),
             tried: Vec::new(),
             family: 28,
@@ -100,9 +109,15 @@ impl IpvsKernel {
     /// `rmmod ip_vs`, and it is loaded again when someone asks, at once or when
     /// an operator has seen to it: another number, and an empty table.
     pub fn reload_module(&mut self, absent: u64) {
-        self.rows.clear();
+        self.forget();
         self.family += 1;
         self.absent = absent;
+    }
+
+    /// Nothing is left of what was told.
+    pub fn forget(&mut self) {
+        self.rows.clear();
+        self.daemons = [None, None];
     }
 
     /// All faults end.
@@ -229,8 +244,8 @@ impl IpvsKernel {
         }
         let command = request.body[0];
         match command {
-            // GET_SERVICE and GET_DEST.
-            4 | 8 if request.flags & netlink::DUMP == netlink::DUMP => {
+            // GET_SERVICE, GET_DEST and GET_DAEMON.
+            4 | 8 | 11 if request.flags & netlink::DUMP == netlink::DUMP => {
                 if self.dump.is_some() {
                     return errno::EBUSY;
                 }
@@ -238,7 +253,11 @@ impl IpvsKernel {
                     self.faults_hit += 1;
                     return errno::EBUSY;
                 }
-                let of = (command == 8).then(|| super::ipvs_request::key(request.body));
+                let of = match command {
+                    4 => Table::Services,
+                    8 => Table::Destinations(super::ipvs_request::key(request.body)),
+                    _ => Table::Daemons,
+                };
                 self.dump = Some(Dump {
                     seq: request.seq,
                     of,
@@ -268,8 +287,30 @@ impl IpvsKernel {
                 self.tried.push(Tried { op, answer, before });
                 answer
             }
+            9 | 10 => {
+                if self.random.chance(self.faults.refused) {
+                    self.faults_hit += 1;
+                    return errno::ENOMEM;
+                }
+                self.change_daemon(command == 9, request.body)
+            }
             _ => errno::EOPNOTSUPP,
         }
+    }
+
+    fn change_daemon(&mut self, start: bool, body: &[u8]) -> i32 {
+        let (state, daemon) = super::ipvs_request::daemon(body);
+        let place = match state {
+            1 | 2 => &mut self.daemons[state as usize - 1],
+            _ => return errno::EINVAL,
+        };
+        match (start, &place) {
+            (true, Some(_)) => return errno::EEXIST,
+            (false, None) => return errno::ESRCH,
+            (true, None) => *place = Some(daemon.expect("a start says where")),
+            (false, Some(_)) => *place = None,
+        }
+        0
     }
 
     /// A success, a row, or the end of a dump.
@@ -313,17 +354,21 @@ impl IpvsKernel {
         let Some(dump) = &self.dump else { return };
         let (seq, at) = (dump.seq, dump.at);
         let rows: Vec<Message> = match &dump.of {
-            None => self
+            Table::Services => self
                 .rows
                 .iter()
                 .map(|row| service_message(self.family, seq, &row.service))
                 .collect(),
             // Of a service that is not there the dump is empty, and no error.
-            Some(key) => self.row(key).map_or_else(Vec::new, |row| {
+            Table::Destinations(key) => self.row(key).map_or_else(Vec::new, |row| {
                 let all = row.destinations.iter();
                 all.map(|d| destination_message(self.family, seq, d))
                     .collect()
             }),
+            Table::Daemons => {
+                let each = self.daemons.iter().flatten();
+                each.map(|d| daemon_message(self.family, seq, d)).collect()
+            }
         };
         let part: Vec<u8> = rows
             .into_iter()

@@ -5,7 +5,7 @@ use super::netlink::{Message, attribute, attributes, u32_at};
 use std::net::IpAddr;
 use trunnion_core::model::{
     Destination, DestinationKey, Family, Forward, Protocol, Service, ServiceFlags, ServiceKey,
-    Tunnel, TunnelFlags, TunnelType,
+    SyncDaemon, SyncState, Tunnel, TunnelFlags, TunnelType,
 };
 
 /// A change of the table.
@@ -155,6 +155,41 @@ fn padded(ip: IpAddr) -> [u8; 16] {
         }
         IpAddr::V6(ip) => ip.octets(),
     }
+}
+
+/// The state and, of a start, the rest of `IPVS_CMD_ATTR_DAEMON` (3), with the
+/// defaults that the kernel puts in.
+pub fn daemon(body: &[u8]) -> (u32, Option<SyncDaemon>) {
+    let top = attributes(&body[4..]);
+    let nest = attributes(attribute(&top, 3).expect("it names a daemon"));
+    let state = number32(&nest, 1);
+    let daemon = attribute(&nest, 2).map(|raw| {
+        let text = std::str::from_utf8(raw).expect("text");
+        let interface = text.trim_end_matches('\0').try_into().expect("a name");
+        SyncDaemon {
+            maxlen: number16(&nest, 4).unwrap_or(1472),
+            group: Some([224, 0, 0, 81].into()),
+            port: number16(&nest, 7).unwrap_or(8848),
+            ttl: attribute(&nest, 8).map_or(1, |raw| raw[0]),
+            ..SyncDaemon::new(SyncState(state), interface, number32(&nest, 3))
+        }
+    });
+    (state, daemon)
+}
+
+/// A row of a dump of synchronization daemons.
+pub fn daemon_message(kind: u16, seq: u32, it: &SyncDaemon) -> Message {
+    Message::new(kind, super::netlink::MULTI, seq)
+        .raw(&[9, 1, 0, 0])
+        .nest(3, |nest| {
+            nest.attribute(1, &it.state.0.to_ne_bytes())
+                .attribute(2, format!("{}\0", it.interface).as_bytes())
+                .attribute(3, &it.sync_id.to_ne_bytes())
+                .attribute(4, &it.maxlen.to_ne_bytes())
+                .attribute(7, &it.port.to_ne_bytes())
+                .attribute(8, &[it.ttl])
+                .attribute(5, &[224, 0, 0, 81])
+        })
 }
 
 /// A row of a dump of services.

@@ -31,6 +31,7 @@ pub mod errno {
     pub const ENOMEM: i32 = 12;
     pub const EBUSY: i32 = 16;
     pub const EEXIST: i32 = 17;
+    pub const EINVAL: i32 = 22;
     pub const ENODEV: i32 = 19;
     pub const EMFILE: i32 = 24;
     pub const EOPNOTSUPP: i32 = 95;

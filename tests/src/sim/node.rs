@@ -14,6 +14,7 @@ use trunnion_core::director::lb::{Lb, LbStorage, Link, ServiceState};
 use trunnion_core::model::{BLANK_DESTINATION, Destination, ServiceRow, TableBuf};
 use trunnion_core::record::Frame;
 use trunnion_core::time::{self, Duration, Instant};
+use trunnion_core::vrrp::Role;
 
 /// Check sockets of each family.
 const SOCKETS_MAX: usize = limits::CHECKS;
@@ -127,6 +128,9 @@ pub struct Life<'m> {
     pub doom: Option<u32>,
     /// Turns since time last went on.
     pub turns: (Instant, u32),
+    /// The slot from HA to LB, and what LB took out of it last.
+    pub role: Option<Role>,
+    pub role_told: Option<Role>,
 }
 
 /// See the module's words.

@@ -95,6 +95,7 @@ impl Plan {
             checks: &self.checks,
             declared_only: false,
             audit: AUDIT,
+            sync: None,
         }
     }
 }

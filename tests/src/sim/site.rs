@@ -5,10 +5,11 @@ use super::random::Random;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use trunnion_core::check::{CheckConfig, Kind};
 use trunnion_core::director::plan::{
-    HaPlan, Instance, LbPlan, Peers, ServicePolicy, VirtualAddress,
+    HaPlan, Instance, LbPlan, Peers, ServicePolicy, SyncPlan, SyncRoles, VirtualAddress,
 };
 use trunnion_core::model::{
-    Destination, DestinationKey, Family, Forward, Protocol, Service, ServiceKey, ServiceRow, Table,
+    Destination, DestinationKey, Family, Forward, Protocol, Service, ServiceKey, ServiceRow,
+    SyncDaemon, SyncState, Table,
 };
 use trunnion_core::time::Duration;
 use trunnion_core::vrrp::{AnnounceConfig, Centis, ChecksumForm, RouterConfig};
@@ -99,6 +100,9 @@ pub struct Site {
     pub groups: Vec<Group>,
     pub services: Vec<Balanced>,
     pub declared_only: bool,
+    /// In which state the synchronization daemons run; those that follow
+    /// follow the first group.
+    pub sync: Option<SyncRoles>,
     /// How often a node looks for what others changed: 16 of these are less than
     /// the time there is to heal.
     pub audit: Duration,
@@ -116,6 +120,7 @@ pub struct Plan {
     pub checks: Vec<CheckConfig>,
     pub declared_only: bool,
     pub audit: Duration,
+    pub sync: Option<SyncPlan>,
 }
 
 impl Plan {
@@ -134,6 +139,7 @@ impl Plan {
             checks: &self.checks,
             declared_only: self.declared_only,
             audit: self.audit,
+            sync: self.sync.as_ref(),
         }
     }
 
@@ -156,6 +162,16 @@ impl Plan {
     }
 }
 
+fn roles(r: &mut Random) -> Option<SyncRoles> {
+    let (sends, hears) = (true, true);
+    r.pick(&[
+        None,
+        Some(SyncRoles::Follow),
+        Some(SyncRoles::Follow),
+        Some(SyncRoles::Fixed { sends, hears }),
+    ])
+}
+
 /// How the cluster names an instance.
 pub fn key_of(instance: &Instance) -> Key {
     let name = instance.interface.as_str();
@@ -171,6 +187,7 @@ impl Site {
             groups: Vec::new(),
             services: Vec::new(),
             declared_only: r.chance(300),
+            sync: roles(r),
             audit: r.time(Duration::from_secs(1), Duration::from_secs(4)),
         };
         for _ in 0..=r.index(3) {
@@ -259,7 +276,7 @@ impl Site {
     /// The operator edits the config.
     pub fn change(&mut self, r: &mut Random) {
         for _ in 0..r.between(1, 3) {
-            match r.below(12) {
+            match r.below(13) {
                 0 => self.add_group(r),
                 1 if self.groups.len() > 1 => {
                     let at = r.index(self.groups.len());
@@ -319,6 +336,7 @@ impl Site {
                     let keys: Vec<_> = old.iter().map(|(d, _)| d.key).collect();
                     service.destinations.retain(|(d, _)| !keys.contains(&d.key));
                 }
+                11 => self.sync = roles(r),
                 _ => {
                     let at = r.index(self.services.len());
                     for (destination, _) in &mut self.services[at].destinations {
@@ -334,6 +352,14 @@ impl Site {
         let mut plan = Plan {
             declared_only: self.declared_only,
             audit: self.audit,
+            sync: self.sync.map(|roles| SyncPlan {
+                daemon: SyncDaemon::new(
+                    SyncState::MASTER,
+                    INTERFACES[0].try_into().expect("short"),
+                    51,
+                ),
+                roles,
+            }),
             ..Plan::default()
         };
         let mut groups: Vec<_> = self.groups.iter().collect();
@@ -365,6 +391,7 @@ impl Site {
                 peers,
                 addresses_first: u32::try_from(first).expect("few"),
                 addresses_count: u32::try_from(group.addresses.len()).expect("few"),
+                followed: self.sync == Some(SyncRoles::Follow) && group.key == self.groups[0].key,
             });
         }
         self.balance(&mut plan);

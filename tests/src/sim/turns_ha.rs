@@ -74,6 +74,13 @@ impl World<'_> {
             && self.send_announcements(node)
             && self.keep_memory(node);
         self.open_ports(node);
+        if let Some(life) = &mut self.nodes[node].life {
+            let role = life.ha.followed();
+            if role != life.role {
+                life.role = role;
+                self.wake_lb_soon(node);
+            }
+        }
         self.take_ha_records(node);
         let here = &mut self.nodes[node];
         let local = here.local(now);

@@ -34,6 +34,15 @@ impl World<'_> {
             return;
         }
         self.read_sockets(node);
+        let local = self.nodes[node].local(now);
+        if let Some(life) = &mut self.nodes[node].life
+            && life.role != life.role_told
+        {
+            life.role_told = life.role;
+            if let Some(role) = life.role {
+                life.lb.handle_role(local, role);
+            }
+        }
         self.read_ipvs(node);
         let local = self.nodes[node].local(now);
         if let Some(life) = &mut self.nodes[node].life {

@@ -286,6 +286,7 @@ mod tests {
             peers: heapless::Vec::new(),
             addresses_first: 0,
             addresses_count: 0,
+            followed: false,
         }
     }
 

@@ -261,6 +261,15 @@ impl<'s> Ha<'s> {
         self.log.log(now, records::PortFailed { interface, errno });
     }
 
+    /// The role of the virtual router that the synchronization daemons follow;
+    /// nothing without one. To be asked at the end of each turn.
+    #[must_use]
+    pub fn followed(&self) -> Option<vrrp::Role> {
+        let mut instances = self.instances().iter();
+        let slot = instances.find(|slot| slot.config.followed)?;
+        Some(slot.router.state().role())
+    }
+
     /// Whether links and addresses are known.
     #[must_use]
     pub const fn is_known(&self) -> bool {

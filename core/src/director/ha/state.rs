@@ -172,6 +172,7 @@ impl InstanceSlot {
             peers: Peers::new(),
             addresses_first: 0,
             addresses_count: 0,
+            followed: false,
         })
     }
 

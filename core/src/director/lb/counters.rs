@@ -19,6 +19,10 @@ pub struct KernelCounters {
     pub del_dest: u64,
     /// Destinations whose weight was worked out and compared with the kernel's.
     pub compared: u64,
+    /// `IPVS_CMD_NEW_DAEMON` sent.
+    pub new_daemon: u64,
+    /// `IPVS_CMD_DEL_DAEMON` sent.
+    pub del_daemon: u64,
     /// Whole dumps of the table that were finished.
     pub dumps: u64,
     /// Datagrams sent.

@@ -11,6 +11,7 @@ mod counters;
 mod kernel;
 mod links;
 mod plan;
+mod sync;
 mod weights;
 
 pub use counters::KernelCounters;
@@ -27,6 +28,7 @@ use crate::record::{Frame, Ring};
 use crate::time::{Duration, Instant, earliest};
 use kernel::{Kernel, Pass, Progress};
 use links::Links;
+use sync::Syncing;
 use weights::{serves, weigh};
 
 /// How long a shutdown waits for the kernel's table to be cleared.
@@ -97,6 +99,7 @@ pub struct Lb<'s> {
     adopted: bool,
     log: Ring<'s>,
     give_up: Option<Instant>,
+    sync: Syncing,
 }
 
 impl<'s> Lb<'s> {
@@ -127,6 +130,7 @@ impl<'s> Lb<'s> {
             adopted: false,
             log: Ring::new(records),
             give_up: None,
+            sync: Syncing::default(),
         }
     }
 
@@ -192,6 +196,12 @@ impl<'s> Lb<'s> {
         self.kernel.counters()
     }
 
+    /// Services in the kernel that the config does not name, left alone.
+    #[must_use]
+    pub const fn strangers(&self) -> u32 {
+        self.kernel.strangers()
+    }
+
     /// Log records dropped because nobody took them.
     #[must_use]
     pub const fn records_dropped(&self) -> u64 {
@@ -231,7 +241,7 @@ impl<'s> Lb<'s> {
             .kernel
             .handle_datagram(now, datagram, wanted, &mut self.log);
         match progress {
-            Progress::None => {}
+            Progress::None => self.release_sync(),
             Progress::Dumped => {
                 let (services, destinations) = sizes(self.kernel.actual());
                 self.log.log(
@@ -296,6 +306,7 @@ impl<'s> Lb<'s> {
         }
         self.give_up = Some(now + SHUTDOWN_PATIENCE);
         let _ = self.engine.handle_plan(now, &[]);
+        self.leave_sync(clear);
         if clear {
             self.desired.clear();
             self.due = Due::All;
@@ -307,9 +318,10 @@ impl<'s> Lb<'s> {
     /// Whether a shutdown has nothing more to wait for.
     #[must_use]
     pub fn is_finished(&self, now: Instant) -> bool {
-        self.give_up.is_some_and(|give_up| {
-            give_up <= now || (self.due == Due::Nothing && !self.kernel.is_applying())
-        })
+        let busy =
+            || self.due != Due::Nothing || self.kernel.is_applying() || self.kernel.owes_daemons();
+        self.give_up
+            .is_some_and(|give_up| give_up <= now || !busy())
     }
 
     /// When to call [`Self::handle_timeout`] and the polls at the latest.

@@ -63,6 +63,7 @@ impl Lb<'_> {
         self.known = 0;
         self.declared_only = plan.declared_only;
         self.kernel.set_audit(plan.audit);
+        self.plan_sync(plan.sync);
         self.planned = true;
         self.due = Due::All;
         Ok(())

@@ -19,7 +19,9 @@ pub(super) fn interfaces(host: &Host, config: &Config) -> Vec<Finding> {
         )];
     };
     let mut findings = Vec::new();
-    let named = named(config);
+    let mut named = named(config);
+    let sync = config.ipvs.sync.as_ref();
+    named.extend(sync.map(|sync| sync.plan.daemon.interface.as_str()));
     for name in &named {
         let Some(nic) = links.iter().find(|nic| nic.name == *name) else {
             let there: Vec<&str> = links.iter().map(|nic| nic.name.as_str()).collect();

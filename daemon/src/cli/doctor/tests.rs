@@ -352,6 +352,10 @@ fn an_interface_that_is_not_there_down_or_bare() {
     fake.nic("eth0").name = "eth1".to_owned();
     let shown = fake.lack(CONFIG);
     assert!(shown.contains("no eth0, did you mean eth1"), "{shown}");
+    fake.nic("eth1").name = "eth0".to_owned();
+    let sync = "[ipvs.sync]\ninterface = \"sync0\"\nrole = \"both\"\n";
+    let shown = fake.lack(&format!("{sync}{CONFIG}"));
+    assert!(shown.contains("there is no sync0"), "{shown}");
     fake.host.links = None;
     assert!(fake.lack(CONFIG).contains("does not tell"));
 }

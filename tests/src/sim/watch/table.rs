@@ -9,8 +9,10 @@ use crate::sim::node::{Life, Node};
 use crate::sim::options::{Fault, Options};
 use crate::sim::site::Plan;
 use trunnion_core::check::HealthState;
-use trunnion_core::model::{Destination, ServiceKey};
+use trunnion_core::director::plan::SyncRoles;
+use trunnion_core::model::{Destination, ServiceKey, SyncDaemon, SyncState};
 use trunnion_core::time::{Duration, Instant};
+use trunnion_core::vrrp::Role;
 
 /// A pass that began before a config was read may end after it.
 const PASS: Duration = Duration::from_millis(500);
@@ -162,6 +164,7 @@ impl TableWatch {
         backends: &Backends,
     ) -> Result<(), Violation> {
         for node in nodes {
+            daemons(now, node)?;
             let plan = &node.plan;
             let fail = |text: String| {
                 let text = format!("node {}: {text}", node.id);
@@ -203,6 +206,39 @@ impl TableWatch {
         }
         Ok(())
     }
+}
+
+/// The synchronization daemons are those of the role that is followed.
+fn daemons(now: Instant, node: &Node<'_>) -> Result<(), Violation> {
+    let (Some(sync), Some(life)) = (&node.plan.sync, &node.life) else {
+        return Ok(());
+    };
+    let active = life.ha.followed() == Some(Role::Active);
+    let wanted = match sync.roles {
+        SyncRoles::Fixed { sends, hears } => [sends, hears],
+        SyncRoles::Follow => [active, !active],
+    };
+    let states = [SyncState::MASTER, SyncState::BACKUP];
+    for ((wanted, held), state) in wanted.iter().zip(&node.ipvs.daemons).zip(states) {
+        let daemon = SyncDaemon {
+            state,
+            ..sync.daemon.clone()
+        };
+        let right = match held {
+            Some(held) => *wanted && daemon.is_met_by(held),
+            None => !wanted,
+        };
+        if !right {
+            let text = format!(
+                "node {}: {state}: {held:?} by {:?} of {:?}",
+                node.id,
+                sync.roles,
+                life.ha.followed()
+            );
+            return Err(Violation::new(now, "daemons", text));
+        }
+    }
+    Ok(())
 }
 
 /// What a service's destinations should be, by how their backends are; nothing

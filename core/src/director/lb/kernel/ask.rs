@@ -25,6 +25,14 @@ impl Kernel<'_> {
                 let _ = request::dump_services(batch, family);
                 ask
             }
+            Ask::Daemons => {
+                self.write_daemons(family, batch);
+                ask
+            }
+            Ask::SetDaemons => {
+                self.write_daemon_steps(family, batch);
+                ask
+            }
             Ask::Missing { next } => Ask::Missing {
                 next: self.write_missing(family, next, batch),
             },

@@ -29,9 +29,12 @@ impl Kernel<'_> {
                         let row = decode::destination(body, offset, self.family_of(service))?;
                         self.actual.push_destination(service, &row.destination)
                     }
-                    Ask::Services | Ask::Missing { .. } | Ask::Family | Ask::Changes { .. } => {
-                        self.take_service(body, offset, wanted)?
-                    }
+                    Ask::Services
+                    | Ask::Missing { .. }
+                    | Ask::Family
+                    | Ask::Changes { .. }
+                    | Ask::Daemons
+                    | Ask::SetDaemons => self.take_service(body, offset, wanted)?,
                 };
                 if let Err(full) = pushed {
                     self.too_large(now, full, log);
@@ -117,7 +120,12 @@ impl Kernel<'_> {
                 }
                 service.saturating_add(1)
             }
-            Ask::Services | Ask::Missing { .. } | Ask::Family | Ask::Changes { .. } => {
+            Ask::Services
+            | Ask::Missing { .. }
+            | Ask::Family
+            | Ask::Changes { .. }
+            | Ask::Daemons
+            | Ask::SetDaemons => {
                 self.actual.sort_services();
                 if let Some(next) = self.first_missing(ask) {
                     self.state = State::Due(Ask::Missing { next });
@@ -155,7 +163,12 @@ impl Kernel<'_> {
         }
         let from = match ask {
             Ask::Missing { next } => next,
-            Ask::Services | Ask::Destinations { .. } | Ask::Family | Ask::Changes { .. } => 0,
+            Ask::Services
+            | Ask::Destinations { .. }
+            | Ask::Family
+            | Ask::Changes { .. }
+            | Ask::Daemons
+            | Ask::SetDaemons => 0,
         };
         let shown = self.actual.table();
         let known = self.target.table().services.iter().enumerate().skip(from);
@@ -188,6 +201,7 @@ impl Kernel<'_> {
         Ok(if wanted(&row.service.key, self.target.table()) {
             self.actual.push_service(&row.service)
         } else {
+            self.strangers = self.strangers.saturating_add(1);
             Ok(())
         })
     }

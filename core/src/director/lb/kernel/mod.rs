@@ -20,6 +20,7 @@
 //! differs from what the kernel was left with tells of another writer ([`drift`]).
 
 mod ask;
+mod daemons;
 mod drift;
 mod dump;
 mod pass;
@@ -35,7 +36,9 @@ use crate::netlink::genl::{self, FamilyId};
 use crate::netlink::{Batch, Malformed, Messages, Reply};
 use crate::reconcile::Cursor;
 use crate::record::Ring;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, earliest};
+use daemons::Daemons;
+pub(in crate::director) use daemons::Pair;
 use drift::Drift;
 
 /// Requests in one datagram, the barrier not counted: beyond this a batch gains
@@ -65,6 +68,10 @@ enum Ask {
         next: Cursor,
         failed: bool,
     },
+    /// Which synchronization daemons run.
+    Daemons,
+    /// Starts and stops of them.
+    SetDaemons,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +135,9 @@ pub(super) struct Kernel<'s> {
     known: Known,
     before: Known,
     drift: Drift,
+    /// Services of others that the last dump showed, left alone.
+    strangers: u32,
+    daemons: Daemons,
     counters: KernelCounters,
 }
 
@@ -148,12 +158,19 @@ impl<'s> Kernel<'s> {
             known: Known::Not,
             before: Known::Not,
             drift: Drift::default(),
+            strangers: 0,
+            daemons: Daemons::default(),
             counters: KernelCounters::default(),
         }
     }
 
     pub(super) const fn counters(&self) -> &KernelCounters {
         &self.counters
+    }
+
+    /// Services of others that were seen, and left alone.
+    pub(super) const fn strangers(&self) -> u32 {
+        self.strangers
     }
 
     /// How often to look whether someone else changed the table, of which IPVS
@@ -206,6 +223,7 @@ impl<'s> Kernel<'s> {
     /// Once this returned bytes they count as sent: when sending fails, say
     /// [`Self::handle_lost`].
     pub(super) fn poll_request(&mut self, now: Instant, buf: &mut [u8]) -> Option<usize> {
+        self.turn_to_daemons(now);
         let State::Due(ask) = self.state else {
             return None;
         };
@@ -229,6 +247,7 @@ impl<'s> Kernel<'s> {
         self.unknown_since = now;
         self.counters.resyncs = self.counters.resyncs.saturating_add(1);
         log.log(now, records::TableUnknown { why });
+        self.daemons.forget();
         self.state = if wait.is_zero() {
             State::Due(Ask::Family)
         } else {
@@ -251,11 +270,11 @@ impl<'s> Kernel<'s> {
         }
     }
 
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
             State::Waiting(_, exchange) => Some(exchange.deadline),
             State::Backoff { until, .. } => Some(until),
-            State::Settled { audit_at } => Some(audit_at),
+            State::Settled { audit_at } => earliest(Some(audit_at), self.daemons.poll_timeout()),
             State::Due(_) => None,
         }
     }
@@ -318,6 +337,15 @@ impl<'s> Kernel<'s> {
             (_, Ask::Services | Ask::Destinations { .. }) => {
                 self.handle_row(now, ask, reply, wanted, log)
             }
+            (_, Ask::Daemons) => self.handle_daemon(now, reply, log),
+            (Answers::Request(index), Ask::SetDaemons) => {
+                self.handle_daemon_step(now, index, reply, log);
+                Ok(Progress::None)
+            }
+            (Answers::Last, Ask::SetDaemons) => {
+                self.handle_daemon_barrier(now, log);
+                Ok(Progress::None)
+            }
             (Answers::Last, Ask::Missing { .. }) => Ok(self.dumped(now, ask, log)),
             (Answers::Request(_), Ask::Missing { .. }) => {
                 self.handle_missing(now, reply, wanted, log)
@@ -360,6 +388,8 @@ impl<'s> Kernel<'s> {
                     self.before = core::mem::replace(&mut self.known, Known::Not);
                 }
                 self.actual.clear();
+                self.strangers = 0;
+                self.daemons.forget();
                 self.state = State::Due(Ask::Services);
             }
             Reply::Ack {
