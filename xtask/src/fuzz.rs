@@ -15,7 +15,9 @@ Runs one fuzz target, or all of them one after the other, for N seconds each
 (60). Needs a nightly toolchain (rustup toolchain install nightly --profile
 minimal); cargo-fuzz is built into target/tools if it is not there. What is
 found lies in fuzz/artifacts/TARGET; repeat it with
-`cargo +nightly fuzz run TARGET FILE`.
+`cargo +nightly fuzz run TARGET FILE`. A run begins with fuzz/corpus/TARGET,
+which is kept, and target/fuzz-corpus/TARGET, where it puts what is new; `cargo
++nightly fuzz cmin TARGET DIRECTORY` makes of both what is worth keeping.
 ";
 
 /// `cargo xtask fuzz`.
@@ -51,7 +53,11 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
 }
 
 /// Targets that start from golden files: these under `tests/golden`.
-const SEEDS: [(&str, &str); 2] = [("ipvs_decode", "ipvs"), ("vrrp_decode", "vrrp")];
+const SEEDS: [(&str, &str); 3] = [
+    ("ipvs_decode", "ipvs"),
+    ("ipvs_oracle", "ipvs"),
+    ("vrrp_decode", "vrrp"),
+];
 
 /// Why nothing was fuzzed, and what to do.
 pub const NO_NIGHTLY: &str = "there is no nightly toolchain, so nothing was fuzzed; \
@@ -118,7 +124,9 @@ fn runs(stderr: &str) -> Option<u64> {
 fn command(target: &str, seconds: u32) -> Result<Command> {
     let root = process::root();
     let tools = cargo_fuzz()?;
-    let corpus = root.join("fuzz/corpus").join(target);
+    // What is found goes there; what is kept is read only.
+    let corpus = process::target_dir().join("fuzz-corpus").join(target);
+    let kept = root.join("fuzz/corpus").join(target);
     fs::create_dir_all(&corpus).map_err(Failure::io("cannot make", &corpus))?;
     for (_, golden) in SEEDS.iter().filter(|(name, _)| *name == target) {
         sow(&root.join("tests/golden").join(golden), &corpus)?;
@@ -129,6 +137,9 @@ fn command(target: &str, seconds: u32) -> Result<Command> {
     let mut fuzz = Command::new("rustup");
     fuzz.args(["run", "nightly", "cargo", "fuzz", "run", target])
         .arg(&corpus);
+    if kept.exists() {
+        fuzz.arg(&kept);
+    }
     fuzz.args(["--", &format!("-max_total_time={seconds}"), "-verbosity=0"])
         .arg("-print_final_stats=1")
         .current_dir(&root)

@@ -1,0 +1,3 @@
+//! What the targets need beside the laws of core: other people's code.
+
+pub mod ipvs_oracle;
