@@ -15,4 +15,5 @@ pub mod lab;
 pub mod raw_ipvs;
 pub mod side;
 pub mod sim;
+pub mod soak;
 pub mod tables;

@@ -13,6 +13,7 @@ mod no_alloc;
 mod process;
 mod setup;
 mod sim;
+mod soak;
 mod test;
 mod tidy;
 mod vm;
@@ -51,6 +52,7 @@ const COMMANDS: &[Command] = &[
     command!(setup, "find or install what the other commands call"),
     command!(fuzz, "run fuzz targets"),
     command!(sim, "run whole clusters in virtual time"),
+    command!(soak, "run a client against the VM's kernel for long"),
     command!(bench, "run benchmarks"),
     command!(
         capture,
