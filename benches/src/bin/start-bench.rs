@@ -10,7 +10,8 @@
 //! release.
 //!
 //! The kernel's table is looked at from outside, in the last service's rows
-//! every two milliseconds; when they are there all are counted.
+//! every two milliseconds; when they are there the clock stops, and all are
+//! counted.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::error::Error;
@@ -106,17 +107,14 @@ impl Run {
         command.args(["run", "--config"]).arg(&file);
         let begin = Instant::now();
         let mut child = Running::start(&mut command, &log)?;
-        table.until_whole(&mut child)?;
-        self.print("programmed", begin.elapsed());
+        self.print("programmed", table.until_whole(&mut child, begin)?);
 
         // The daemon may still have to say goodbye to its start.
         std::thread::sleep(Duration::from_millis(500));
         fs::write(&file, self.toml(CHANGED)?)?;
         let begin = Instant::now();
         child.signal(Signal::HUP)?;
-        child.until("a changed row", Duration::from_micros(200), || {
-            table.has_weight(CHANGED)
-        })?;
+        child.until("a changed row", LOOK, || table.has_weight(CHANGED))?;
         self.print("reloaded", begin.elapsed());
         println!("{} rss {}", self.words, child.peak_kib()?);
 
@@ -163,16 +161,13 @@ impl Run {
         }
         let begin = Instant::now();
         let mut child = Running::start(&mut command, &log)?;
-        table.until_whole(&mut child)?;
-        self.print("programmed", begin.elapsed());
+        self.print("programmed", table.until_whole(&mut child, begin)?);
 
         std::thread::sleep(Duration::from_millis(500));
         fs::write(&file, self.keepalived_conf(CHANGED)?)?;
         let begin = Instant::now();
         child.signal(Signal::HUP)?;
-        child.until("a changed row", Duration::from_millis(2), || {
-            table.has_weight(CHANGED)
-        })?;
+        child.until("a changed row", LOOK, || table.has_weight(CHANGED))?;
         self.print("reloaded", begin.elapsed());
         let begin = Instant::now();
         child.signal(Signal::TERM)?;
@@ -294,11 +289,16 @@ struct Watched {
 }
 
 impl Watched {
-    fn until_whole(&mut self, child: &mut Running) -> Result {
+    /// How long after `begin` the last service had its rows, in a table that
+    /// was found to be whole then: to count it takes longer than a look.
+    fn until_whole(&mut self, child: &mut Running, begin: Instant) -> Result<Duration> {
+        let mut took = Duration::ZERO;
         child.until("the whole table", LOOK, || {
-            // All are counted only when it may be worth it.
-            Ok(self.count_last()? == self.each && self.whole()?)
-        })
+            let last = self.count_last()? == self.each;
+            took = begin.elapsed();
+            Ok(last && self.whole()?)
+        })?;
+        Ok(took)
     }
 
     /// Destinations of the last service; none while it is not there.
