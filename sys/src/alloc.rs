@@ -115,6 +115,26 @@ pub fn exempt<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Keeps what is freed for what is asked for next, instead of giving it back to
+/// the kernel (mallopt(3)): what a reload needs was freed by the one before. No
+/// page of it is faulted in anew, and no loop waits for the lock on the map of
+/// the process's memory, which every mmap and munmap takes. Call it first.
+///
+/// Without effect where malloc is not glibc's.
+pub fn keep_freed() {
+    #[cfg(target_env = "gnu")]
+    {
+        /// What versions of glibc that have a limit take at most.
+        const THRESHOLD_BYTES: libc::c_int = 32 * 1024 * 1024;
+        // SAFETY: sets a number of malloc's own, for which it takes its lock.
+        let set = |option, value| unsafe { libc::mallopt(option, value) } == 1;
+        if !set(libc::M_MMAP_THRESHOLD, libc::c_int::MAX) {
+            set(libc::M_MMAP_THRESHOLD, THRESHOLD_BYTES);
+        }
+        set(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+    }
+}
+
 /// From here on an allocation of a sealed thread prints its size and a
 /// backtrace and aborts the process, unless that thread is panicking already.
 /// For tests. There is no way back.

@@ -117,6 +117,7 @@ pub fn run(path: &Path) -> Result<ExitCode, StartError> {
     if std::env::var_os("TRUNNION_DENY_ALLOCATIONS").is_some() {
         alloc::deny();
     }
+    alloc::keep_freed();
     let mut reader = Reader::default();
     let config = reader.load(path).map_err(StartError::Config)?;
     for warning in &config.warnings {
