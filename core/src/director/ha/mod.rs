@@ -8,9 +8,11 @@
 //! [`Ha::poll_timeout`] says when to wake at the latest.
 
 mod addresses;
+mod hear;
 mod interfaces;
 mod merge;
 mod netdev;
+mod settle;
 mod speak;
 mod state;
 mod will;
@@ -23,14 +25,11 @@ pub(super) use state::encode_advert;
 pub use state::{HaCounters, InstanceSlot, Memory};
 pub use will::{Pulse, WARD_ADDRESS_WORDS, WARD_WORDS, Ward, WardAddress};
 
-use super::records;
-use crate::model::Family;
-use crate::netlink::Errno;
 use crate::record::{Frame, Ring};
 use crate::time::{Duration, Instant, earliest};
-use crate::vrrp::{self, Advert, Received};
+use crate::vrrp;
 use addresses::Addresses;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use netdev::Netdev;
 
 /// How long a shutdown waits for the kernel to take the addresses off.
@@ -167,100 +166,6 @@ impl<'s> Ha<'s> {
         self.log.pop()
     }
 
-    /// A packet of protocol 112 came in on an interface, or something that its
-    /// header says cannot be one.
-    pub fn handle_packet(
-        &mut self,
-        now: Instant,
-        interface: usize,
-        packet: Result<Received<'_>, vrrp::Malformed>,
-    ) {
-        let advert = packet.and_then(|packet| Advert::parse(packet).map(|a| (packet, a)));
-        let (packet, advert) = match advert {
-            Ok(both) => both,
-            Err(why) => {
-                let source = packet.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |p| p.source);
-                self.reject(now, interface, source, &why);
-                return;
-            }
-        };
-        let Some(at) = self.interfaces.get(interface) else {
-            return;
-        };
-        let family = Family::of(&packet.source);
-        let (Some(primary), Some(router)) = (at.primary(family), at.router(family, advert.vrid()))
-        else {
-            self.counters.strange(false);
-            return;
-        };
-        let Some(slot) = self.instances.get_mut(router) else {
-            return;
-        };
-        let expected = slot.config.peers.is_empty() || slot.config.peers.contains(&packet.source);
-        if packet.source == primary || !expected {
-            self.counters.strange(true);
-            return;
-        }
-        let actions = slot
-            .router
-            .handle_advert(now, &advert, packet.source, primary);
-        self.apply(now, router, actions);
-    }
-
-    /// Counts what was no advert, and says so at a bounded rate.
-    fn reject(&mut self, now: Instant, interface: usize, source: IpAddr, why: &vrrp::Malformed) {
-        self.counters.reject(why);
-        if self.counters.is_worth_a_line() {
-            let named = self.interfaces.get(interface);
-            let interface = named.map_or_else(records::Name::new, |i| records::name(&i.name));
-            let why = why.text();
-            self.log.log(
-                now,
-                records::AdvertRejected {
-                    source,
-                    interface,
-                    why,
-                },
-            );
-        }
-    }
-
-    /// A datagram of the rtnetlink socket: a reply, or an event.
-    pub fn handle_route(&mut self, now: Instant, datagram: &[u8]) {
-        let changed = self.netdev.handle_datagram(
-            now,
-            datagram,
-            &mut self.addresses,
-            self.instances.get(..self.instances_len).unwrap_or(&[]),
-            self.interfaces
-                .get_mut(..self.interfaces_len)
-                .unwrap_or(&mut []),
-            &mut self.log,
-        );
-        if changed {
-            self.interfaces_version = self.interfaces_version.saturating_add(1);
-        }
-        if self.netdev.take_touched() || changed {
-            self.will_version = self.will_version.saturating_add(1);
-        }
-        self.note_added(now);
-        self.settle_interfaces(now);
-    }
-
-    /// Replies or events of the rtnetlink socket were lost.
-    pub fn handle_route_lost(&mut self, now: Instant, why: &'static str) {
-        self.netdev.handle_lost(now, why, &mut self.log);
-    }
-
-    /// A socket of an interface could not be opened: its adverts are lost until
-    /// it can.
-    pub fn handle_port_failed(&mut self, now: Instant, interface: usize, errno: Errno) {
-        let named = self.interfaces.get(interface);
-        let interface = named.map_or_else(records::Name::new, |i| records::name(&i.name));
-        let errno = errno.0;
-        self.log.log(now, records::PortFailed { interface, errno });
-    }
-
     /// The role of the virtual router that the synchronization daemons follow;
     /// nothing without one. To be asked at the end of each turn.
     #[must_use]
@@ -394,63 +299,6 @@ impl<'s> Ha<'s> {
         };
         if slot.apply(actions, &mut self.log, now) {
             self.netdev.mark_dirty();
-        }
-    }
-
-    /// What was put on an interface is to be announced.
-    fn note_added(&mut self, now: Instant) {
-        for slot in self.addresses.all_mut() {
-            if slot.fresh && slot.presence == Presence::Present {
-                slot.fresh = false;
-                if let Some(instance) = self.instances.get_mut(usize::from(slot.instance)) {
-                    instance.router.handle_addresses_added(now);
-                }
-            }
-        }
-    }
-
-    /// Starts and stops routers as their interfaces come and go.
-    fn settle_interfaces(&mut self, now: Instant) {
-        if !self.netdev.is_known() || self.give_up.is_some() {
-            return;
-        }
-        for at in 0..self.instances_len {
-            let Some(slot) = self.instances.get_mut(at) else {
-                return;
-            };
-            let Some(interface) = self.interfaces.get(usize::from(slot.interface)) else {
-                return;
-            };
-            let ready = interface.ready(slot.config.router.family);
-            let actions = match (ready, slot.started) {
-                (Ok(index), false) if !slot.retire => {
-                    let interface = records::name(&interface.name);
-                    self.log.log(
-                        now,
-                        records::InterfaceReady {
-                            interface,
-                            index: index.get(),
-                        },
-                    );
-                    slot.start(now, &mut self.log)
-                }
-                (Err(why), started) => {
-                    if slot.complaint != Some(why) {
-                        slot.complaint = Some(why);
-                        let interface = records::name(&interface.name);
-                        let why = why.words();
-                        self.log
-                            .log(now, records::InterfaceNotReady { interface, why });
-                    }
-                    if started {
-                        slot.stop(now)
-                    } else {
-                        vrrp::Actions::NOOP
-                    }
-                }
-                (Ok(_), _) => vrrp::Actions::NOOP,
-            };
-            self.apply(now, at, actions);
         }
     }
 

@@ -1,0 +1,103 @@
+//! What the kernel tells the half of links and addresses, and what the routers
+//! make of it.
+
+use super::{Ha, Presence};
+use crate::director::records;
+use crate::netlink::Errno;
+use crate::time::Instant;
+use crate::vrrp;
+
+impl Ha<'_> {
+    /// A datagram of the rtnetlink socket: a reply, or an event.
+    pub fn handle_route(&mut self, now: Instant, datagram: &[u8]) {
+        let changed = self.netdev.handle_datagram(
+            now,
+            datagram,
+            &mut self.addresses,
+            self.instances.get(..self.instances_len).unwrap_or(&[]),
+            self.interfaces
+                .get_mut(..self.interfaces_len)
+                .unwrap_or(&mut []),
+            &mut self.log,
+        );
+        if changed {
+            self.interfaces_version = self.interfaces_version.saturating_add(1);
+        }
+        if self.netdev.take_touched() || changed {
+            self.will_version = self.will_version.saturating_add(1);
+        }
+        self.note_added(now);
+        self.settle_interfaces(now);
+    }
+
+    /// Replies or events of the rtnetlink socket were lost.
+    pub fn handle_route_lost(&mut self, now: Instant, why: &'static str) {
+        self.netdev.handle_lost(now, why, &mut self.log);
+    }
+
+    /// A socket of an interface could not be opened: its adverts are lost until
+    /// it can.
+    pub fn handle_port_failed(&mut self, now: Instant, interface: usize, errno: Errno) {
+        let named = self.interfaces.get(interface);
+        let interface = named.map_or_else(records::Name::new, |i| records::name(&i.name));
+        let errno = errno.0;
+        self.log.log(now, records::PortFailed { interface, errno });
+    }
+
+    /// What was put on an interface is to be announced.
+    fn note_added(&mut self, now: Instant) {
+        for slot in self.addresses.all_mut() {
+            if slot.fresh && slot.presence == Presence::Present {
+                slot.fresh = false;
+                if let Some(instance) = self.instances.get_mut(usize::from(slot.instance)) {
+                    instance.router.handle_addresses_added(now);
+                }
+            }
+        }
+    }
+
+    /// Starts and stops routers as their interfaces come and go.
+    fn settle_interfaces(&mut self, now: Instant) {
+        if !self.netdev.is_known() || self.give_up.is_some() {
+            return;
+        }
+        for at in 0..self.instances_len {
+            let Some(slot) = self.instances.get_mut(at) else {
+                return;
+            };
+            let Some(interface) = self.interfaces.get(usize::from(slot.interface)) else {
+                return;
+            };
+            let ready = interface.ready(slot.config.router.family);
+            let actions = match (ready, slot.started) {
+                (Ok(index), false) if !slot.retire => {
+                    let interface = records::name(&interface.name);
+                    self.log.log(
+                        now,
+                        records::InterfaceReady {
+                            interface,
+                            index: index.get(),
+                        },
+                    );
+                    slot.start(now, &mut self.log)
+                }
+                (Err(why), started) => {
+                    if slot.complaint != Some(why) {
+                        slot.complaint = Some(why);
+                        let interface = records::name(&interface.name);
+                        let why = why.words();
+                        self.log
+                            .log(now, records::InterfaceNotReady { interface, why });
+                    }
+                    if started {
+                        slot.stop(now)
+                    } else {
+                        vrrp::Actions::NOOP
+                    }
+                }
+                (Ok(_), _) => vrrp::Actions::NOOP,
+            };
+            self.apply(now, at, actions);
+        }
+    }
+}
