@@ -6,6 +6,7 @@
 //! core's to say.
 
 pub mod alloc;
+pub mod child;
 pub mod clock;
 pub mod ipvs;
 pub mod netlink;

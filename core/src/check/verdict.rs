@@ -218,6 +218,8 @@ reasons! {
         Late = "timer served late",
         /// The probe's request does not fit the buffer for it.
         Room = "request does not fit its buffer",
+        /// A command is not there, or cannot be executed.
+        Command = "command cannot be run",
         /// An error that says nothing about the target.
         Other = "other local error",
     }

@@ -7,6 +7,7 @@ mod doctor;
 mod guardian;
 mod ipvs;
 mod run;
+mod runner;
 mod show;
 
 use crate::config::nearest;
@@ -97,6 +98,7 @@ fn dispatch(mut args: Parser) -> Result<ExitCode, Usage> {
                 (_, Some(verb)) => (verb.run)(&mut args),
                 ("help", None) => help(&mut args),
                 ("guardian", None) => guardian::run(&mut args),
+                ("runner", None) => runner::run(&mut args),
                 (_, None) => Err(unknown_verb(&word)),
             }
         }

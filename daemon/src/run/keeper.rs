@@ -3,6 +3,7 @@
 //! counted, and another one is started. The control thread's work.
 
 use super::records::{GuardianGone, GuardianNotStarted, OwnLog, text};
+use super::respawn::{Respawn, Told};
 use crate::config::OnCrash;
 use std::fs::File;
 use std::io;
@@ -10,110 +11,81 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-/// From one guardian's death to the next one's start, at first and at most; one
-/// that lived longer than the latter begins anew.
-const WAIT: Duration = Duration::from_millis(100);
-const WAIT_MAX: Duration = Duration::from_secs(30);
+use std::time::Duration;
 
 /// See the module's words.
 #[derive(Debug)]
 pub(super) struct Keeper {
+    program: Program,
+    respawn: Respawn,
+}
+
+/// What it takes to start a guardian.
+#[derive(Debug)]
+struct Program {
     run_dir: PathBuf,
     will: OwnedFd,
     slate: File,
-    wanted: bool,
-    child: Option<Child>,
-    started: Option<Instant>,
-    wait: Duration,
-    deaths: u64,
 }
 
 impl Keeper {
     /// A keeper without a guardian yet.
     pub(super) const fn new(run_dir: PathBuf, will: OwnedFd, slate: File) -> Self {
         Self {
-            run_dir,
-            will,
-            slate,
-            wanted: false,
-            child: None,
-            started: None,
-            wait: WAIT,
-            deaths: 0,
+            program: Program {
+                run_dir,
+                will,
+                slate,
+            },
+            respawn: Respawn::new(),
         }
     }
 
     /// Starts a guardian where the config wants one and none is, and ends one
     /// that is not wanted any more.
     pub(super) fn take(&mut self, on_crash: OnCrash, log: &OwnLog) {
-        self.wanted = match on_crash {
+        let wanted = match on_crash {
             OnCrash::Resign | OnCrash::Hold(_) => true,
             OnCrash::Nothing => false,
         };
-        match &mut self.child {
-            Some(child) if !self.wanted => {
-                let _ = child.kill();
-                let _ = child.wait();
-                self.child = None;
-            }
-            None if self.wanted => self.start(log),
-            Some(_) | None => {}
-        }
+        let told = self.respawn.want(wanted, || self.program.spawn());
+        told.inspect(|told| tell(told, log));
     }
 
     /// The end begins: the guardian ends when we do, and is not missed.
     pub(super) const fn stop(&mut self) {
-        self.wanted = false;
+        self.respawn.stop();
     }
 
     /// Looks after the guardian. Returns when to look again, if by then.
     pub(super) fn look(&mut self, log: &OwnLog) -> Option<Duration> {
-        if let Some(child) = &mut self.child {
-            let status = child.try_wait().ok().flatten()?;
-            self.child = None;
-            if !self.wanted {
-                return None;
+        loop {
+            let (again, told) = self.respawn.look(|| self.program.spawn());
+            match told {
+                Some(told) => tell(&told, log),
+                None => return again,
             }
-            self.deaths = self.deaths.saturating_add(1);
-            log.log(&GuardianGone {
-                status: text(&status.to_string()),
-            });
-            let lived = self.started.map_or(WAIT_MAX, |at| at.elapsed());
-            self.wait = if lived >= WAIT_MAX {
-                WAIT
-            } else {
-                (self.wait * 2).min(WAIT_MAX)
-            };
         }
-        if !self.wanted {
-            return None;
-        }
-        let waited = self.started.map_or(WAIT_MAX, |at| at.elapsed());
-        if waited < self.wait {
-            return Some(self.wait - waited);
-        }
-        self.start(log);
-        self.child.is_none().then_some(self.wait)
     }
 
     /// How many guardians have died.
     pub(super) const fn deaths(&self) -> u64 {
-        self.deaths
+        self.respawn.deaths()
     }
+}
 
-    fn start(&mut self, log: &OwnLog) {
-        self.started = Some(Instant::now());
-        match self.spawn() {
-            Ok(child) => self.child = Some(child),
-            Err(error) => {
-                let why = text(&error.to_string());
-                log.log(&GuardianNotStarted { why });
-            }
-        }
+fn tell(told: &Told, log: &OwnLog) {
+    match told {
+        Told::Gone(status) => log.log(&GuardianGone {
+            status: text(&status.to_string()),
+        }),
+        Told::NotStarted(error) => log.log(&GuardianNotStarted {
+            why: text(&error.to_string()),
+        }),
     }
+}
 
+impl Program {
     /// Its standard input is the will and its standard output the slate: so
     /// nothing must be done between fork and exec, and a large process with
     /// locked memory is not copied.

@@ -16,6 +16,8 @@ mod lb;
 mod link;
 mod plan;
 pub mod records;
+mod respawn;
+pub mod runner;
 mod settings;
 mod snapshot;
 

@@ -34,6 +34,12 @@ records! {
     /// The guardian could not be started.
     0x0709 Error GuardianNotStarted { why: Text }
         "the guardian cannot be started: {why}; until it is, a crash costs peers three intervals";
+    /// A loop's runner ended, though the daemon lives.
+    0x070a Error RunnerGone { of: &'static str, status: Text }
+        "the runner of {of} ended ({status}); another one is started: commands that ran were late";
+    /// A loop's runner could not be started.
+    0x070b Error RunnerNotStarted { of: &'static str, why: Text }
+        "the runner of {of} cannot be started: {why}; until it is, no command is run and no file is read";
 
     /// A timeout of the kernel's IPVS, or a parameter of net.ipv4.vs, was set.
     0x0720 Info SettingMade { name: &'static str, was: Text, is: Text }

@@ -1,7 +1,8 @@
 //! Checks that others make: a command's exit status, a number in a file. Only
 //! what these mean; who runs the command and reads the file is no part of core.
 
-use crate::check::{Reason, Verdict};
+use crate::check::{Local, Reason, Verdict};
+use crate::netlink::Errno;
 
 /// Bytes of a file that are read at most; more is no weight.
 pub const FILE_BYTES_MAX: usize = 64;
@@ -16,6 +17,65 @@ pub enum Exit {
     /// This signal ended it.
     Signal(u8),
 }
+
+/// What came of asking: of a command that was to be run, or of a file that was
+/// to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// The command ended by itself.
+    Ended(Exit),
+    /// It was killed when its time was over.
+    TimedOut,
+    /// Its time was over before anybody looked, or nobody had time to run it.
+    Late,
+    /// It could not be started.
+    NotRun(Errno),
+    /// What is in the file: [`FILE_BYTES_MAX`] bytes and one at most.
+    Content(&'a [u8]),
+    /// The file could not be read.
+    NotRead(Errno),
+}
+
+impl Outcome<'_> {
+    /// What it says of the target. A command that is not there, or a file that
+    /// this node may not read, says nothing of it.
+    #[must_use]
+    pub const fn weigh(&self, weighs: bool) -> Weighed {
+        let verdict = match *self {
+            Self::Ended(exit) => return exec(exit, weighs),
+            Self::Content(content) => return file(Some(content)),
+            Self::NotRead(Errno(ENOENT | ENOTDIR)) => return file(None),
+            Self::NotRead(Errno(EISDIR)) => return file(Some(&[])),
+            Self::TimedOut => Verdict::Failure(Reason::TimedOut),
+            Self::Late => Verdict::Indeterminate(Local::Late),
+            Self::NotRun(Errno(ENOENT | ENOTDIR | EACCES | ENOEXEC)) => {
+                Verdict::Indeterminate(Local::Command)
+            }
+            Self::NotRead(errno) | Self::NotRun(errno) => Verdict::Indeterminate(match errno {
+                Errno(EMFILE | ENFILE) => Local::Files,
+                Errno(EAGAIN | ENOMEM) => Local::Memory,
+                Errno(EPERM | EACCES) => Local::Denied,
+                _ => Local::Other,
+            }),
+        };
+        Weighed {
+            verdict,
+            weight: None,
+        }
+    }
+}
+
+// errno(3), asm-generic numbers.
+const EPERM: i32 = 1;
+const ENOENT: i32 = 2;
+const ENOEXEC: i32 = 8;
+const EAGAIN: i32 = 11;
+const ENOMEM: i32 = 12;
+const EACCES: i32 = 13;
+const ENOTDIR: i32 = 20;
+const EISDIR: i32 = 21;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
 
 /// A verdict, and the weight that came with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +120,7 @@ pub const fn exec(exit: Exit, weighs: bool) -> Weighed {
 /// What the content of a file means, `None` if there is no file: a number from 0
 /// to 65535, blanks around it, is the weight. 0 drains.
 #[must_use]
-pub fn file(content: Option<&[u8]>) -> Weighed {
+pub const fn file(content: Option<&[u8]>) -> Weighed {
     let Some(content) = content else {
         return Weighed::failed(Reason::FileMissing);
     };
@@ -70,17 +130,25 @@ pub fn file(content: Option<&[u8]>) -> Weighed {
     }
 }
 
-fn weight(content: &[u8]) -> Option<u32> {
-    let digits = content.trim_ascii();
+const fn weight(content: &[u8]) -> Option<u32> {
+    let mut digits = content.trim_ascii();
     if content.len() > FILE_BYTES_MAX || digits.is_empty() {
         return None;
     }
     let mut weight = 0_u32;
-    for digit in digits {
-        let digit = char::from(*digit).to_digit(10)?;
-        weight = weight.checked_mul(10)?.checked_add(digit)?;
+    while let Some((digit @ b'0'..=b'9', rest)) = digits.split_first() {
+        digits = rest;
+        let value = digit.saturating_sub(b'0') as u32;
+        weight = weight.saturating_mul(10).saturating_add(value);
+        if weight > WEIGHT_MAX {
+            return None;
+        }
     }
-    (weight <= WEIGHT_MAX).then_some(weight)
+    if digits.is_empty() {
+        Some(weight)
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +170,41 @@ mod tests {
             assert_eq!(exec(exit, false), plain, "{exit:?}");
             assert_eq!(exec(exit, true), weighed, "{exit:?}");
         }
+    }
+
+    #[test]
+    fn what_is_this_nodes_trouble_is_no_verdict() {
+        let local = |local| Verdict::Indeterminate(local);
+        let failed = |reason| Verdict::Failure(reason);
+        #[rustfmt::skip]
+        let table = [
+            (Outcome::TimedOut, failed(Reason::TimedOut)),
+            (Outcome::Late, local(Local::Late)),
+            (Outcome::NotRun(Errno(ENOENT)), local(Local::Command)),
+            (Outcome::NotRun(Errno(EACCES)), local(Local::Command)),
+            (Outcome::NotRun(Errno(ENOEXEC)), local(Local::Command)),
+            (Outcome::NotRun(Errno(EAGAIN)), local(Local::Memory)),
+            (Outcome::NotRun(Errno(EMFILE)), local(Local::Files)),
+            (Outcome::NotRun(Errno(EPERM)), local(Local::Denied)),
+            (Outcome::NotRun(Errno(5)), local(Local::Other)),
+            (Outcome::NotRead(Errno(ENOENT)), failed(Reason::FileMissing)),
+            (Outcome::NotRead(Errno(ENOTDIR)), failed(Reason::FileMissing)),
+            (Outcome::NotRead(Errno(EISDIR)), failed(Reason::FileMalformed)),
+            (Outcome::NotRead(Errno(EACCES)), local(Local::Denied)),
+            (Outcome::NotRead(Errno(5)), local(Local::Other)),
+        ];
+        for (outcome, verdict) in table {
+            for weighs in [false, true] {
+                let weight = None;
+                let expected = Weighed { verdict, weight };
+                assert_eq!(outcome.weigh(weighs), expected, "{outcome:?}");
+            }
+        }
+        let weighed = Outcome::Content(b"7\n").weigh(false);
+        assert_eq!(weighed, Weighed::up(Some(7)));
+        let status = Outcome::Ended(Exit::Status(9));
+        assert_eq!(status.weigh(true), Weighed::up(Some(7)));
+        assert_eq!(status.weigh(false), Weighed::failed(Reason::ExecStatus));
     }
 
     #[test]
