@@ -8,6 +8,7 @@
 pub mod alloc;
 pub mod child;
 pub mod clock;
+mod control;
 pub mod ipvs;
 pub mod netlink;
 pub mod netns;

@@ -3,13 +3,12 @@
 //!
 //! Sources: raw(7), ip(7), ipv6(7), RFC 3542 (control messages of IPv6).
 
-mod control;
 mod speaker;
 
 pub use speaker::Speaker;
 
+use crate::control::{self, Control, family, v4_address, v6_address};
 use crate::syscall::{check, check_len, owned, socklen, uninterrupted};
-use control::{Control, family, v4_address, v6_address};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

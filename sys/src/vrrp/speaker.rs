@@ -1,8 +1,8 @@
 //! Sockets that only speak, one for each family and for all interfaces: for
 //! whoever must send at once and may open nothing first.
 
-use super::control::{self, Control, family, v4_address, v6_address};
 use super::{PRIORITY, TRAFFIC_CLASS};
+use crate::control::{self, Control, family, v4_address, v6_address};
 use crate::syscall::{check, check_len, owned, socklen, uninterrupted};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -21,13 +21,13 @@ const fn space(bytes: usize) -> usize {
 
 /// A buffer of control messages, aligned as their headers want it.
 #[repr(C, align(8))]
-pub(super) struct Control {
+pub(crate) struct Control {
     bytes: [u8; BYTES],
 }
 
 /// What came beside a packet.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Beside {
+pub(crate) struct Beside {
     /// Index of the interface it came in by.
     pub interface: Option<u32>,
     /// Destination of an IPv6 packet.
@@ -37,17 +37,17 @@ pub(super) struct Beside {
 }
 
 impl Control {
-    pub(super) const fn empty() -> Self {
+    pub(crate) const fn empty() -> Self {
         Self { bytes: [0; BYTES] }
     }
 
     /// Writes the interface to send by, and returns the bytes used.
-    pub(super) fn packet_info_v4(&mut self, info: libc::in_pktinfo) -> usize {
+    pub(crate) fn packet_info_v4(&mut self, info: libc::in_pktinfo) -> usize {
         self.put(libc::IPPROTO_IP, libc::IP_PKTINFO, info)
     }
 
     /// Writes the source and interface to send by, and returns the bytes used.
-    pub(super) fn packet_info(&mut self, info: libc::in6_pktinfo) -> usize {
+    pub(crate) fn packet_info(&mut self, info: libc::in6_pktinfo) -> usize {
         self.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
     }
 
@@ -75,7 +75,7 @@ impl Control {
     }
 
     /// Reads what recvmsg(2) left, told by the header it filled in.
-    pub(super) fn read(&self, header: &libc::msghdr) -> Beside {
+    pub(crate) fn read(&self, header: &libc::msghdr) -> Beside {
         let mut beside = Beside::default();
         let end = header.msg_controllen.min(BYTES);
         let mut at = 0;
@@ -110,7 +110,7 @@ impl Control {
 }
 
 /// A message header over a name, one vector and control data.
-pub(super) fn message<N>(
+pub(crate) fn message<N>(
     name: &mut N,
     vector: &mut libc::iovec,
     control: &mut Control,
@@ -128,18 +128,18 @@ pub(super) fn message<N>(
 }
 
 /// A family as addresses have it.
-pub(super) const fn family(domain: libc::c_int) -> libc::sa_family_t {
+pub(crate) const fn family(domain: libc::c_int) -> libc::sa_family_t {
     const { assert!(libc::AF_INET == 2 && libc::AF_INET6 == 10) };
     if domain == libc::AF_INET { 2 } else { 10 }
 }
 
-pub(super) const fn v4_address(address: Ipv4Addr) -> libc::in_addr {
+pub(crate) const fn v4_address(address: Ipv4Addr) -> libc::in_addr {
     libc::in_addr {
         s_addr: u32::from_ne_bytes(address.octets()),
     }
 }
 
-pub(super) const fn v6_address(address: Ipv6Addr) -> libc::in6_addr {
+pub(crate) const fn v6_address(address: Ipv6Addr) -> libc::in6_addr {
     libc::in6_addr {
         s6_addr: address.octets(),
     }
