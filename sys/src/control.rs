@@ -4,15 +4,17 @@
 
 use crate::syscall::socklen;
 use std::mem::{MaybeUninit, size_of};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Room for an `in6_pktinfo` and a hop limit, or an `in_pktinfo`, each behind
-/// its header.
-const BYTES: usize = 96;
+/// Room for an `in6_pktinfo` and a hop limit, an `in_pktinfo`, or an error and
+/// who sent it, each behind its header.
+pub(crate) const BYTES: usize = 96;
 const _: () = assert!(
     BYTES >= space(size_of::<libc::in6_pktinfo>()) + space(size_of::<libc::c_int>())
         && BYTES >= space(size_of::<libc::in_pktinfo>())
+        && BYTES >= space(ERROR_BYTES + size_of::<libc::sockaddr_in6>())
 );
+const ERROR_BYTES: usize = size_of::<libc::sock_extended_err>();
 
 /// `CMSG_SPACE`.
 const fn space(bytes: usize) -> usize {
@@ -34,6 +36,17 @@ pub(crate) struct Beside {
     pub destination: Option<Ipv6Addr>,
     /// Hop limit of an IPv6 packet.
     pub hop_limit: Option<u8>,
+    /// Why a packet of ours came back.
+    pub error: Option<Error>,
+}
+
+/// An error about a packet that was sent (`sock_extended_err`, ip(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Error {
+    /// What it is as an errno.
+    pub errno: i32,
+    /// Who sent it; `None` if it was this node.
+    pub by: Option<IpAddr>,
 }
 
 impl Control {
@@ -49,6 +62,16 @@ impl Control {
     /// Writes the source and interface to send by, and returns the bytes used.
     pub(crate) fn packet_info(&mut self, info: libc::in6_pktinfo) -> usize {
         self.put(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+    }
+
+    /// Writes the mark that the packet gets, and returns the bytes used.
+    pub(crate) fn mark(&mut self, mark: u32) -> usize {
+        self.put(libc::SOL_SOCKET, libc::SO_MARK, mark)
+    }
+
+    /// For a call that reads or writes at most [`BYTES`].
+    pub(crate) const fn as_mut_ptr(&mut self) -> *mut libc::c_void {
+        self.bytes.as_mut_ptr().cast()
     }
 
     /// Writes the one message there is.
@@ -101,12 +124,35 @@ impl Control {
                     let limit = data.first_chunk().copied().map(i32::from_ne_bytes);
                     beside.hop_limit = limit.and_then(|limit| u8::try_from(limit).ok());
                 }
+                (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
+                    beside.error = Error::read(data);
+                }
                 _ => {}
             }
             at += message.cmsg_len.next_multiple_of(size_of::<usize>());
         }
         beside
     }
+}
+
+impl Error {
+    /// Reads a `sock_extended_err` with the address of its sender behind it.
+    fn read(data: &[u8]) -> Option<Self> {
+        let (error, sender) = data.split_at_checked(ERROR_BYTES)?;
+        let errno = error.first_chunk().copied().map(i32::from_ne_bytes)?;
+        let family = sender.first_chunk().copied().map(u16::from_ne_bytes);
+        let by = match family.map(libc::c_int::from) {
+            // Behind family and port, and in IPv6 flow label.
+            Some(libc::AF_INET) => address::<4>(sender, 4).map(|bytes| bytes.into()),
+            Some(libc::AF_INET6) => address::<16>(sender, 8).map(|bytes| bytes.into()),
+            Some(_) | None => None,
+        };
+        Some(Self { errno, by })
+    }
+}
+
+fn address<const N: usize>(name: &[u8], at: usize) -> Option<[u8; N]> {
+    name.get(at..)?.first_chunk().copied()
 }
 
 /// A message header over a name, one vector and control data.
@@ -170,6 +216,23 @@ mod tests {
         assert_eq!(beside.interface, Some(7));
         assert_eq!(beside.destination, Some(destination));
         assert_eq!(beside.hop_limit, None);
+    }
+
+    #[test]
+    fn an_error_tells_who_sent_it() {
+        let mut data = [0; ERROR_BYTES + 28];
+        data[..4].copy_from_slice(&libc::EHOSTUNREACH.to_ne_bytes());
+        let error = |data: &[u8]| Error::read(data).map(|error| (error.errno, error.by));
+        assert_eq!(error(&data), Some((libc::EHOSTUNREACH, None)));
+        data[ERROR_BYTES] = 2;
+        data[ERROR_BYTES + 4..][..4].copy_from_slice(&[192, 0, 2, 1]);
+        let by = Some("192.0.2.1".parse().unwrap());
+        assert_eq!(error(&data), Some((libc::EHOSTUNREACH, by)));
+        data[ERROR_BYTES] = 10;
+        data[ERROR_BYTES + 8..][..16].copy_from_slice(&Ipv6Addr::LOCALHOST.octets());
+        let by = Some(Ipv6Addr::LOCALHOST.into());
+        assert_eq!(error(&data), Some((libc::EHOSTUNREACH, by)));
+        assert_eq!(error(&data[..ERROR_BYTES - 1]), None);
     }
 
     #[test]

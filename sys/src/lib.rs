@@ -9,6 +9,7 @@ pub mod alloc;
 pub mod child;
 pub mod clock;
 mod control;
+pub mod datagram;
 pub mod ipvs;
 pub mod netlink;
 pub mod netns;

@@ -92,6 +92,20 @@ const TOOLS: &[Tool] = &[
         "types what doctor says",
     ),
     tool(Group::Test, "setpriv", "util-linux", "takes rights away"),
+    tool(Group::Test, "nft", "nftables", "denies this node a packet"),
+    tool(
+        Group::Test,
+        "unbound",
+        "unbound",
+        "is a DNS server to check",
+    ),
+    tool(
+        Group::Test,
+        "freeradius",
+        "freeradius",
+        "is a RADIUS server to check",
+    ),
+    tool(Group::Test, "socat", "socat", "answers datagrams"),
     Tool {
         probe: Probe::Python("scapy"),
         package: "python3-scapy",

@@ -1,0 +1,308 @@
+//! Datagram sockets for health checks: one for all targets of a family, UDP or
+//! ICMP echo, and as few system calls as there are batches. Not a client: what
+//! datagrams say, and whose an answer is, is for `trunnion_core::check`.
+//!
+//! # Errors that belong to others
+//! An unconnected UDP socket with `IP_RECVERR` learns that a port is unreachable
+//! (ip(7), udp(7)): the kernel queues the ICMP error with the destination and the
+//! payload it is about, for [`Port::receive_errors`]. But it also hands the bare
+//! errno to whatever call comes next, be it a send to somebody else. So
+//! [`Port::send`] believes an errno only where it cannot be such an echo: one
+//! that no ICMP error makes, or one that a socket which never sent anything is
+//! told, too, when it connects to the same target. Else it sends again.
+//!
+//! # Loss
+//! A queue that overflows loses answers silently. [`Port::lost`] counts them, so
+//! that a target is not blamed for it.
+
+mod address;
+mod icmp;
+mod inbox;
+mod outbox;
+
+pub use inbox::{Answer, Inbox, Refusal};
+pub use outbox::Outbox;
+
+use crate::syscall::{check, owned, socklen};
+use address::Name;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use trunnion_core::model::Family;
+use trunnion_core::netlink::Errno;
+
+/// Datagrams that one system call sends or receives.
+pub const BATCH: usize = 64;
+/// Bytes of a datagram at most; of a longer one that comes in, the first so many.
+/// The longest RADIUS packet (RFC 2865 3).
+pub const DATAGRAM_BYTES_MAX: usize = 4096;
+
+/// Bytes asked for as receive buffer. A small datagram takes 768 of them, so this
+/// holds the answers to 5,000 probes that come while the loop is busy.
+const RECEIVE_BYTES: libc::c_int = 4 * 1024 * 1024;
+/// How often a datagram is sent again because the errno was perhaps another's.
+const TRIES: u32 = 4;
+
+/// A non-blocking socket of the network namespace its thread was in. Allocates
+/// nothing after it was opened.
+#[derive(Debug)]
+pub struct Port {
+    fd: OwnedFd,
+    family: Family,
+    /// Of a UDP port: connected to a target to be told of its route, and never
+    /// used to send.
+    scout: Option<Scout>,
+}
+
+#[derive(Debug)]
+struct Scout {
+    fd: OwnedFd,
+}
+
+impl Port {
+    /// A UDP port with a number of the kernel's choice.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`, `ENOBUFS`; `EAFNOSUPPORT` without IPv6;
+    /// `EADDRINUSE` when every port is taken.
+    pub fn udp(family: Family) -> io::Result<Self> {
+        let port = Self {
+            fd: open(family, libc::SOCK_DGRAM, libc::IPPROTO_UDP)?,
+            family,
+            scout: Some(Scout {
+                fd: open(family, libc::SOCK_DGRAM, libc::IPPROTO_UDP)?,
+            }),
+        };
+        match family {
+            Family::V4 => set(&port.fd, libc::IPPROTO_IP, libc::IP_RECVERR, &1)?,
+            Family::V6 => set(&port.fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, &1)?,
+        }
+        port.enlarge()?;
+        let any = Name::any(family);
+        // SAFETY: the name is live and of the length given; the kernel reads it.
+        check(unsafe { libc::bind(port.fd.as_raw_fd(), any.as_ptr(), any.len()) })?;
+        Ok(port)
+    }
+
+    /// A raw socket for echo requests with this identifier: it hears their
+    /// replies, and errors about them. Targets have port 0. What it receives over
+    /// IPv4 begins with the packet's header, over IPv6 with the message.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_NET_RAW`; else as [`Self::udp`].
+    pub fn icmp(family: Family, identifier: u16) -> io::Result<Self> {
+        let protocol = match family {
+            Family::V4 => libc::IPPROTO_ICMP,
+            Family::V6 => libc::IPPROTO_ICMPV6,
+        };
+        let fd = open(family, libc::SOCK_RAW, protocol)?;
+        icmp::filter(&fd, family, identifier)?;
+        let port = Self {
+            fd,
+            family,
+            scout: None,
+        };
+        port.enlarge()?;
+        Ok(port)
+    }
+
+    /// Family of its targets.
+    #[must_use]
+    pub const fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Sends all that is in the outbox, which is empty then, and tells `sent` of
+    /// each: its tag, and what the kernel said of it. A full buffer is said to be
+    /// `EAGAIN` or `ENOBUFS`; a mark needs `CAP_NET_ADMIN`, or else `EPERM`; an
+    /// errno that may be an echo to the last is `EBUSY`.
+    pub fn send(&self, outbox: &mut Outbox, mut sent: impl FnMut(u64, Result<(), Errno>)) {
+        let mut at = 0;
+        let mut tries = 0;
+        while let Some(tag) = outbox.tag(at) {
+            let errno = match outbox.send(self.fd.as_fd(), at) {
+                Ok(0) => Errno(libc::EIO),
+                Ok(count) => {
+                    for tag in (at..at + count).filter_map(|at| outbox.tag(at)) {
+                        sent(tag, Ok(()));
+                    }
+                    at += count;
+                    tries = 0;
+                    continue;
+                }
+                Err(error) => errno(&error),
+            };
+            let errno = match &self.scout {
+                Some(scout) if may_be_anothers(errno) => {
+                    let to = outbox.target(at);
+                    match to.and_then(|(to, mark)| scout.ask(&to, mark).err()) {
+                        Some(own) => own,
+                        None if tries < TRIES => {
+                            tries += 1;
+                            continue;
+                        }
+                        None => Errno(libc::EBUSY),
+                    }
+                }
+                Some(_) | None => errno,
+            };
+            sent(tag, Err(errno));
+            at += 1;
+            tries = 0;
+        }
+        outbox.clear();
+    }
+
+    /// Receives up to [`BATCH`] answers; returns how many. Fewer than that is all
+    /// there was.
+    ///
+    /// # Errors
+    /// `ENOMEM`, `ENOBUFS`.
+    pub fn receive(&self, inbox: &mut Inbox) -> io::Result<usize> {
+        let mut tries = 0;
+        loop {
+            match inbox.receive(self.fd.as_fd(), 0) {
+                // Told again, and better, by the queue of errors.
+                Err(error) if may_be_anothers(errno(&error)) && tries < BATCH => tries += 1,
+                received => return received,
+            }
+        }
+    }
+
+    /// Receives up to [`BATCH`] errors that the network sent about datagrams of
+    /// this port; returns how many. Fewer than that is all there was. A UDP
+    /// port's alone: to an ICMP port they come as answers do.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn receive_errors(&self, inbox: &mut Inbox) -> io::Result<usize> {
+        inbox.receive(self.fd.as_fd(), libc::MSG_ERRQUEUE)
+    }
+
+    /// Datagrams that were lost because nobody read them in time; the number
+    /// wraps. A UDP port counts those with a wrong checksum, too.
+    ///
+    /// # Errors
+    /// None since Linux 4.12.
+    pub fn lost(&self) -> io::Result<u32> {
+        // SK_MEMINFO_DROPS of SO_MEMINFO (linux/sock_diag.h).
+        const DROPS: usize = 8;
+        let mut info = [0_u32; 16];
+        let mut len = socklen::<[u32; 16]>();
+        // SAFETY: the kernel writes at most `len` bytes.
+        check(unsafe {
+            libc::getsockopt(
+                self.fd.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                info.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        })?;
+        Ok(info[DROPS])
+    }
+
+    /// Asks for large buffers, as large as this process may have.
+    fn enlarge(&self) -> io::Result<()> {
+        let forced = set(
+            &self.fd,
+            libc::SOL_SOCKET,
+            libc::SO_RCVBUFFORCE,
+            &RECEIVE_BYTES,
+        );
+        if forced.is_err() {
+            set(&self.fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &RECEIVE_BYTES)?;
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Port {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl AsRawFd for Port {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+impl Scout {
+    /// Whether there is a route to a target: connecting finds it as sending does,
+    /// and sends nothing.
+    fn ask(&self, to: &SocketAddr, mark: u32) -> Result<(), Errno> {
+        let asked = set(&self.fd, libc::SOL_SOCKET, libc::SO_MARK, &mark).or_else(|error| {
+            // Without the right to marks there is none.
+            if mark == 0 { Ok(()) } else { Err(error) }
+        });
+        let name = Name::from(to);
+        let asked = asked.and_then(|()| {
+            // SAFETY: the name is live and of the length given; the kernel reads
+            // it.
+            check(unsafe { libc::connect(self.fd.as_raw_fd(), name.as_ptr(), name.len()) })
+        });
+        asked.map(|_| ()).map_err(|error| errno(&error))
+    }
+}
+
+/// The errnos that ICMP errors become (`icmp_err_convert`, net/ipv4/icmp.c;
+/// `tab_unreach` and `icmpv6_err_convert`, net/ipv6/icmp.c).
+const fn may_be_anothers(errno: Errno) -> bool {
+    matches!(
+        errno.0,
+        libc::ENETUNREACH
+            | libc::EHOSTUNREACH
+            | libc::ENOPROTOOPT
+            | libc::ECONNREFUSED
+            | libc::EMSGSIZE
+            | libc::EOPNOTSUPP
+            | libc::EHOSTDOWN
+            | libc::ENONET
+            | libc::EACCES
+            | libc::EPROTO
+    )
+}
+
+fn open(family: Family, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
+    let domain = libc::c_int::from(family.number());
+    let kind = kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: socket(2) takes no pointer, and what it returns is ours alone.
+    let fd = unsafe { owned(libc::socket(domain, kind, protocol)) }?;
+    if family == Family::V6 && protocol == libc::IPPROTO_UDP {
+        // An IPv4-mapped target is a mistake, not another route to IPv4.
+        set(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, &1)?;
+    }
+    Ok(fd)
+}
+
+/// Sets an option to a value of plain numbers that the kernel takes.
+fn set<T: Copy>(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the kernel reads one `T` of the length given, and what it points
+    // to: a filter that lives until the call is over.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            std::ptr::from_ref(value).cast(),
+            socklen::<T>(),
+        )
+    })?;
+    Ok(())
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// A message header that points at nothing yet.
+fn blank() -> libc::mmsghdr {
+    // SAFETY: plain numbers and pointers, which may all be zero.
+    unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+#[cfg(test)]
+mod tests;
