@@ -406,10 +406,10 @@ int main(int argc, char **argv)
 	} phases[] = {
 		{ "new", IPVS_CMD_NEW_DEST, 0, 1 },
 		{ "set", IPVS_CMD_SET_DEST, 0, 2 },
-		{ "dump", 0, 0, 0 },
 		{ "del", IPVS_CMD_DEL_DEST, 0, 0 },
 		/* Others than those in the trash, which the kernel looks through. */
 		{ "new-trash", IPVS_CMD_NEW_DEST, count, 1 },
+		{ "dump", 0, 0, 0 },
 	};
 	for (unsigned p = 0; p < sizeof phases / sizeof *phases; p++) {
 		const struct phase *phase = &phases[p];
