@@ -2,8 +2,10 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
-use trunnion_tests::lab::{Context as _, LabError, Result, wait_for};
+use trunnion_tests::lab::process::Process;
+use trunnion_tests::lab::{Context as _, LabError, Netns, Result, wait_for};
 
 /// Processes and all their children: the work of a peer may be done by one.
 #[must_use]
@@ -33,6 +35,21 @@ pub fn until_gone(pids: &[u32]) {
     let gone = || (!pids.iter().any(left)).then_some(());
     let _ = wait_for(Duration::from_secs(10), gone);
 }
+
+/// Loops that take what CPU they get, until they are dropped: as many shells
+/// that run `script`.
+///
+/// # Errors
+/// One cannot be started.
+pub fn hogs(netns: &Netns, log: &Path, script: &str, count: usize) -> Result<Vec<Process>> {
+    let start = |_| Process::start(netns, Command::new("sh").args(["-c", script]), log);
+    (0..count).map(start).collect()
+}
+
+/// What a hog does that only counts.
+pub const SPIN: &str = "while :; do :; done";
+/// What a hog does that only forks.
+pub const FORK: &str = "while :; do /bin/true; done";
 
 /// CPU time spent so far, milliseconds, by schedstat: clock ticks are too coarse.
 ///

@@ -52,7 +52,7 @@ const COMMANDS: &[Command] = &[
     command!(setup, "find or install what the other commands call"),
     command!(fuzz, "run fuzz targets"),
     command!(sim, "run whole clusters in virtual time"),
-    command!(soak, "run a client against the VM's kernel for long"),
+    command!(soak, "run the IPVS client, or the health checks, for long"),
     command!(bench, "run benchmarks"),
     command!(
         capture,

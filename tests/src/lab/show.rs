@@ -60,16 +60,31 @@ impl Shown {
             .ok_or_else(|| self.lacks(&format!("a router {name}")))
     }
 
+    /// A counter that stands for itself.
+    ///
+    /// # Errors
+    /// There is none of the name.
+    pub fn count(&self, name: &str) -> Result<u64> {
+        self.find(name, "")
+            .ok_or_else(|| self.lacks(&format!("a counter {name}")))
+    }
+
     fn counter(&self, name: &str, of: &str) -> Result<u64> {
-        let counters = self.0["counters"].as_array().into_iter().flatten();
-        counters
-            .filter(|row| row["name"] == name && row["of"] == of)
-            .find_map(|row| row["value"].as_u64())
+        self.find(name, of)
             .ok_or_else(|| self.lacks(&format!("a counter {name} of {of}")))
     }
 
+    fn find(&self, name: &str, of: &str) -> Option<u64> {
+        let mut counters = self.0["counters"].as_array().into_iter().flatten();
+        counters
+            .find(|row| row["name"] == name && row["of"] == of)
+            .and_then(|row| row["value"].as_u64())
+    }
+
     fn lacks(&self, what: &str) -> LabError {
-        LabError::new(format!("`trunnion show` lacks {what}: {}", self.0))
+        // A node of many backends says megabytes.
+        let said: String = self.0.to_string().chars().take(2_000).collect();
+        LabError::new(format!("`trunnion show` lacks {what}: {said}"))
     }
 }
 
@@ -91,7 +106,7 @@ mod tests {
             {"name": "ipvs_requests", "of": "new_dest", "value": 6},
             {"name": "ipvs_requests", "of": "set_dest", "value": 1},
             {"name": "ipvs_requests", "of": "del_dest", "value": 0},
-            {"name": "ipvs_dumps", "of": null, "value": 1}
+            {"name": "ipvs_dumps", "of": "", "value": 1}
         ]
     }"#;
 
@@ -104,6 +119,7 @@ mod tests {
             "2 new_service, 6 new_dest, 1 set_dest"
         );
         assert_eq!(shown.allocations("lb").expect("it says"), 3);
+        assert_eq!(shown.count("ipvs_dumps").expect("it counts"), 1);
         assert_eq!(shown.router_state("public").expect("it says"), "active");
     }
 
@@ -117,6 +133,7 @@ mod tests {
         );
         assert!(shown.allocations("control").is_err());
         assert!(shown.allocations("hb").is_err());
+        assert!(shown.count("ipvs_requests").is_err());
         assert!(shown.router_state("public6").is_err());
         assert!(Shown::read("trunnion: no answer").is_err());
     }

@@ -4,10 +4,11 @@
 //! xtask.
 //!
 //! `health-bench TRUNNION PEERS full|quick`, with PEERS the directory of the
-//! compiled ones. A sample is a line `CASE SUBJECT METRIC VALUE`. A check is
+//! compiled ones, or `health-bench TRUNNION soak SECONDS SEED`. A sample is a line `CASE SUBJECT METRIC VALUE`. A check is
 //! what the kernel counts as a connection begun (`ActiveOpens`), whatever a
 //! subject says of itself.
 
+mod soak;
 mod subject;
 mod targets;
 mod watch;
@@ -18,6 +19,9 @@ use subject::{Load, Subject};
 use trunnion_tests::lab::LabError;
 
 type Result<T = ()> = trunnion_tests::lab::Result<T>;
+
+/// How long a subject may take to start with a hundred thousand backends.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The programs, and how much of everything.
 pub struct Setting {
@@ -31,18 +35,31 @@ pub struct Setting {
 
 fn main() -> std::process::ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [trunnion, peers, much] = words.as_slice() else {
-        eprintln!("usage: health-bench TRUNNION PEERS full|quick");
-        return 2.into();
-    };
-    let quick = much == "quick";
-    let setting = Setting {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let setting = |trunnion: &str, peers: &str, window_s| Setting {
         trunnion: trunnion.into(),
         peers: peers.into(),
-        window: Duration::from_secs(if quick { 2 } else { 10 }),
+        window: Duration::from_secs(window_s),
     };
-    let rounds = if quick { 1 } else { 3 };
-    match (0..rounds).try_for_each(|_| round(&setting, quick)) {
+    let result = match words.as_slice() {
+        [trunnion, "soak", seconds, seed] => match (seconds.parse(), seed.parse()) {
+            (Ok(seconds), Ok(seed)) => {
+                let length = Duration::from_secs(seconds);
+                soak::run(&setting(trunnion, "", 0), length, seed)
+            }
+            _ => Err(failed("soak takes whole numbers: SECONDS SEED")),
+        },
+        [trunnion, peers, "quick"] => round(&setting(trunnion, peers, 2), true),
+        [trunnion, peers, "full"] => {
+            let setting = setting(trunnion, peers, 10);
+            (0..3).try_for_each(|_| round(&setting, false))
+        }
+        _ => {
+            eprintln!("usage: health-bench TRUNNION (PEERS full|quick | soak SECONDS SEED)");
+            return 2.into();
+        }
+    };
+    match result {
         Ok(()) => 0.into(),
         Err(error) => {
             eprintln!("health-bench: {error}");

@@ -62,10 +62,19 @@ impl Load {
             interval_ms,
         }
     }
+
+    /// How long a target of ours may take to answer.
+    pub const fn timeout_ms(self) -> u32 {
+        if self.interval_ms < 500 {
+            self.interval_ms
+        } else {
+            500
+        }
+    }
 }
 
 /// Failures in a row that make a backend dead, for all.
-const FALL: u32 = 3;
+pub const FALL: u32 = 3;
 /// Backends of a service.
 const EACH: u32 = 100;
 /// Connections of the floor at once; ours has as many sockets.
@@ -119,6 +128,11 @@ impl Running {
         Ok(Self { process, log })
     }
 
+    /// The process that was started.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Its processes.
     pub fn family(&self) -> Vec<u32> {
         processes::family(&[self.process.id()])
@@ -146,7 +160,7 @@ fn ours(targets: &Targets, load: Load) -> String {
         interval_ms,
     } = load;
     let run_dir = targets.directory.join("run");
-    let timeout_ms = interval_ms.min(500);
+    let timeout_ms = load.timeout_ms();
     let services = backends.div_ceil(EACH);
     let mut text = format!(
         "[node]\nname = \"bench\"\nrun_dir = \"{}\"\n\n\

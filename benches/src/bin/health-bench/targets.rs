@@ -34,6 +34,7 @@ pub struct Targets {
     pub directory: PathBuf,
     stop: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
+    count: u32,
     mortal: Vec<OwnedFd>,
 }
 
@@ -51,24 +52,20 @@ impl Targets {
             directory,
             stop: Arc::new(AtomicBool::new(false)),
             accepting: None,
+            count,
             mortal: Vec::new(),
         };
-        targets.open(count)?;
+        targets.open()?;
         Ok(targets)
     }
 
-    fn open(&mut self, count: u32) -> Result {
+    fn open(&mut self) -> Result {
         let up = || feed(Command::new("ip").args(["-batch", "-"]), "link set lo up\n");
         self.netns.run(up)??;
         self.netns.sysctls(&[("core/somaxconn", "65535")])?;
-        let open = || -> rustix::io::Result<_> {
-            let all = listener(Ipv4Addr::UNSPECIFIED, 80)?;
-            let each = (count - MORTAL..count).map(|at| listener(address(at), 81));
-            Ok((all, each.collect::<rustix::io::Result<Vec<_>>>()?))
-        };
-        let opened = self.netns.run(open)?;
-        let (all, mortal) = opened.context(|| "listen".to_owned())?;
-        self.mortal = mortal;
+        self.revive()?;
+        let all = self.netns.run(|| listener(Ipv4Addr::UNSPECIFIED, 80))?;
+        let all = all.context(|| "listen".to_owned())?;
         let stop = Arc::clone(&self.stop);
         let all = TcpListener::from(all);
         self.accepting = Some(std::thread::spawn(move || {
@@ -83,6 +80,15 @@ impl Targets {
     /// The mortal ones refuse from now on.
     pub fn kill(&mut self) {
         self.mortal.clear();
+    }
+
+    /// The mortal ones answer, again.
+    pub fn revive(&mut self) -> Result {
+        let each = self.count - MORTAL..self.count;
+        let open =
+            || -> rustix::io::Result<_> { each.map(|at| listener(address(at), 81)).collect() };
+        self.mortal = self.netns.run(open)?.context(|| "listen".to_owned())?;
+        Ok(())
     }
 
     /// Connections begun in the namespace so far, by the kernel's count.

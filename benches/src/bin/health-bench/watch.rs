@@ -2,7 +2,7 @@
 
 use crate::subject::{Load, Running, Subject};
 use crate::targets::{MORTAL, Targets};
-use crate::{Result, Setting, failed, sample};
+use crate::{PATIENCE, Result, Setting, failed, sample};
 use std::collections::HashMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -11,8 +11,6 @@ use trunnion_benches::processes::{cpu_ms, resident_kib};
 use trunnion_tests::lab::process::output;
 use trunnion_tests::lab::wait_for;
 
-/// How long a subject may take to start with a hundred thousand backends.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Seconds of strace, which makes everything slow.
 const TRACED_S: &str = "2";
 

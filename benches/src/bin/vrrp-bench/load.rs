@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::wires::Wires;
-use std::process::Command;
+use trunnion_benches::processes;
 use trunnion_tests::lab::process::Process;
 
 /// A kind of load.
@@ -32,15 +32,10 @@ impl Load {
     pub fn start(self, wires: &Wires) -> Result<Vec<Process>> {
         let script = match self {
             Self::Idle => return Ok(Vec::new()),
-            Self::Spin => "while :; do :; done",
-            Self::Fork => "while :; do /bin/true; done",
+            Self::Spin => processes::SPIN,
+            Self::Fork => processes::FORK,
         };
         let log = wires.directory.join("load.log");
-        (0..HOGS)
-            .map(|_| {
-                let mut sh = Command::new("sh");
-                Process::start(&wires.client, sh.args(["-c", script]), &log)
-            })
-            .collect()
+        processes::hogs(&wires.client, &log, script, HOGS)
     }
 }
