@@ -3,6 +3,7 @@
 mod encode;
 mod health;
 mod ipvs;
+mod plot;
 mod report;
 mod samples;
 mod start;

@@ -3,6 +3,7 @@
 //! is `health-bench` (benches/src/bin) with its peers (benches/peers). On the
 //! host's own kernel: needs root, not ip_vs.
 
+use super::plot::Plot;
 use super::report::{Goal, Report};
 use super::samples::Samples;
 use crate::failure::{Failure, Result};
@@ -56,7 +57,7 @@ pub fn main(quick: bool) -> Result {
     let samples = Samples::parse(&process::stdout(&mut command)?)?;
     flat_out(&samples, &mut report);
     steady(&samples, &mut report);
-    growth(&samples, &mut report);
+    growth(&samples, &mut report)?;
     report.finish()
 }
 
@@ -119,20 +120,20 @@ fn steady(samples: &Samples, report: &mut Report) {
 }
 
 /// What grows with the number of backends.
-fn growth(samples: &Samples, report: &mut Report) {
+fn growth(samples: &Samples, report: &mut Report) -> Result {
     let mut sizes: Vec<u32> = samples
         .shapes()
         .iter()
         .filter_map(|it| it.parse().ok())
         .collect();
     sizes.sort_unstable();
-    for size in sizes {
-        let case = size.to_string();
-        for (metric, words) in [
-            ("resident-kib", "resident memory, KiB"),
-            ("cpu-percent", "CPU, % of one"),
-        ] {
-            let Some(ours) = samples.median(&case, "ours", metric) else {
+    for (metric, name, words) in [
+        ("resident-kib", "memory", "resident memory, KiB"),
+        ("cpu-percent", "cpu", "CPU, % of one"),
+    ] {
+        for size in &sizes {
+            let of = |subject| samples.median(&size.to_string(), subject, metric);
+            let Some(ours) = of("ours") else {
                 continue;
             };
             let words = format!("{size} every 5 s: {words}");
@@ -144,12 +145,34 @@ fn growth(samples: &Samples, report: &mut Report) {
             };
             report.alone(&words, ours, goal);
             for (peer, _) in PEERS {
-                if let Some(value) = samples.median(&case, peer, metric) {
+                if let Some(value) = of(peer) {
                     report.row(&words, ours, peer, value, Goal::None);
                 }
             }
         }
+        let series = |subject: &str| -> Vec<(f64, f64)> {
+            let at = |size: &u32| samples.median(&size.to_string(), subject, metric);
+            let point = |size: &u32| Some((f64::from(*size), at(size)?));
+            sizes.iter().filter_map(point).collect()
+        };
+        let ours = series("ours");
+        // In a straight line each backend more takes what those before it took.
+        if let [(x0, y0), (x1, y1), (x2, y2)] = ours[..] {
+            let words = format!("each backend from {x1} to {x2} (its: to {x1}): {words}");
+            let (before, after) = ((y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1));
+            report.row(&words, after, "ours", before, Goal::Within(1.15));
+        }
+        let peers = PEERS.map(|(peer, _)| (peer.to_owned(), series(peer)));
+        let all = std::iter::once(("ours".to_owned(), ours)).chain(peers);
+        let plot = Plot {
+            title: &format!("checks every 5 s: {words}"),
+            x: "backends",
+            y: words,
+            series: all.collect(),
+        };
+        report.plot(name, &plot)?;
     }
+    Ok(())
 }
 
 /// Builds the peers.

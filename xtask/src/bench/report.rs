@@ -2,11 +2,12 @@
 //! table for people, and target/bench/NAME.json for what comes later. It
 //! measures nothing.
 
+use super::plot::Plot;
 use crate::failure::{Failure, Result};
 use crate::process;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What a row is held to. Every metric is a cost: less is better.
@@ -91,15 +92,24 @@ impl Report {
         });
     }
 
+    /// Writes a chart beside the JSON, as NAME-WHAT.svg.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn plot(&mut self, what: &str, plot: &Plot<'_>) -> Result {
+        let path = bench_dir()?.join(format!("{}-{what}.svg", self.name));
+        fs::write(&path, plot.svg()).map_err(Failure::io("cannot write", &path))?;
+        self.about(&format!("plot of {what}"), &path.display().to_string());
+        Ok(())
+    }
+
     /// Prints the table and writes the JSON. A goal that is not met is printed
     /// as such and is no failure: it may be the machine's.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn finish(self) -> Result {
-        let dir = process::target_dir().join("bench");
-        fs::create_dir_all(&dir).map_err(Failure::io("cannot make", &dir))?;
-        let path = dir.join(format!("{}.json", self.name));
+        let path = bench_dir()?.join(format!("{}.json", self.name));
         fs::write(&path, self.json()).map_err(Failure::io("cannot write", &path))?;
         print!("{}", self.table(&path));
         Ok(())
@@ -196,6 +206,13 @@ impl Report {
         }
         text + "\n  ]\n}\n"
     }
+}
+
+/// Where reports go, made if need be.
+fn bench_dir() -> Result<PathBuf> {
+    let dir = process::target_dir().join("bench");
+    fs::create_dir_all(&dir).map_err(Failure::io("cannot make", &dir))?;
+    Ok(dir)
 }
 
 impl Row {
