@@ -15,21 +15,52 @@ use std::fs;
 use std::process::ExitCode;
 
 pub const HELP: &str = "\
-usage: cargo xtask bench [NAME] [--quick] [-- ARGUMENTS]
+usage: cargo xtask bench [NAME] [--quick | --rounds N] [-- ARGUMENTS]
 
 Without a NAME it lists the benchmarks. `criterion` runs all of
 benches/benches, a file's name one of them; ARGUMENTS go to criterion
 (`-- --save-baseline before`). The others compare us with peers, print a table
 with a goal on each row, and write target/bench/NAME.json.
 
-  --quick   of those, so little that only a benchmark that fails is seen
+  --quick      of those, so little that only a benchmark that fails is seen
+  --rounds N   of those, N rounds instead of each one's own number
 
 Times are of this machine; compare only runs on the same one.
 ";
 
-/// A benchmark against peers: its name, what it says of itself, what it does
-/// when it is to be quick or not.
-type Named = (&'static str, &'static str, fn(bool) -> Result);
+/// How much is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// So little that only a benchmark that fails is seen.
+    Quick,
+    /// All of it, in as many rounds, or in the benchmark's own number of them.
+    Full(Option<u32>),
+}
+
+impl Effort {
+    fn is_quick(self) -> bool {
+        self == Self::Quick
+    }
+
+    /// How many rounds, where the benchmark's own number is `own`.
+    fn rounds(self, own: u32) -> u32 {
+        match self {
+            Self::Quick => 1,
+            Self::Full(rounds) => rounds.unwrap_or(own).max(1),
+        }
+    }
+
+    /// As a word for a program that takes rounds.
+    fn word(self, own: u32) -> String {
+        match self {
+            Self::Quick => "quick".to_owned(),
+            Self::Full(_) => self.rounds(own).to_string(),
+        }
+    }
+}
+
+/// A benchmark against peers: its name, what it says of itself, what it does.
+type Named = (&'static str, &'static str, fn(Effort) -> Result);
 
 const NAMED: &[Named] = &[
     ("encode", encode::ABOUT, encode::main),
@@ -54,14 +85,15 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
         Some(other) => return Err(other.unexpected().into()),
     };
     if let Some((_, _, run)) = NAMED.iter().find(|(named, ..)| *named == name) {
-        let mut quick = false;
+        let mut effort = Effort::Full(None);
         while let Some(arg) = parser.next()? {
             match arg {
-                Long("quick") => quick = true,
+                Long("quick") => effort = Effort::Quick,
+                Long("rounds") => effort = Effort::Full(Some(parser.value()?.parse()?)),
                 other @ (Short(_) | Long(_) | Value(_)) => return Err(other.unexpected().into()),
             }
         }
-        run(quick)?;
+        run(effort)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut bench = process::cargo();
@@ -85,9 +117,9 @@ pub fn main(mut parser: lexopt::Parser) -> Result<ExitCode> {
 /// # Errors
 /// One of them fails.
 pub fn smoke() -> Result {
-    encode::main(true)?;
-    ipvs::main(true)?;
-    start::main(true)
+    encode::main(Effort::Quick)?;
+    ipvs::main(Effort::Quick)?;
+    start::main(Effort::Quick)
 }
 
 fn list() -> Result<String> {

@@ -3,6 +3,7 @@
 //! same in every run on every machine of a kind, whoever else is at work; the
 //! times beside them are not.
 
+use super::Effort;
 use super::report::{Goal, Report};
 use crate::failure::{Failure, Result};
 use crate::process;
@@ -36,7 +37,8 @@ struct Cost {
 /// Something could not be built or run, two of them did not make the same bytes,
 /// or ours takes more instructions than C: a count does not flicker, so it is no
 /// goal but a rule.
-pub fn main(quick: bool) -> Result {
+pub fn main(effort: Effort) -> Result {
+    let quick = effort.is_quick();
     setup::ensure(Group::Test)?;
     let peer = peer()?;
     let driver = driver()?;

@@ -3,6 +3,7 @@
 //! is `health-bench` (benches/src/bin) with its peers (benches/peers). On the
 //! host's own kernel: needs root, not ip_vs.
 
+use super::Effort;
 use super::plot::Plot;
 use super::report::{Goal, Report};
 use super::samples::Samples;
@@ -24,7 +25,8 @@ const PEERS: [(&str, f64); 3] = [("keepalived", 4.0), ("haproxy", 3.0), ("go", 5
 ///
 /// # Errors
 /// Not root, or something could not be built or run.
-pub fn main(quick: bool) -> Result {
+pub fn main(effort: Effort) -> Result {
+    let quick = effort.is_quick();
     if !process::is_root() {
         return Err(Failure::new(
             "bench: health makes network namespaces: run it as root",
@@ -52,7 +54,7 @@ pub fn main(quick: bool) -> Result {
     let release = process::target_dir().join("release");
     let mut command = Command::new(release.join("health-bench"));
     command.arg(release.join("trunnion")).arg(peers);
-    command.arg(if quick { "quick" } else { "full" });
+    command.arg(effort.word(3));
     eprintln!("measuring …");
     let samples = Samples::parse(&process::stdout(&mut command)?)?;
     flat_out(&samples, &mut report);

@@ -2,6 +2,7 @@
 //! ours beside others that tell it the same. What runs in the kernel is
 //! `ipvs-bench` (benches/src/bin) and its peers in C (benches/peers).
 
+use super::Effort;
 use super::report::{Goal, Report};
 use super::samples::{self, Samples};
 use crate::failure::{Failure, Result};
@@ -68,8 +69,10 @@ const PHASES: [(&str, &str); 5] = [
 ///
 /// # Errors
 /// Something could not be built or run, or a strategy was refused by the kernel.
-pub fn main(quick: bool) -> Result {
-    let plan = if quick { QUICK } else { FULL };
+pub fn main(effort: Effort) -> Result {
+    let quick = effort.is_quick();
+    let mut plan = if quick { QUICK } else { FULL };
+    plan.rounds = effort.rounds(plan.rounds);
     setup::ensure(plan.needs)?;
     let peer = peer()?;
     let driver = driver()?;

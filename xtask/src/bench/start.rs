@@ -2,6 +2,7 @@
 //! changed row and to an empty table again, beside ipvsadm and keepalived with
 //! the same rows. What runs in the kernel is `start-bench` (benches/src/bin).
 
+use super::Effort;
 use super::report::{Goal, Report};
 use super::samples;
 use crate::failure::Result;
@@ -24,12 +25,14 @@ const PHASES: [(&str, &str, f64); 3] = [
 ///
 /// # Errors
 /// Something could not be built or run, or one of them did not get there.
-pub fn main(quick: bool) -> Result {
+pub fn main(effort: Effort) -> Result {
+    let quick = effort.is_quick();
     setup::ensure(Group::Test)?;
-    let (shapes, rounds): (&[&str], u32) = if quick {
-        (&["20x5"], 1)
+    let rounds = effort.rounds(3);
+    let shapes: &[&str] = if quick {
+        &["20x5"]
     } else {
-        (&["1000x10", "10000x10"], 3)
+        &["1000x10", "10000x10"]
     };
     let mut cargo = process::cargo();
     cargo.args(["build", "--release", "--quiet", "-p", "trunnion"]);

@@ -3,6 +3,7 @@
 //! What runs in the namespaces is `vrrp-bench` (benches/src/bin) with
 //! benches/peers/metronome.c. On the host's own kernel: needs root, not ip_vs.
 
+use super::Effort;
 use super::report::{Goal, Report};
 use super::samples::Samples;
 use crate::failure::{Failure, Result};
@@ -21,7 +22,8 @@ const KEEPALIVED: [&str; 2] = ["keepalived", "keepalived-rt"];
 ///
 /// # Errors
 /// Not root, or something could not be built or run.
-pub fn main(quick: bool) -> Result {
+pub fn main(effort: Effort) -> Result {
+    let quick = effort.is_quick();
     if !process::is_root() {
         return Err(Failure::new(
             "bench: vrrp makes network namespaces: run it as root",
@@ -43,8 +45,8 @@ pub fn main(quick: bool) -> Result {
         "Debian's, --vrrp: its checkers end without an IPVS. -rt has vrrp_rt_priority 50, \
          vrrp_no_swap and an rlimit_rttime of 10 s",
     );
-    let much = if quick { "quick" } else { "full" };
-    let part = |name| measure(&metronome, name, much);
+    let much = effort.word(3);
+    let part = |name| measure(&metronome, name, &much);
     adverts(&part("adverts")?, &mut report);
     failover(&part("failover")?, &mut report);
     reload(&part("reload")?, &mut report);

@@ -3,7 +3,7 @@
 //! alone with the same targets. Prints samples; what they amount to is said by
 //! xtask.
 //!
-//! `health-bench TRUNNION PEERS full|quick`, with PEERS the directory of the
+//! `health-bench TRUNNION PEERS ROUNDS|quick`, with PEERS the directory of the
 //! compiled ones, or `health-bench TRUNNION soak SECONDS SEED`. A sample is a line `CASE SUBJECT METRIC VALUE`. A check is
 //! what the kernel counts as a connection begun (`ActiveOpens`), whatever a
 //! subject says of itself.
@@ -50,12 +50,15 @@ fn main() -> std::process::ExitCode {
             _ => Err(failed("soak takes whole numbers: SECONDS SEED")),
         },
         [trunnion, peers, "quick"] => round(&setting(trunnion, peers, 2), true),
-        [trunnion, peers, "full"] => {
-            let setting = setting(trunnion, peers, 10);
-            (0..3).try_for_each(|_| round(&setting, false))
-        }
+        [trunnion, peers, rounds] => match rounds.parse() {
+            Ok(rounds) => {
+                let setting = setting(trunnion, peers, 10);
+                (0_u32..rounds).try_for_each(|_| round(&setting, false))
+            }
+            Err(_) => Err(failed("ROUNDS is a whole number")),
+        },
         _ => {
-            eprintln!("usage: health-bench TRUNNION (PEERS full|quick | soak SECONDS SEED)");
+            eprintln!("usage: health-bench TRUNNION (PEERS ROUNDS|quick | soak SECONDS SEED)");
             return 2.into();
         }
     };

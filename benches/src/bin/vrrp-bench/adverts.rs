@@ -44,13 +44,9 @@ struct Found {
 type Table = BTreeMap<(String, &'static str), Found>;
 
 pub fn run(setting: &Setting) -> Result {
-    let (rounds, window) = if setting.quick {
-        (1, Duration::from_secs(2))
-    } else {
-        (3, Duration::from_secs(12))
-    };
+    let window = Duration::from_secs(if setting.quick { 2 } else { 12 });
     let mut found = Table::new();
-    for _ in 0..rounds {
+    for _ in 0..setting.rounds {
         for load in Load::ALL {
             for subject in Subject::ALL {
                 measure(setting, subject, load, 0, window, &mut found)?;

@@ -3,7 +3,7 @@
 //! a bare control program. Prints samples; what they amount to is said by
 //! xtask.
 //!
-//! `vrrp-bench TRUNNION METRONOME PART full|quick`. A sample is a line
+//! `vrrp-bench TRUNNION METRONOME PART ROUNDS|quick`. A sample is a line
 //! `CASE SUBJECT METRIC VALUE`, microseconds unless the metric says other.
 //! Times are those that the kernel gave the packets on the switch.
 
@@ -28,18 +28,21 @@ pub struct Setting {
     pub metronome: PathBuf,
     /// So little that only a benchmark that fails is seen.
     pub quick: bool,
+    /// How often adverts are looked at.
+    pub rounds: u32,
 }
 
 fn main() -> std::process::ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [trunnion, metronome, part, much] = words.as_slice() else {
-        eprintln!("usage: vrrp-bench TRUNNION METRONOME PART full|quick");
+        eprintln!("usage: vrrp-bench TRUNNION METRONOME PART ROUNDS|quick");
         return 2.into();
     };
     let setting = Setting {
         trunnion: trunnion.into(),
         metronome: metronome.into(),
         quick: much == "quick",
+        rounds: much.parse().unwrap_or(1),
     };
     let done = match part.as_str() {
         "adverts" => adverts::run(&setting),
