@@ -7,6 +7,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use trunnion_core::check::probe::Scripts;
 use trunnion_core::check::{Action, CheckConfig, Engine, Kind, Settings, Slot, Socket, Storage};
 use trunnion_core::time::{self, Instant};
 
@@ -42,12 +43,17 @@ impl Memory {
             checks: &mut self.checks,
             timers: &mut self.timers,
             sockets: &mut self.sockets,
+            scripts: &mut [],
+            request: &mut [],
+            desks: &mut [],
         };
         let settings = Settings {
             tick_ns: 1 << 20,
             sockets_v4: 1_000,
+            seats: 0,
             late_margin: Duration::from_millis(250),
             seed: 0,
+            secret: [1, 2],
         };
         Engine::new(storage, settings)
     }
@@ -60,7 +66,9 @@ fn check(c: &mut Criterion) {
     let mut memory = Memory::new();
     let mut engine = memory.engine();
     let mut now = Instant::ZERO;
-    engine.handle_plan(now, &plan).expect("sorted");
+    engine
+        .handle_plan(now, &plan, Scripts::EMPTY)
+        .expect("sorted");
     group.throughput(Throughput::Elements(1));
     group.bench_function("one check from due to verdict", |b| {
         b.iter(|| {
@@ -70,7 +78,9 @@ fn check(c: &mut Criterion) {
                         engine.handle_connected(now, socket);
                         break;
                     }
-                    Some(Action::Disconnect { .. }) => {}
+                    Some(
+                        Action::Disconnect { .. } | Action::Send { .. } | Action::Datagram { .. },
+                    ) => {}
                     None => {
                         now = engine.poll_timeout().expect("checks").max(now);
                         engine.handle_timeout(now);
@@ -83,12 +93,21 @@ fn check(c: &mut Criterion) {
 
     group.throughput(Throughput::Elements(CHECKS.into()));
     group.bench_function("reload that changes nothing", |b| {
-        b.iter(|| engine.handle_plan(now, black_box(&plan)).expect("sorted"));
+        b.iter(|| {
+            engine
+                .handle_plan(now, black_box(&plan), Scripts::EMPTY)
+                .expect("sorted")
+        });
     });
     group.bench_function("first plan", |b| {
         b.iter_batched_ref(
             Memory::new,
-            |memory| memory.engine().handle_plan(now, &plan).expect("sorted"),
+            |memory| {
+                memory
+                    .engine()
+                    .handle_plan(now, &plan, Scripts::EMPTY)
+                    .expect("sorted")
+            },
             BatchSize::LargeInput,
         );
     });

@@ -129,6 +129,7 @@ fn sample() -> State {
         health,
         last: last.to_owned(),
         latency,
+        http_status: last.starts_with("http").then_some(503),
         since: Some(Duration::from_secs(93)),
     };
     let router = |family, role, addresses| RouterState {

@@ -90,15 +90,19 @@ fn backend() -> impl Strategy<Value = BackendState> {
         health,
         ".{0,8}",
         prop::option::of(ms()),
+        any::<Option<u16>>(),
         prop::option::of(ms()),
     )
-        .prop_map(|(address, port, health, last, latency, since)| CheckState {
-            target: SocketAddr::new(address, port),
-            health,
-            last,
-            latency,
-            since,
-        });
+        .prop_map(
+            |(address, port, health, last, latency, http_status, since)| CheckState {
+                target: SocketAddr::new(address, port),
+                health,
+                last,
+                latency,
+                http_status,
+                since,
+            },
+        );
     let key =
         (address(), any::<u16>()).prop_map(|(address, port)| DestinationKey { address, port });
     (

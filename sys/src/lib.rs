@@ -16,6 +16,7 @@ pub mod netns;
 pub mod notify;
 pub mod packet;
 pub mod pidfd;
+pub mod random;
 pub mod route;
 pub mod signal;
 pub mod slate;

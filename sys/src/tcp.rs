@@ -1,5 +1,5 @@
-//! Pooled non-blocking TCP sockets for health checks. Not a client: nothing is
-//! ever sent on them.
+//! Pooled non-blocking TCP sockets for health checks. Not a client: what is said
+//! on them, and when a connection is over, is the engine's.
 //!
 //! A check by way of a fresh socket costs six system calls and may leave a
 //! `TIME_WAIT`. Here sockets are opened and registered with the poller once;
@@ -9,8 +9,8 @@
 //! the other side.
 //!
 //! # Telling an event from an old one
-//! Register each socket once, edge-triggered, for writability (in mio:
-//! `SourceFd`, `Interest::WRITABLE`). A disconnected socket reports "hang-up",
+//! Register each socket once, edge-triggered, for both directions (in mio:
+//! `SourceFd`, `Interest::READABLE | Interest::WRITABLE`). A disconnected socket reports "hang-up",
 //! and disconnecting leaves an edge and an `ECONNRESET` behind, so not every
 //! event is an answer. [`Pool::outcome`] tells, provided that the owner handles
 //! the events of a poll before it connects or disconnects anything:
@@ -21,10 +21,13 @@
 //!   an old edge that meets a new connection is swallowed by the kernel;
 //! - writable without error and hang-up is connected.
 //!
+//! On a connection that stands an event is a hint, and read(2) and write(2) say
+//! what there is: an old edge costs a read that finds nothing.
+//!
 //! An event of a socket that is not in flight means nothing; the engine in
 //! `trunnion_core::check` counts it as stray.
 
-use crate::syscall::{check, owned, socklen};
+use crate::syscall::{check, check_len, owned, socklen};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -41,6 +44,29 @@ pub enum Outcome {
     /// It is being made; an event will tell.
     InProgress,
     /// It could not be made.
+    Failed(Errno),
+}
+
+/// What came of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// So many bytes, at least 1.
+    Bytes(usize),
+    /// Nothing more for now; an event will tell.
+    Nothing,
+    /// The other side has ended its stream.
+    End,
+    /// The connection is broken.
+    Failed(Errno),
+}
+
+/// What came of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// The kernel took so many bytes; none if it has no room, and an event will
+    /// tell of some.
+    Bytes(usize),
+    /// The connection is broken.
     Failed(Errno),
 }
 
@@ -159,6 +185,59 @@ impl Pool {
         }
     }
 
+    /// Reads what is there, as much as `into` holds (recv(2)). `EBADF` for a
+    /// socket that is not in the pool.
+    pub fn read(&mut self, id: SocketId, into: &mut [u8]) -> Heard {
+        let Some(socket) = self.sockets.get(id.index()) else {
+            return Heard::Failed(Errno(libc::EBADF));
+        };
+        loop {
+            // SAFETY: `into` is live and writable for its length; the kernel
+            // writes no more than that.
+            let got = unsafe {
+                libc::recv(
+                    socket.fd.as_raw_fd(),
+                    into.as_mut_ptr().cast(),
+                    into.len(),
+                    0,
+                )
+            };
+            match check_len(got).map_err(|error| errno(&error)) {
+                Ok(0) => return Heard::End,
+                Ok(bytes) => return Heard::Bytes(bytes),
+                Err(Errno(libc::EINTR)) => {}
+                Err(Errno(libc::EAGAIN)) => return Heard::Nothing,
+                Err(errno) => return Heard::Failed(errno),
+            }
+        }
+    }
+
+    /// Writes as much as the kernel takes (send(2), without SIGPIPE). `EBADF`
+    /// for a socket that is not in the pool.
+    pub fn write(&mut self, id: SocketId, bytes: &[u8]) -> Said {
+        let Some(socket) = self.sockets.get(id.index()) else {
+            return Said::Failed(Errno(libc::EBADF));
+        };
+        loop {
+            // SAFETY: `bytes` is live and readable for its length; the kernel
+            // only reads it.
+            let sent = unsafe {
+                libc::send(
+                    socket.fd.as_raw_fd(),
+                    bytes.as_ptr().cast(),
+                    bytes.len(),
+                    libc::MSG_NOSIGNAL,
+                )
+            };
+            match check_len(sent).map_err(|error| errno(&error)) {
+                Ok(bytes) => return Said::Bytes(bytes),
+                Err(Errno(libc::EINTR)) => {}
+                Err(Errno(libc::EAGAIN)) => return Said::Bytes(0),
+                Err(errno) => return Said::Failed(errno),
+            }
+        }
+    }
+
     /// What an event of a socket in flight says; `None` when it says nothing,
     /// as an edge from before its last disconnect. See the [module](self) for
     /// when it may be asked. Takes the socket's error.
@@ -178,6 +257,29 @@ impl Pool {
             Err(error) => Some(Outcome::Failed(errno(&error))),
         }
     }
+}
+
+/// Makes closing a connection reset it (`SO_LINGER` with a time of 0,
+/// socket(7)).
+///
+/// # Errors
+/// Those of setsockopt(2).
+pub fn reset_on_close(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let linger = libc::linger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // SAFETY: `linger` is a live struct of the length given; the kernel reads it.
+    check(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            socklen::<libc::linger>(),
+        )
+    })?;
+    Ok(())
 }
 
 impl fmt::Debug for Pool {

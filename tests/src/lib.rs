@@ -10,6 +10,7 @@ pub mod demo;
 pub mod drawn;
 pub mod fake;
 pub mod golden;
+pub mod hostile;
 pub mod ipvsadm;
 pub mod lab;
 pub mod raw_ipvs;

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::{self, Duration};
+use trunnion_core::check::probe::Scripts;
 use trunnion_core::check::{
     Action, CheckConfig, Engine, HealthState, Kind, Local, Reason, Settings, Slot, Socket,
     SocketId, Storage, Verdict,
@@ -51,19 +52,28 @@ impl Owner {
             let fd = fd.as_raw_fd();
             let token = Token(id.index());
             poll.registry()
-                .register(&mut SourceFd(&fd), token, Interest::WRITABLE)
+                .register(
+                    &mut SourceFd(&fd),
+                    token,
+                    Interest::READABLE | Interest::WRITABLE,
+                )
                 .unwrap();
         }
         let storage = Storage {
             checks: Box::leak(vec![Slot::EMPTY; plan.len()].into()),
             timers: Box::leak(vec![TimerSlot::EMPTY; plan.len()].into()),
             sockets: Box::leak(vec![Socket::EMPTY; pool.len()].into()),
+            scripts: &mut [],
+            request: &mut [],
+            desks: &mut [],
         };
         let settings = Settings {
             tick_ns: 1 << 20,
             sockets_v4: v4,
+            seats: 0,
             late_margin: Duration::from_secs(1),
             seed: 0,
+            secret: [1, 2],
         };
         let mut owner = Self {
             engine: Engine::new(storage, settings),
@@ -74,7 +84,7 @@ impl Owner {
             states: BTreeMap::new(),
         };
         let now = owner.now();
-        owner.engine.handle_plan(now, plan).unwrap();
+        owner.engine.handle_plan(now, plan, Scripts::EMPTY).unwrap();
         owner
     }
 
@@ -114,6 +124,7 @@ impl Owner {
                     Outcome::InProgress => {}
                     Outcome::Failed(errno) => self.engine.handle_failed(now, socket, errno),
                 },
+                Action::Send { .. } | Action::Datagram { .. } => panic!("nothing is said here"),
                 Action::Disconnect { socket } => self.pool.disconnect(socket).unwrap(),
             }
         }

@@ -1,9 +1,9 @@
 //! What a check is: a target, a way to probe it, and its times.
 
 use super::Limits;
+use super::probe::ScriptId;
 use crate::model::Family;
 use core::hash::{Hash, Hasher};
-use core::mem::discriminant;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -17,6 +17,62 @@ pub enum Kind {
         /// target. Some hosts and firewalls log such probes.
         half_open: bool,
     },
+    /// A TCP connection is made, and a script played on it.
+    Stream(ScriptId),
+    /// A script is played in datagrams.
+    Datagram(ScriptId),
+}
+
+/// What a check needs to be under way, each from a pool of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// A TCP socket of the family.
+    Stream(Family),
+    /// A seat: datagrams of many checks go through one socket.
+    Datagram,
+}
+
+impl Lane {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+
+    /// Its place in a table.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Stream(Family::V4) => 0,
+            Self::Stream(Family::V6) => 1,
+            Self::Datagram => 2,
+        }
+    }
+}
+
+/// What of a kind makes two checks of one target ask the same question: not
+/// how the handshake goes.
+#[derive(PartialEq, Eq, Hash)]
+enum Question {
+    Connects,
+    Stream(ScriptId),
+    Datagram(ScriptId),
+}
+
+impl Kind {
+    const fn question(self) -> Question {
+        match self {
+            Self::Tcp { half_open: _ } => Question::Connects,
+            Self::Stream(script) => Question::Stream(script),
+            Self::Datagram(script) => Question::Datagram(script),
+        }
+    }
+
+    /// Its script; one that only connects has none.
+    #[must_use]
+    pub const fn script(self) -> Option<ScriptId> {
+        match self {
+            Self::Tcp { half_open: _ } => None,
+            Self::Stream(script) | Self::Datagram(script) => Some(script),
+        }
+    }
 }
 
 /// A check. Two that are equal are one: it runs once, whoever asks for it.
@@ -72,6 +128,15 @@ impl CheckConfig {
         }
     }
 
+    /// What it needs to be under way.
+    #[must_use]
+    pub const fn lane(&self) -> Lane {
+        match self.kind {
+            Kind::Tcp { half_open: _ } | Kind::Stream(_) => Lane::Stream(self.family()),
+            Kind::Datagram(_) => Lane::Datagram,
+        }
+    }
+
     /// Rise and fall.
     #[must_use]
     pub const fn limits(&self) -> Limits {
@@ -85,7 +150,7 @@ impl CheckConfig {
     /// reload and keep what is known.
     #[must_use]
     pub fn same_question(&self, other: &Self) -> bool {
-        self.target == other.target && discriminant(&self.kind) == discriminant(&other.kind)
+        self.target == other.target && self.kind.question() == other.kind.question()
     }
 
     /// Where in its interval a check lies: the same number for the same
@@ -94,7 +159,7 @@ impl CheckConfig {
     pub fn phase(&self, seed: u64) -> u64 {
         let mut hasher = Fnv(seed ^ 0xcbf2_9ce4_8422_2325);
         self.target.hash(&mut hasher);
-        discriminant(&self.kind).hash(&mut hasher);
+        self.kind.question().hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -116,6 +181,9 @@ impl Hasher for Fnv {
         z ^ (z >> 31)
     }
 }
+
+// There are as many as there are checks.
+const _: () = assert!(size_of::<CheckConfig>() <= 112);
 
 #[cfg(test)]
 mod tests {

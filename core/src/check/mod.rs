@@ -3,13 +3,12 @@
 //! is for [`crate::director`].
 //!
 //! ```text
-//! CheckConfig (sorted, unique) -> Engine::handle_plan
-//! Engine::poll_action -> Connect / Disconnect -> the owner's pool of sockets
-//! connected, errno, time -> Verdict -> Health (rise and fall) -> Engine::poll_change
+//! CheckConfig (sorted, unique), Scripts -> Engine::handle_plan
+//! Engine::poll_action -> Connect / Send / Disconnect -> the owner's pool of sockets
+//! connected, bytes, errno, time -> probe -> Verdict -> Health (rise and fall) -> Engine::poll_change
 //! ```
 //!
-//! What is said and heard once connected is [`probe`]'s; the engine
-//! does not ask it yet.
+//! What is said and heard once connected is [`probe`]'s.
 //!
 //! The first rule is that trouble of this node is no verdict about another:
 //! [`Verdict::Indeterminate`].
@@ -22,11 +21,12 @@ mod report;
 mod verdict;
 
 pub use crate::netlink::Errno;
-pub use config::{CheckConfig, Kind};
+pub use config::{CheckConfig, Kind, Lane};
 #[doc(hidden)]
 pub use engine::laws;
 pub use engine::{
-    Action, CheckId, Engine, PlanError, Settings, Slot, Socket, SocketId, Status, Storage,
+    Action, Carrier, CheckId, Desk, Engine, PlanError, REQUEST_BYTES_MAX, Settings, Slot, Socket,
+    SocketId, Status, Storage,
 };
 pub use health::{Change, Health, HealthState, Limits};
 pub use report::{

@@ -67,6 +67,18 @@ reasons! {
         TimedOut = "timed out",
         /// The connection was reset before it counted.
         Reset = "reset",
+        /// Connected, the target did not take the request in time.
+        Unsent = "request not taken in time",
+        /// Connected and asked, the target said nothing in time.
+        NoAnswer = "no answer in time",
+        /// The target began to answer and was not done in time.
+        Unfinished = "answer not whole in time",
+        /// The connection was reset while the request was sent.
+        ResetSending = "reset while the request was sent",
+        /// The connection was reset before the first byte of the answer.
+        ResetWaiting = "reset before the answer",
+        /// The connection was reset within the answer.
+        ResetAnswering = "reset within the answer",
         /// No route to the host, or its neighbour does not answer.
         HostUnreachable = "host unreachable",
         /// No route to the network, or the interface to it is down.
@@ -167,7 +179,16 @@ impl Reason {
             | Self::Blackhole
             | Self::Prohibited
             | Self::Icmp => Blame::Way,
-            Self::Refused | Self::TimedOut | Self::Reset | Self::Closed => Blame::Target,
+            Self::Refused
+            | Self::TimedOut
+            | Self::Reset
+            | Self::Unsent
+            | Self::NoAnswer
+            | Self::Unfinished
+            | Self::ResetSending
+            | Self::ResetWaiting
+            | Self::ResetAnswering
+            | Self::Closed => Blame::Target,
             Self::HttpMalformed
             | Self::HttpHeadTooLong
             | Self::DnsMalformed
@@ -216,6 +237,8 @@ reasons! {
         Denied = "denied on this node",
         /// The timer was served late: the answer may lie unread.
         Late = "timer served late",
+        /// More probes at once that gather their answer than there is memory for.
+        Desks = "too many answers gathered at once",
         /// The probe's request does not fit the buffer for it.
         Room = "request does not fit its buffer",
         /// A command is not there, or cannot be executed.
@@ -273,6 +296,20 @@ impl Verdict {
             EADDRNOTAVAIL | EADDRINUSE | EAGAIN => Self::Indeterminate(Local::Ports),
             EPERM => Self::Indeterminate(Local::Denied),
             _ => Self::Indeterminate(Local::Other),
+        }
+    }
+
+    /// What the errno of a read or a write on a connection that stood says;
+    /// `reset` is the reason for an end by RST in this phase of it.
+    #[must_use]
+    pub const fn of_talk(errno: Errno, reset: Reason) -> Self {
+        match errno.0 {
+            // Nobody there any more answers with RST, whatever the kernel makes
+            // of it.
+            ECONNRESET | ECONNABORTED | EPIPE | ECONNREFUSED => Self::Failure(reset),
+            // On a connection it is a mistake of ours, not a route.
+            EINVAL => Self::Indeterminate(Local::Other),
+            _ => Self::of_connect(errno),
         }
     }
 }

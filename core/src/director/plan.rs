@@ -1,6 +1,7 @@
 //! What the config says, in the shape the two halves take it.
 
 use crate::check::CheckConfig;
+use crate::check::probe::Scripts;
 use crate::model::{Family, SyncDaemon, Table};
 use crate::time::Duration;
 use crate::vrrp::{ChecksumForm, RouterConfig};
@@ -95,6 +96,8 @@ pub struct LbPlan<'a> {
     pub links: &'a [Option<u32>],
     /// Sorted, no check twice: destinations share equal checks.
     pub checks: &'a [CheckConfig],
+    /// What they say and expect, as far as they name it.
+    pub scripts: Scripts<'a>,
     /// Whether services the config does not name are left alone.
     pub declared_only: bool,
     /// How often the kernel's table is looked at when nothing gives cause: IPVS

@@ -2,10 +2,12 @@
 
 use super::check::{self, CheckRead};
 use super::forward;
+use super::probe::OwnedScript;
 use super::scalar::{self, Endpoint, is_host};
 use super::section::{At, Notes, Raw, Section, Span};
 use super::value::text;
 use super::vrrp::of;
+use std::sync::Arc;
 use trunnion_core::check::CheckConfig;
 use trunnion_core::model::{
     Destination, DestinationKey, Family, Forward, Protocol, ServiceKey, Tunnel,
@@ -44,6 +46,8 @@ pub(super) struct Inherited<'s> {
 #[derive(Debug)]
 pub(super) struct BackendRead {
     pub backend: Backend,
+    /// What its check says and expects.
+    pub script: Option<Arc<OwnedScript>>,
     pub span: Span,
 }
 
@@ -102,6 +106,7 @@ impl BackendRead {
             address: host,
             port,
         };
+        let (check, script) = check.unzip();
         let destination = Destination {
             upper_threshold: keys.upper,
             lower_threshold: keys.lower,
@@ -113,6 +118,7 @@ impl BackendRead {
                 destination,
                 check: check.map(Box::new),
             },
+            script: script.flatten(),
             span: address.span.start..address.span.end.max(span.start),
         })
     }
@@ -276,6 +282,40 @@ fn thresholds(
             format!("add upper_threshold = {} or more", lower.value),
         ),
         None => {}
+    }
+}
+
+/// What the checks of backends say and expect, each once.
+pub(super) fn scripts(backends: &[BackendRead]) -> Vec<Arc<OwnedScript>> {
+    let each = backends.iter().filter_map(|read| read.script.as_ref());
+    let mut scripts: Vec<_> = each.cloned().collect();
+    scripts.sort_by_key(|script| script.id);
+    scripts.dedup_by_key(|script| script.id);
+    scripts.shrink_to_fit();
+    scripts
+}
+
+/// Whether what a service says of tunnels is for anyone.
+pub(super) fn tunnel_is_used(
+    inherited: &Inherited<'_>,
+    backends: &[BackendRead],
+    notes: &mut Notes,
+) {
+    let tunnelled = |forward| forward == Forward::TUNNEL;
+    let own = inherited
+        .forward
+        .as_ref()
+        .is_some_and(|at| tunnelled(at.value));
+    let used = own
+        || backends
+            .iter()
+            .any(|read| tunnelled(read.backend.destination.forward));
+    if let Some(at) = inherited.tunnel.as_ref().filter(|_| !used) {
+        notes.error(
+            &at.span,
+            "`tunnel` has no effect: nothing is forwarded by tunnel",
+            "remove it, or write forward = \"tunnel\"",
+        );
     }
 }
 

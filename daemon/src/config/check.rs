@@ -5,9 +5,11 @@
 //! interval where that is shorter, 2 to rise, 3 to fall; the fast and the down
 //! interval are the interval.
 
+use super::probe::{OwnedScript, ProbeRead, TYPES, Type};
 use super::scalar::{self, Endpoint, Shown};
 use super::section::{At, Notes, Section, Span};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use trunnion_core::check::{CheckConfig, Kind};
 
@@ -15,21 +17,32 @@ pub(super) const KEYS: &[&str] = &[
     "type",
     "address",
     "port",
-    "half_open",
     "interval",
     "fast_interval",
     "down_interval",
     "timeout",
     "rise",
     "fall",
+    "half_open",
+    "send",
+    "expect",
+    "size_limit",
+    "method",
+    "path",
+    "host",
+    "headers",
+    "body",
+    "version",
+    "status",
+    "expect_headers",
+    "service",
+    "name",
+    "record",
+    "rcode",
+    "answer",
+    "recursion",
+    "transport",
 ];
-
-/// What is asked of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Type {
-    None,
-    Tcp,
-}
 
 /// The keys of one `check`, as far as they are there.
 #[derive(Clone, Debug)]
@@ -39,7 +52,9 @@ pub(super) struct CheckRead {
     kind: Option<At<Type>>,
     address: Option<At<Endpoint>>,
     port: Option<At<u16>>,
-    half_open: Option<At<bool>>,
+    probe: ProbeRead,
+    /// Of the keys above, once they are all there.
+    script: Option<Arc<OwnedScript>>,
     interval: Option<At<Duration>>,
     fast_interval: Option<At<Duration>>,
     down_interval: Option<At<Duration>>,
@@ -54,7 +69,6 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 
 impl CheckRead {
     pub fn read(of: &Section<'_>, notes: &mut Notes) -> Option<Self> {
-        const TYPES: &[(&str, Type)] = &[("tcp", Type::Tcp), ("none", Type::None)];
         let section = Section::of("check", of.raw("check")?, KEYS, notes)?;
         let interval = INTERVAL_MIN..=INTERVAL_MAX;
         let address = section.text("address", scalar::endpoint, notes);
@@ -74,7 +88,8 @@ impl CheckRead {
             kind: section.choice("type", TYPES, notes),
             address,
             port,
-            half_open: section.boolean("half_open", notes),
+            probe: ProbeRead::read(&section, notes),
+            script: None,
             interval: section.duration("interval", interval.clone(), notes),
             fast_interval: section.duration("fast_interval", interval.clone(), notes),
             down_interval: section.duration("down_interval", interval, notes),
@@ -96,7 +111,8 @@ impl CheckRead {
             kind,
             address,
             port,
-            half_open,
+            probe,
+            script: _,
             interval,
             fast_interval,
             down_interval,
@@ -106,13 +122,23 @@ impl CheckRead {
         } = self.clone();
         // An address may bring its port.
         let own_port = port.is_some() || address.as_ref().is_some_and(|at| at.value.port.is_some());
+        // Another type has other keys.
+        let same = match (&kind, &service.kind) {
+            (Some(own), Some(other)) => own.value == other.value,
+            (None, _) | (_, None) => true,
+        };
         Self {
+            probe: if same {
+                probe.over(&service.probe)
+            } else {
+                probe
+            },
+            script: None,
             span,
             has_type: has_type || service.has_type,
             kind: kind.or_else(|| service.kind.clone()),
             port: port.or_else(|| service.port.clone().filter(|_| !own_port)),
             address,
-            half_open: half_open.or_else(|| service.half_open.clone()),
             interval: interval.or_else(|| service.interval.clone()),
             fast_interval: fast_interval.or_else(|| service.fast_interval.clone()),
             down_interval: down_interval.or_else(|| service.down_interval.clone()),
@@ -157,7 +183,7 @@ impl CheckRead {
     }
 
     /// The check of a backend at `address` with `port`, or `None` for none.
-    fn of_backend(&self, address: IpAddr, port: u16, notes: &mut Notes) -> Option<CheckConfig> {
+    fn of_backend(&self, address: IpAddr, port: u16, notes: &mut Notes) -> Option<Checked> {
         if self.kind.as_ref()?.value == Type::None {
             return None;
         }
@@ -181,11 +207,15 @@ impl CheckRead {
         let fast_interval = or_interval(&self.fast_interval);
         let down_interval = or_interval(&self.down_interval);
         let shortest = interval.min(fast_interval).min(down_interval);
-        Some(CheckConfig {
+        let connects = Kind::Tcp {
+            half_open: self.probe.half_open(),
+        };
+        let config = CheckConfig {
             target: SocketAddr::new(said.map_or(address, |endpoint| endpoint.address), port),
-            kind: Kind::Tcp {
-                half_open: self.half_open.as_ref().is_none_or(|at| at.value),
-            },
+            kind: self
+                .script
+                .as_ref()
+                .map_or(connects, |script| script.kind()),
             interval,
             fast_interval,
             down_interval,
@@ -195,9 +225,22 @@ impl CheckRead {
             },
             rise: self.rise.as_ref().map_or(2, |at| at.value),
             fall: self.fall.as_ref().map_or(3, |at| at.value),
-        })
+        };
+        Some((config, self.script.clone()))
+    }
+
+    /// Puts what is said and expected together.
+    fn compose(&mut self, notes: &mut Notes) {
+        if let Some(kind) = self.kind.as_ref().map(|at| at.value) {
+            self.probe.foreign(kind, notes);
+            let script = self.probe.script(kind, &self.span, notes);
+            self.script = script.map(Arc::new);
+        }
     }
 }
+
+/// A backend's check, and its script if it has one.
+pub(super) type Checked = (CheckConfig, Option<Arc<OwnedScript>>);
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -212,6 +255,7 @@ pub(super) fn of_service(section: &Section<'_>, notes: &mut Notes) -> Option<Che
         );
     }
     read.relations(notes);
+    read.compose(notes);
     Some(read)
 }
 
@@ -221,11 +265,18 @@ pub(super) fn of_backend(
     service: Option<&CheckRead>,
     (address, port): (IpAddr, u16),
     notes: &mut Notes,
-) -> Option<CheckConfig> {
+) -> Option<Checked> {
     match (own, service) {
         (Some(own), service) => {
-            let merged = own.over(service);
+            let mut merged = own.over(service);
             merged.relations_of(own, notes);
+            match service {
+                // Its keys are those of the service, and so is what it says.
+                Some(service) if own.kind.is_none() && !own.probe.is_written() => {
+                    merged.script.clone_from(&service.script);
+                }
+                Some(_) | None => merged.compose(notes),
+            }
             merged.of_backend(address, port, notes)
         }
         (None, Some(service)) => service.of_backend(address, port, notes),

@@ -12,6 +12,7 @@ mod mistake;
 mod node;
 mod pieces;
 mod place;
+mod probe;
 mod reader;
 mod relate;
 mod scalar;
@@ -29,6 +30,7 @@ pub use backend::Backend;
 pub(crate) use mistake::plural;
 pub use mistake::{Also, Errors, Mistake, Severity};
 pub use node::{Ipvs, Limits, Node, OnCrash, OnExit, Own, SOCKET_NAME, Timeouts};
+pub use probe::OwnedScript;
 pub use reader::Reader;
 pub use scalar::{Prefixed, Shown};
 pub(crate) use section::Notes;
@@ -84,6 +86,8 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("[[service.backend]]", backend::KEYS),
     ("tunnel", forward::TUNNEL_KEYS),
     ("check", check::KEYS),
+    ("expect", probe::EXPECT_KEYS),
+    ("expect_headers", probe::HEADER_KEYS),
 ];
 
 impl Config {

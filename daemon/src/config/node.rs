@@ -60,6 +60,8 @@ pub struct Limits {
     pub backends: u32,
     /// Health checks on their way at once. Default 1024.
     pub checks_in_flight: u32,
+    /// Bytes of all that checks say and expect. Default 256 KiB.
+    pub probe_bytes: u32,
     /// VRRP instances. Default 64.
     pub routers: u32,
     /// Virtual addresses over all instances. Default 1024.
@@ -72,6 +74,7 @@ impl Default for Limits {
             services: 1_024,
             backends: 16_384,
             checks_in_flight: 1_024,
+            probe_bytes: 256 << 10,
             routers: 64,
             addresses: 1_024,
         }
@@ -159,6 +162,7 @@ pub(super) const LIMITS_KEYS: &[&str] = &[
     "services",
     "backends",
     "checks_in_flight",
+    "probe_bytes",
     "routers",
     "addresses",
 ];
@@ -300,6 +304,7 @@ pub(super) struct LimitsRead {
     pub limits: Limits,
     pub services: Option<Span>,
     pub backends: Option<Span>,
+    pub probe_bytes: Option<Span>,
     pub routers: Option<Span>,
     pub addresses: Option<Span>,
 }
@@ -310,6 +315,7 @@ impl LimitsRead {
             limits: Limits::default(),
             services: None,
             backends: None,
+            probe_bytes: None,
             routers: None,
             addresses: None,
         };
@@ -331,6 +337,7 @@ impl LimitsRead {
         read.backends = set("backends", 1 << 24, &mut limits.backends);
         // Each is a socket; fs.nr_open is 2^20 by default.
         set("checks_in_flight", 1 << 18, &mut limits.checks_in_flight);
+        read.probe_bytes = set("probe_bytes", 1 << 30, &mut limits.probe_bytes);
         read.routers = set("routers", 4_096, &mut limits.routers);
         read.addresses = set("addresses", 1 << 20, &mut limits.addresses);
         read

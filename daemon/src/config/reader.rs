@@ -105,6 +105,10 @@ impl Reader {
         if twice || backends > config.limits.backends as usize {
             return None;
         }
+        let talk = relate::script_bytes(config.services.iter().map(|service| &**service));
+        if talk > config.limits.probe_bytes as usize {
+            return None;
+        }
         if config.ipvs.sync.is_some() && config.services.iter().any(|s| sync::excludes(s)) {
             return None;
         }

@@ -3,11 +3,12 @@
 
 use super::node::LimitsRead;
 use super::section::{Notes, Section, Span};
-use super::service::ServiceRead;
+use super::service::{ServiceConfig, ServiceRead};
 use super::vrrp::{InstanceRead, of};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::net::IpAddr;
+use trunnion_core::check::probe::Scripts;
 
 /// Notes each later one of two things with the same key.
 fn distinct<K: Hash + Eq>(
@@ -129,6 +130,7 @@ pub(super) fn limits(
         backends,
         notes,
     );
+    scripts(read, services, notes);
     fits(
         "routers",
         (limits.routers, read.routers.as_ref()),
@@ -141,6 +143,37 @@ pub(super) fn limits(
         addresses,
         notes,
     );
+}
+
+/// What checks say and expect has room.
+fn scripts(read: &LimitsRead, services: &[ServiceRead], notes: &mut Notes) {
+    let limit = read.limits.probe_bytes;
+    let wanted = script_bytes(services.iter().map(|read| &read.config));
+    let talks = |read: &&ServiceRead| !read.config.scripts.is_empty();
+    let Some(first) = services
+        .iter()
+        .find(talks)
+        .filter(|_| wanted > limit as usize)
+    else {
+        return;
+    };
+    let help = format!("write probe_bytes = {wanted} in [limits], or more for a reload");
+    let message =
+        format!("what the checks say and expect takes {wanted} bytes, `probe_bytes` is {limit}");
+    match &read.probe_bytes {
+        Some(set) => notes.error_also(set, message, help, (&first.span, "the first of them")),
+        None => notes.error(&first.span, message, help),
+    }
+}
+
+/// Bytes that the scripts of all services take, each once.
+pub(super) fn script_bytes<'s>(services: impl Iterator<Item = &'s ServiceConfig>) -> usize {
+    let scripts: BTreeMap<_, _> = services
+        .flat_map(|service| &service.scripts)
+        .map(|script| (script.id, script.words.len()))
+        .collect();
+    let words = scripts.values().sum();
+    8 * Scripts::words_for(scripts.len(), words)
 }
 
 /// Points at the limit where the file sets it, otherwise at the first thing

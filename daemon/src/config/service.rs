@@ -1,16 +1,18 @@
 //! `[[service]]`: what the kernel balances.
 
-use super::backend::{Backend, BackendRead, Inherited, protocol_word};
+use super::backend::{self, Backend, BackendRead, Inherited, protocol_word};
 use super::check;
 use super::forward;
 use super::node::{kernel_name, name};
+use super::probe::OwnedScript;
 use super::scalar::{self, Shown, is_host};
 use super::section::{At, Notes, Raw, Section, Span};
 use super::suggest::nearest;
 use super::value::{choice, duration, one_of, quote};
+use std::sync::Arc;
 use std::time::Duration;
 use trunnion_core::model::{
-    EngineName, Family, Forward, Protocol, SchedulerName, Service, ServiceFlags, ServiceKey,
+    EngineName, Family, Protocol, SchedulerName, Service, ServiceFlags, ServiceKey,
 };
 
 /// A virtual service with its backends.
@@ -26,6 +28,8 @@ pub struct ServiceConfig {
     pub min_healthy: u16,
     /// Sorted by key, none twice.
     pub backends: Vec<Backend>,
+    /// What their checks say and expect, each once.
+    pub scripts: Vec<Arc<OwnedScript>>,
 }
 
 pub(super) const KEYS: &[&str] = &[
@@ -122,9 +126,10 @@ impl ServiceRead {
             check: check.as_ref(),
         };
         let (backends, backends_written) = backends(&section, &inherited, notes);
-        tunnel_is_used(&inherited, &backends, notes);
+        backend::tunnel_is_used(&inherited, &backends, notes);
         let checked = backends.iter().any(|read| read.backend.check.is_some());
         let min_healthy = min_healthy(&section, backends_written.len(), checked, notes);
+        let scripts = backend::scripts(&backends);
         let mut backends: Vec<Backend> = backends.into_iter().map(|read| read.backend).collect();
         backends.sort_by_key(|backend| backend.destination.key);
         // They live in the room of what they were read into, which is more.
@@ -138,6 +143,7 @@ impl ServiceRead {
                 service,
                 min_healthy,
                 backends,
+                scripts,
             },
             span: section.span,
             named: named.map(|at| at.span),
@@ -453,25 +459,6 @@ fn backends(
         );
     }
     (found, written)
-}
-
-fn tunnel_is_used(inherited: &Inherited<'_>, backends: &[BackendRead], notes: &mut Notes) {
-    let tunnelled = |forward| forward == Forward::TUNNEL;
-    let own = inherited
-        .forward
-        .as_ref()
-        .is_some_and(|at| tunnelled(at.value));
-    let used = own
-        || backends
-            .iter()
-            .any(|read| tunnelled(read.backend.destination.forward));
-    if let Some(at) = inherited.tunnel.as_ref().filter(|_| !used) {
-        notes.error(
-            &at.span,
-            "`tunnel` has no effect: nothing is forwarded by tunnel",
-            "remove it, or write forward = \"tunnel\"",
-        );
-    }
 }
 
 fn min_healthy(section: &Section<'_>, backends: usize, checked: bool, notes: &mut Notes) -> u16 {

@@ -133,6 +133,7 @@ impl fmt::Display for ServiceConfig {
             service,
             min_healthy: _,
             backends,
+            scripts: _,
         } = self;
         write!(f, "service {name}: ")?;
         match service.key {

@@ -144,6 +144,7 @@ fn check(check: &CheckState) -> Value {
         health,
         last,
         latency,
+        http_status,
         since,
     } = check;
     let (health, streak) = match *health {
@@ -159,6 +160,7 @@ fn check(check: &CheckState) -> Value {
         "streak": streak,
         "last": last,
         "latency_us": latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
+        "http_status": http_status,
         "since_ms": since.map(ms),
     })
 }

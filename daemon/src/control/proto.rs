@@ -299,6 +299,7 @@ impl From<CheckState> for Check {
             health,
             last,
             latency,
+            http_status,
             since,
         } = check;
         let (health, streak) = match health {
@@ -316,6 +317,7 @@ impl From<CheckState> for Check {
             latency_us: latency
                 .map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
             since_ms: since.map(ms),
+            http_status: http_status.map(u32::from),
         }
     }
 }
@@ -337,6 +339,10 @@ impl TryFrom<Check> for CheckState {
             target: message.target.parse().map_err(|_| Odd("target"))?,
             last: message.last,
             latency: message.latency_us.map(Duration::from_micros),
+            http_status: message
+                .http_status
+                .map(|status| small(status, "http status"))
+                .transpose()?,
             since: message.since_ms.map(Duration::from_millis),
         })
     }

@@ -183,8 +183,10 @@ pub struct CheckState {
     pub health: Health,
     /// What the last check found, in words; empty before the first one.
     pub last: String,
-    /// How long the last answer took.
+    /// How long the last check took, until it had its answer or gave up.
     pub latency: Option<Duration>,
+    /// The status of its HTTP response.
+    pub http_status: Option<u16>,
     /// How long it has been up or down; `None` where nothing is known.
     pub since: Option<Duration>,
 }
@@ -204,7 +206,8 @@ impl CheckState {
             target: status.config.target,
             health: status.health,
             last: last.to_owned(),
-            latency: (status.last == Some(Verdict::Success)).then_some(status.latency),
+            latency: status.last.map(|_| status.latency),
+            http_status: status.http_status,
             since: (status.health != Health::Unknown).then(|| now.since(status.since)),
         }
     }

@@ -1,7 +1,7 @@
 //! The state as tables for a terminal.
 
 use super::state::{
-    BackendState, Counter, RouterState, ServiceState, SettingState, State, ThreadState,
+    BackendState, CheckState, Counter, RouterState, ServiceState, SettingState, State, ThreadState,
 };
 use std::fmt;
 use std::time::Duration;
@@ -152,11 +152,17 @@ fn backend(backend: &BackendState) -> [String; 8] {
         check
             .and_then(|check| check.latency)
             .map_or_else(none, |latency| format!("{}us", latency.as_micros())),
-        check
-            .map(|check| check.last.clone())
-            .filter(|last| !last.is_empty())
-            .unwrap_or_else(none),
+        check.map_or_else(none, last),
     ]
+}
+
+/// What the last check found, and the status of an HTTP response.
+fn last(check: &CheckState) -> String {
+    match (check.last.as_str(), check.http_status) {
+        ("", _) => "-".to_owned(),
+        (last, Some(status)) => format!("{last} ({status})"),
+        (last, None) => last.to_owned(),
+    }
 }
 
 fn setting(setting: &SettingState) -> [String; 4] {

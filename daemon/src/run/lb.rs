@@ -17,7 +17,7 @@ use trunnion_core::time::Instant;
 use trunnion_sys::alloc::{self, SealedThread};
 use trunnion_sys::clock::{Clock, TimerFd};
 use trunnion_sys::netlink::{self, Inbox, Protocol};
-use trunnion_sys::tcp::{Outcome, Pool, Readiness};
+use trunnion_sys::tcp::{Heard, Outcome, Pool, Readiness, Said};
 
 /// What the control thread asks of the loop.
 #[derive(Debug)]
@@ -69,6 +69,9 @@ const READS_PER_TURN: u32 = 32;
 /// Datagrams sent to the kernel in one turn. It works on them meanwhile: a
 /// batch of changes takes it up to a millisecond, and the checks wait.
 const REQUESTS_PER_TURN: u32 = 16;
+/// Reads of checks' sockets in one turn, and the most that one gives.
+const CHECK_READS_PER_TURN: u32 = 256;
+const CHECK_READ_BYTES: usize = 16 << 10;
 /// Connections begun or ended in one turn.
 const PROBES_PER_TURN: u32 = 512;
 /// Deadlines wake the loop at multiples of this: checks that are due within one
@@ -94,6 +97,8 @@ pub struct LbLoop {
     ipvs_ready: bool,
     pool: Pool,
     request: Box<[u8]>,
+    /// Where a check's socket is read to.
+    heard: Box<[u8]>,
     inbox: Inbox,
     /// What was left for the next turn because of a budget.
     more: bool,
@@ -123,7 +128,8 @@ impl LbLoop {
         }
         for (SocketId(id), fd) in pool.iter() {
             let token = Token(SOCKETS + id as usize);
-            registry.register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::WRITABLE)?;
+            let both = Interest::READABLE | Interest::WRITABLE;
+            registry.register(&mut SourceFd(&fd.as_raw_fd()), token, both)?;
         }
         Ok(Self {
             lb,
@@ -137,6 +143,7 @@ impl LbLoop {
             ipvs_ready: false,
             pool,
             request: vec![0; ipvs::BATCH_BYTES].into_boxed_slice(),
+            heard: vec![0; CHECK_READ_BYTES].into_boxed_slice(),
             inbox: Inbox::new(ipvs::RECEIVE_BYTES),
             more: false,
             sealed: None,
@@ -162,6 +169,7 @@ impl LbLoop {
             if self.ipvs_ready {
                 self.read_ipvs();
             }
+            self.read_checks();
             let now = self.clock.now();
             self.lb.handle_timeout(now);
             self.probe();
@@ -207,7 +215,8 @@ impl LbLoop {
                             error: event.is_error(),
                             hup: event.is_write_closed(),
                         };
-                        self.take_outcome(token - SOCKETS, readiness);
+                        let readable = event.is_readable() || event.is_read_closed();
+                        self.take_event(token - SOCKETS, readiness, readable);
                     }
                 }
             }
@@ -221,15 +230,49 @@ impl LbLoop {
         Ok(())
     }
 
-    fn take_outcome(&mut self, socket: usize, readiness: Readiness) {
+    fn take_event(&mut self, socket: usize, readiness: Readiness, readable: bool) {
         let Ok(id) = u32::try_from(socket).map(SocketId) else {
             return;
         };
-        if !self.lb.engine().awaits(id) {
-            return;
-        }
-        if let Some(outcome) = self.pool.outcome(id, readiness) {
+        if self.lb.engine().awaits(id)
+            && let Some(outcome) = self.pool.outcome(id, readiness)
+        {
             self.tell(id, outcome);
+        }
+        if self.lb.engine().talks(id) {
+            let broken = readiness.error || readiness.hup;
+            self.lb
+                .handle_ready(id, readable || broken, readiness.writable || broken);
+        }
+    }
+
+    /// Reads what came for the checks, a socket after the other.
+    fn read_checks(&mut self) {
+        for _ in 0..CHECK_READS_PER_TURN {
+            let Some(id) = self.lb.poll_read() else {
+                return;
+            };
+            let heard = self.pool.read(id, &mut self.heard);
+            let now = self.clock.now();
+            match heard {
+                Heard::Bytes(len) => self.lb.handle_bytes(now, id, &self.heard[..len]),
+                Heard::Nothing => self.lb.handle_drained(now, id),
+                Heard::End => self.lb.handle_end(now, id),
+                Heard::Failed(errno) => self.lb.handle_failed(now, id, errno),
+            }
+        }
+        self.more = true;
+    }
+
+    /// Writes what a check has to say.
+    fn say(&mut self, id: SocketId) {
+        let now = self.clock.now();
+        let Some(bytes) = self.lb.transmit(now, id) else {
+            return;
+        };
+        match self.pool.write(id, bytes) {
+            Said::Bytes(bytes) => self.lb.handle_sent(now, id, bytes),
+            Said::Failed(errno) => self.lb.handle_failed(now, id, errno),
         }
     }
 
@@ -309,6 +352,9 @@ impl LbLoop {
                     let outcome = self.pool.connect(socket, target, half_open);
                     self.tell(socket, outcome);
                 }
+                Some(Action::Send { socket }) => self.say(socket),
+                // There are no seats.
+                Some(Action::Datagram { .. }) => {}
                 Some(Action::Disconnect { socket }) => {
                     // The kernel knows no reason to refuse; a socket that it
                     // refused for all that fails its next connect by name.

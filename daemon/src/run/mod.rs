@@ -45,6 +45,7 @@ use trunnion_core::director::ha::{Ha, Memory, WARD_ADDRESS_WORDS, WARD_WORDS};
 use trunnion_core::director::lb::Lb;
 use trunnion_sys::alloc;
 use trunnion_sys::clock::boottime;
+use trunnion_sys::random;
 use trunnion_sys::signal::{Signal, Signals};
 use trunnion_sys::slate::{self, Found, Slate};
 use trunnion_sys::tcp::Pool;
@@ -301,7 +302,8 @@ fn start_lb(
         log,
     } = link::link("lb", waker, bell);
     let seed = node_seed(&config.node.name);
-    let storage = plan::lb_storage(&limits, seed);
+    let secret = random::words().doing("draw random bytes")?;
+    let storage = plan::lb_storage(&limits, seed, secret);
     let plan = Box::new(plan::OwnedLbPlan::of(config));
     let _ = control.send(lb::LbCommand::Plan(plan));
     let looped = LbLoop::open(Lb::new(storage), (end, roles), poll, pool)

@@ -3,7 +3,9 @@
 //! what is made here, and hand it back to be freed.
 
 use crate::config::{self, Config, Limits, Own};
-use trunnion_core::check::{self, CheckConfig, Settings};
+use std::collections::BTreeMap;
+use trunnion_core::check::probe::Scripts;
+use trunnion_core::check::{self, CheckConfig, Desk, REQUEST_BYTES_MAX, Settings};
 use trunnion_core::director::guardian::OnCrash;
 use trunnion_core::director::ha::{AddressSlot, HaStorage, InstanceSlot, Interface};
 use trunnion_core::director::lb::{LbStorage, Link, ServiceState};
@@ -98,6 +100,7 @@ pub struct OwnedLbPlan {
     policies: Vec<ServicePolicy>,
     links: Vec<Option<u32>>,
     checks: Vec<CheckConfig>,
+    scripts: Vec<u64>,
     declared_only: bool,
     audit: time::Duration,
     sync: Option<SyncPlan>,
@@ -111,6 +114,7 @@ impl OwnedLbPlan {
             declared_only: config.ipvs.own == Own::Declared,
             audit: config.ipvs.audit,
             sync: config.ipvs.sync.as_ref().map(|sync| sync.plan.clone()),
+            scripts: scripts(config),
             ..Self::default()
         };
         let backends = || config.services.iter().flat_map(|s| &s.backends);
@@ -150,11 +154,26 @@ impl OwnedLbPlan {
             policies: &self.policies,
             links: &self.links,
             checks: &self.checks,
+            scripts: Scripts::from_words(&self.scripts),
             declared_only: self.declared_only,
             audit: self.audit,
             sync: self.sync.as_ref(),
         }
     }
+}
+
+/// All that the checks say and expect, each once.
+fn scripts(config: &Config) -> Vec<u64> {
+    let each = config.services.iter().flat_map(|s| &s.scripts);
+    let each: BTreeMap<_, _> = each.map(|s| (s.id, &*s.words)).collect();
+    if each.is_empty() {
+        return Vec::new();
+    }
+    let words = each.values().map(|words| words.len()).sum();
+    let mut all = vec![0; Scripts::words_for(each.len(), words)];
+    let sorted: Vec<_> = each.into_iter().collect();
+    Scripts::write(&sorted, &mut all).expect("it is as long as they are");
+    all
 }
 
 /// A number of rows as the tables count them: limits keep it far below 2^32.
@@ -190,9 +209,13 @@ pub fn ha_storage(limits: &Limits) -> HaStorage<'static> {
     }
 }
 
-/// The LB half's memory. `seed` sets this node's phase apart from others'.
+/// Of so many checks in flight one may gather its answer before it reads it.
+const CHECKS_PER_DESK: usize = 8;
+
+/// The LB half's memory. `seed` sets this node's phase apart from others';
+/// nobody may guess `secret`.
 #[must_use]
-pub fn lb_storage(limits: &Limits, seed: u64) -> LbStorage<'static> {
+pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'static> {
     let services = limits.services as usize;
     let backends = limits.backends as usize;
     let row = ServiceRow::blank();
@@ -216,12 +239,17 @@ pub fn lb_storage(limits: &Limits, seed: u64) -> LbStorage<'static> {
             checks: forever(&check::Slot::EMPTY, backends),
             timers: forever(&time::Slot::EMPTY, backends),
             sockets: forever(&check::Socket::EMPTY, 2 * sockets),
+            scripts: forever(&0, limits.probe_bytes as usize / size_of::<u64>()),
+            request: forever(&0, REQUEST_BYTES_MAX),
+            desks: forever(&Desk::EMPTY, sockets.div_ceil(CHECKS_PER_DESK)),
         },
         settings: Settings {
             tick_ns: TICK_NS,
             sockets_v4: limits.checks_in_flight,
+            seats: 0,
             late_margin: std::time::Duration::from_millis(100),
             seed,
+            secret,
         },
         records: forever(&Frame::EMPTY, RECORDS),
     }

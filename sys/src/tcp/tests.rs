@@ -18,7 +18,11 @@ impl Lab {
         for (id, fd) in pool.iter() {
             let fd = fd.as_raw_fd();
             poll.registry()
-                .register(&mut SourceFd(&fd), Token(id.index()), Interest::WRITABLE)
+                .register(
+                    &mut SourceFd(&fd),
+                    Token(id.index()),
+                    Interest::READABLE | Interest::WRITABLE,
+                )
                 .unwrap();
         }
         let events = Events::with_capacity(64);

@@ -220,13 +220,18 @@ fn lb() -> bool {
         checks: check::Storage {
             checks: &mut [check::Slot::EMPTY],
             timers: &mut [Slot::EMPTY],
-            sockets: &mut [check::Socket::EMPTY; 2],
+            sockets: &mut [check::Socket::EMPTY; 3],
+            scripts: &mut [0; 128],
+            request: &mut [0; 64],
+            desks: &mut [check::Desk::EMPTY],
         },
         settings: check::Settings {
             tick_ns: 1_000_000,
             sockets_v4: 1,
+            seats: 1,
             late_margin: Duration::from_millis(100),
             seed: 1,
+            secret: [1, 2],
         },
         records: &mut [Frame::EMPTY; 4],
     };
@@ -236,6 +241,7 @@ fn lb() -> bool {
         policies: &[],
         links: &[],
         checks: &[],
+        scripts: check::probe::Scripts::EMPTY,
         declared_only: true,
         audit: Duration::from_secs(60),
         sync: Some(&SyncPlan {

@@ -177,8 +177,10 @@ impl World<'_> {
         let settings = Settings {
             tick_ns: 1_000_000,
             sockets_v4: u32::try_from(here.sockets).unwrap_or(u32::MAX),
+            seats: 0,
             late_margin: Duration::from_millis(50),
             seed: self.options.seed ^ node as u64,
+            secret: [self.options.seed, node as u64],
         };
         let (mut ha, mut lb) = arena.halves(settings, here.sockets);
         here.route.open();

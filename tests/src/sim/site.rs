@@ -3,6 +3,7 @@
 
 use super::random::Random;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use trunnion_core::check::probe::Scripts;
 use trunnion_core::check::{CheckConfig, Kind};
 use trunnion_core::director::plan::{
     HaPlan, Instance, LbPlan, Peers, ServicePolicy, SyncPlan, SyncRoles, VirtualAddress,
@@ -137,6 +138,7 @@ impl Plan {
             policies: &self.policies,
             links: &self.links,
             checks: &self.checks,
+            scripts: Scripts::EMPTY,
             declared_only: self.declared_only,
             audit: self.audit,
             sync: self.sync.as_ref(),

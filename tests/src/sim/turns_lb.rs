@@ -115,6 +115,8 @@ impl World<'_> {
             };
             match life.lb.poll_probe(local) {
                 None => return true,
+                // Checks only connect here.
+                Some(Action::Send { .. } | Action::Datagram { .. }) => {}
                 Some(Action::Disconnect { socket }) => life.probes[socket.index()].epoch += 1,
                 Some(Action::Connect { socket, target, .. }) => {
                     self.summary.probes += 1;

@@ -1,6 +1,7 @@
 //! What goes into an engine and comes out of it, besides reports.
 
 use super::SocketId;
+use crate::check::probe::Advice;
 use crate::check::{CheckConfig, Health, Verdict};
 use crate::time::{Duration, Instant};
 use core::net::SocketAddr;
@@ -10,13 +11,29 @@ use core::net::SocketAddr;
 pub struct Settings {
     /// Grain of the timer wheel, nanoseconds.
     pub tick_ns: u64,
-    /// How many of the sockets are IPv4; the rest are IPv6.
+    /// How many of the sockets are IPv4; what is between them and the seats is
+    /// IPv6.
     pub sockets_v4: u32,
+    /// How many at the end are no sockets, but seats: probes by datagrams that
+    /// may be under way at once, by way of sockets that they share.
+    pub seats: u32,
     /// A timeout served so much after its deadline is no verdict: the answer
     /// may lie in a queue that this node was too late to read.
     pub late_margin: Duration,
     /// Moves all phases, so that two nodes do not probe in step.
     pub seed: u64,
+    /// Bytes that nobody can guess, from the system's generator: tokens are made
+    /// of them.
+    pub secret: [u64; 2],
+}
+
+/// What carries datagrams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Carrier {
+    /// UDP.
+    Udp,
+    /// ICMP or ICMPv6 echo, by a raw socket.
+    Icmp,
 }
 
 /// What the owner should do to its sockets.
@@ -33,6 +50,25 @@ pub enum Action {
         target: SocketAddr,
         /// Leave the handshake half done where the kernel can.
         half_open: bool,
+    },
+    /// A connected socket may have something to send: write what
+    /// [`transmit`](super::Engine::transmit) gives.
+    Send {
+        /// Which.
+        socket: SocketId,
+    },
+    /// Send the datagram that [`transmit`](super::Engine::transmit) gives, by a
+    /// socket that many probes share. What comes back that is an answer to it
+    /// goes to [`handle_bytes`](super::Engine::handle_bytes), an error about it
+    /// to [`handle_failed`](super::Engine::handle_failed), both with this seat:
+    /// [`seat_of`](super::Engine::seat_of) finds it by what an answer carries.
+    Datagram {
+        /// The probe's seat.
+        socket: SocketId,
+        /// Where to.
+        target: SocketAddr,
+        /// By what.
+        carrier: Carrier,
     },
     /// Disconnect a socket, whatever came of its connection. It must be
     /// connectable when the call is done.
@@ -59,4 +95,8 @@ pub struct Status {
     pub last: Option<Verdict>,
     /// How long the probe of that verdict took.
     pub latency: Duration,
+    /// The status of its HTTP response, if one came so far.
+    pub http_status: Option<u16>,
+    /// What its agent said.
+    pub advice: Option<Advice>,
 }

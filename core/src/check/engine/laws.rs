@@ -3,11 +3,11 @@
 
 use super::list::NIL;
 use super::schedule::nanos;
-use super::storage::{State, Use};
-use super::{Action, CheckId, Engine, Settings, Slot, Socket, SocketId, Storage, index_of};
-use crate::bytes::{Reader, Short};
-use crate::check::{CheckConfig, HealthState, Kind, Verdict};
-use crate::model::Family;
+use super::storage::{Phase, State, Use};
+use super::{Action, CheckId, Desk, Engine, Settings, Slot, Socket, SocketId, Storage};
+use crate::bytes::{Overflow, Reader, Short};
+use crate::check::probe::{Agent, Expect, Grpc, Pattern, ScriptId, Scripts, Spec};
+use crate::check::{CheckConfig, HealthState, Kind, Lane, Reason, Verdict};
 use crate::netlink::Errno;
 use crate::time::{self, Duration, Instant};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -61,17 +61,36 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
                     held == Some(Use::Probe(CheckId(index))),
                     "a probe has no socket",
                 )?;
-                let v4 = socket.0 < engine.settings.sockets_v4;
-                let fits = v4 == (slot.config.family() == Family::V4);
-                law(fits, "a probe has a socket of the other family")?;
+                let fits = engine.lane_of(socket) == slot.config.lane();
+                law(fits, "a probe has a socket of another lane")?;
             }
         }
     }
-    let mut held = 0_u32;
+    let (mut held, mut talking, mut reading, mut desks) = (0_u32, 0_u32, 0_u32, 0_u32);
     for (index, socket) in (0_u32..).zip(engine.sockets.iter()) {
+        desks = desks.saturating_add(u32::from(socket.desk != NIL));
+        reading = reading.saturating_add(u32::from(socket.inbox.is_linked()));
         match socket.use_ {
-            Use::Free | Use::Closing => law(socket.link.is_linked(), "a socket is lost")?,
+            Use::Free | Use::Closing => {
+                law(socket.link.is_linked(), "a socket is lost")?;
+                law(socket.probe.is_none(), "a probe outlives its check")?;
+                law(!socket.inbox.is_linked(), "nobody reads, and there is mail")?;
+            }
             Use::Probe(id) => {
+                talking = talking.saturating_add(u32::from(socket.link.is_linked()));
+                let (sends, reads) = match socket.phase {
+                    Phase::Connecting => (false, false),
+                    Phase::Due | Phase::Sending { .. } => (true, false),
+                    Phase::Waiting | Phase::Answering => (false, true),
+                };
+                law(
+                    sends || !socket.link.is_linked(),
+                    "there is nothing to send",
+                )?;
+                law(
+                    reads || !socket.inbox.is_linked(),
+                    "it reads before its time",
+                )?;
                 held = held.saturating_add(1);
                 let slot = engine.running(id).ok_or("a socket is leaked")?;
                 let State::Probing { socket, .. } = slot.state else {
@@ -84,6 +103,11 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
     let sum = |lists: &[super::List]| lists.iter().fold(0_u32, |n, l| n.saturating_add(l.len()));
     let free = sum(&engine.idle).saturating_add(engine.closing.len());
     let sockets = u32::try_from(engine.sockets.len()).unwrap_or(NIL);
+    law(engine.outbox.len() == talking, "the outbox does not add up")?;
+    law(engine.inbox.len() == reading, "the inbox does not add up")?;
+    let all = u32::try_from(engine.desks.len()).unwrap_or(NIL);
+    let empty = engine.free_desks.len();
+    law(empty.saturating_add(desks) == all, "desks do not add up")?;
     law(
         free.saturating_add(held) == sockets,
         "sockets do not add up",
@@ -110,8 +134,9 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
 }
 
 const CHECKS: usize = 8;
-const SOCKETS: usize = 5;
+const SOCKETS: usize = 7;
 const SOCKETS_V4: u32 = 3;
+const SEATS: u32 = 2;
 const TIMEOUT_MAX: Duration = Duration::from_secs(3);
 const LATE_MARGIN: Duration = Duration::from_millis(100);
 
@@ -123,19 +148,31 @@ pub fn any_life(data: &[u8]) {
     let mut checks = [Slot::EMPTY; CHECKS];
     let mut timers = [time::Slot::EMPTY; CHECKS];
     let mut sockets = [Socket::EMPTY; SOCKETS];
+    let (mut scripts, mut request, mut desks) = ([0; 512], [0; 256], [Desk::EMPTY; 1]);
     let storage = Storage {
         checks: &mut checks,
         timers: &mut timers,
         sockets: &mut sockets,
+        scripts: &mut scripts,
+        request: &mut request,
+        desks: &mut desks,
     };
     let settings = Settings {
         tick_ns: 1 << 20,
         sockets_v4: SOCKETS_V4,
+        seats: SEATS,
         late_margin: LATE_MARGIN,
         seed: 0,
+        secret: [1, 2],
+    };
+    let mut memory = [0; 512];
+    let Ok((scripts, kinds)) = kinds(&mut memory) else {
+        return;
     };
     let mut life = Life {
         engine: Engine::new(storage, settings),
+        scripts,
+        kinds,
         now: Instant::ZERO,
         connected: [false; SOCKETS],
     };
@@ -145,8 +182,39 @@ pub fn any_life(data: &[u8]) {
     }
 }
 
+/// A few scripts, and checks by them.
+fn kinds(memory: &mut [u64]) -> Result<(Scripts<'_>, [Kind; 4]), Overflow> {
+    let specs = [
+        Spec::Stream(Expect::new(b"PING", Pattern::Prefix(b"+OK"))),
+        Spec::Agent(Agent { send: b"" }),
+        Spec::Grpc(Grpc {
+            authority: "",
+            service: "",
+            tls: false,
+        }),
+        Spec::Datagram(Expect::new(b"", Pattern::Contains(b"k"))),
+    ];
+    let mut written = [[0; 32]; 4];
+    let mut named: heapless::Vec<(ScriptId, &[u64]), 4> = heapless::Vec::new();
+    let mut kinds = [Kind::Tcp { half_open: true }; 4];
+    for ((spec, out), kind) in specs.iter().zip(&mut written).zip(&mut kinds) {
+        let words = spec.write(None, out)?;
+        let script = out.get(..words).unwrap_or_default();
+        let id = ScriptId::of(script);
+        named.push((id, script)).ok();
+        *kind = match spec.transport() {
+            crate::check::probe::Transport::Stream => Kind::Stream(id),
+            crate::check::probe::Transport::Datagram => Kind::Datagram(id),
+        };
+    }
+    named.sort_unstable();
+    Ok((Scripts::write(&named, memory)?, kinds))
+}
+
 struct Life<'s> {
     engine: Engine<'s>,
+    scripts: Scripts<'s>,
+    kinds: [Kind; 4],
     now: Instant,
     /// What the owner did to its sockets.
     connected: [bool; SOCKETS],
@@ -156,7 +224,7 @@ impl Life<'_> {
     fn step(&mut self, script: &mut Reader<'_>) -> Result<(), Short> {
         let [what, arg] = script.take("step")?;
         let socket = SocketId(u32::from(arg >> 4));
-        match what % 8 {
+        match what % 12 {
             0 => self.plan(arg, script)?,
             1 => self.engine.handle_connected(self.now, socket),
             2 => {
@@ -179,6 +247,16 @@ impl Life<'_> {
                 self.engine.adopt(self.now, id, state);
             }
             6 => self.act(usize::from(arg)),
+            7 => {
+                let (readable, writable) = (arg & 1 != 0, arg & 2 != 0);
+                self.engine.handle_ready(socket, readable, writable);
+            }
+            8 => self.transmit(socket, usize::from(arg & 0xf)),
+            9 | 10 => {
+                if let Some(socket) = self.engine.poll_read() {
+                    self.read(socket, arg);
+                }
+            }
             _ => {
                 while let Some(report) = self.engine.poll_change() {
                     assert_ne!(report.state, report.previous);
@@ -200,15 +278,58 @@ impl Life<'_> {
         }
     }
 
+    /// The owner gets its turn at a socket, and the kernel takes so many bytes.
+    fn transmit(&mut self, socket: SocketId, most: usize) {
+        let given = self.engine.transmit(self.now, socket);
+        if let Some(bytes) = given.map(|bytes| bytes.len().min(most)) {
+            self.engine.handle_sent(self.now, socket, bytes);
+        }
+    }
+
+    /// What a read of a socket gives.
+    fn read(&mut self, socket: SocketId, what: u8) {
+        match what % 7 {
+            0 => self.engine.handle_drained(self.now, socket),
+            1 => self.engine.handle_end(self.now, socket),
+            2 => self.engine.handle_failed(self.now, socket, Errno(104)),
+            3 => {
+                let verdict = Verdict::Failure(Reason::Closed);
+                self.engine.handle_verdict(self.now, socket, verdict);
+            }
+            4 => self.engine.handle_bytes(self.now, socket, b"+OK"),
+            5 => self.engine.handle_bytes(self.now, socket, b"up\n"),
+            // Settings of HTTP/2, which are acknowledged.
+            _ => {
+                let frame = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+                let part = frame.get(..usize::from(what >> 4)).unwrap_or(&frame);
+                self.engine.handle_bytes(self.now, socket, part);
+            }
+        }
+    }
+
     fn act(&mut self, budget: usize) {
         for _ in 0..budget {
             let Some(action) = self.engine.poll_action(self.now) else {
                 return;
             };
             match action {
+                Action::Send { socket } => {
+                    assert!(self.is_connected(socket), "sent before it was connected");
+                    self.transmit(socket, usize::MAX);
+                }
+                Action::Datagram { socket, .. } => {
+                    assert_eq!(self.engine.lane_of(socket), Lane::Datagram);
+                    self.transmit(socket, usize::MAX);
+                    let awaits = self.engine.talks(socket);
+                    let unmoved = awaits
+                        .then(|| self.engine.sockets.get(socket.index()))
+                        .flatten();
+                    let phase = unmoved.map(|s| s.phase);
+                    assert!(phase.is_none_or(|p| p == Phase::Waiting), "{phase:?}");
+                }
                 Action::Connect { socket, target, .. } => {
                     let v4 = socket.0 < SOCKETS_V4;
-                    assert_eq!(v4, index_of(Family::of(&target.ip())) == 0);
+                    assert_eq!(v4, target.is_ipv4());
                     assert!(!self.set_connected(socket, true), "connected twice");
                 }
                 Action::Disconnect { socket } => {
@@ -216,6 +337,10 @@ impl Life<'_> {
                 }
             }
         }
+    }
+
+    fn is_connected(&self, socket: SocketId) -> bool {
+        self.connected.get(socket.index()).copied().unwrap_or(false)
     }
 
     fn set_connected(&mut self, socket: SocketId, to: bool) -> bool {
@@ -228,7 +353,7 @@ impl Life<'_> {
         let mut plan: heapless::Vec<CheckConfig, 9> = heapless::Vec::new();
         for _ in 0..len % 10 {
             let [who, times] = script.take("check")?;
-            plan.push(config(who, times)).ok();
+            plan.push(config(who, times, &self.kinds)).ok();
         }
         if len < 250 {
             plan.sort_unstable();
@@ -241,7 +366,7 @@ impl Life<'_> {
             plan = unique;
         }
         let before = self.engine.planned();
-        match self.engine.handle_plan(self.now, &plan) {
+        match self.engine.handle_plan(self.now, &plan, self.scripts) {
             Ok(merged) => {
                 let stay = merged.kept.saturating_add(merged.edited);
                 assert_eq!(stay.saturating_add(merged.removed), before);
@@ -267,15 +392,16 @@ impl Life<'_> {
 }
 
 /// One of a few targets with one of a few times, zero and absurd ones included.
-fn config(who: u8, times: u8) -> CheckConfig {
+fn config(who: u8, times: u8, kinds: &[Kind]) -> CheckConfig {
     let address: IpAddr = if who.is_multiple_of(3) {
         Ipv6Addr::LOCALHOST.into()
     } else {
         Ipv4Addr::LOCALHOST.into()
     };
-    let kind = Kind::Tcp {
+    let script = kinds.get(usize::from(who >> 3) % 6).copied();
+    let kind = script.unwrap_or(Kind::Tcp {
         half_open: who & 0x80 != 0,
-    };
+    });
     let target = SocketAddr::new(address, u16::from(who % 7));
     let interval = Duration::from_millis(match times % 4 {
         0 => 0,

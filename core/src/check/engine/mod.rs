@@ -5,39 +5,69 @@
 //! [`Storage::sockets`] is, does what [`Engine::poll_action`] says and tells
 //! what came of it. In each turn of its loop, in this order:
 //!
-//! 1. [`Engine::handle_connected`] or [`Engine::handle_failed`] for every socket
-//!    that is ready, until the poller has no more: an answer that lies unread
-//!    must not become a timeout;
-//! 2. [`Engine::handle_timeout`];
-//! 3. [`Engine::poll_action`] until `None`, and what each says;
-//! 4. [`Engine::poll_change`] and [`Engine::poll_trouble`] until `None`.
+//! 1. for every socket that is ready, until the poller has no more:
+//!    [`Engine::handle_connected`] or [`Engine::handle_failed`] where it
+//!    [awaits](Engine::awaits) a connection, [`Engine::handle_ready`] where it
+//!    [talks](Engine::talks);
+//! 2. [`Engine::poll_read`], and a read from each, for as long as a turn allows:
+//!    an answer that lies unread must not become a timeout;
+//! 3. [`Engine::handle_timeout`];
+//! 4. [`Engine::poll_action`] until `None`, and what each says;
+//! 5. [`Engine::poll_change`] and [`Engine::poll_trouble`] until `None`.
 //!
 //! Because actions come after events, a ready event always speaks of the
 //! connection the engine believes in; what is left over from an earlier one is
 //! counted as stray.
+//!
+//! # On a connection
+//! ```text
+//! Connecting --handle_connected--> Due --transmit--> Sending --handle_sent--> Waiting --handle_bytes--> Answering
+//!     |                             |                   |                        |                          |
+//!   Refused, Reset, TimedOut        +--- ResetSending, Unsent ---+   ResetWaiting, NoAnswer   ResetAnswering, Unfinished
+//! ```
+//!
+//! A check that only connects ends with the first arrow: two system calls. One
+//! with a [script](crate::check::probe) plays it; each phase has its own reasons
+//! to fail, beside those of the script. Sockets with bytes in them take turns, a
+//! read each, so that a target that sends without end holds up nobody, and
+//! after the verdict nothing is read any more: the connection is reset. A
+//! request the kernel takes in parts is composed again for each part, the same
+//! each time, so none is kept.
+//!
+//! # By datagrams
+//! A probe by datagrams has a seat instead of a socket, at the end of
+//! [`Storage::sockets`]. [`Action::Datagram`] says to send what
+//! [`Engine::transmit`] gives through a socket that many share; after
+//! [`Engine::handle_sent`] answers come in by [`Engine::handle_bytes`], each
+//! whole, with the seat that [`Engine::seat_of`] or the owner's own table names.
+//! What is nobody's answer is passed over, and explains a timeout. An error
+//! about a datagram is [`Engine::handle_failed`]. No `Disconnect` follows, for a
+//! seat is free at once: tokens tell its probes apart.
 
 mod interface;
 #[doc(hidden)]
 pub mod laws;
 mod list;
 mod plan;
+mod round;
 mod schedule;
 mod storage;
+mod talk;
+mod token;
 
-pub use interface::{Action, Settings, Status};
+pub use interface::{Action, Carrier, Settings, Status};
 pub use plan::PlanError;
 pub use schedule::SPREAD_MAX;
-pub use storage::{CheckId, Slot, Socket, SocketId, Storage};
+pub use storage::{CheckId, Desk, Slot, Socket, SocketId, Storage};
+pub use talk::REQUEST_BYTES_MAX;
 
 use super::report::{Counters, Report, Trouble};
-use super::{CheckConfig, Health, HealthState, Kind, Local, Reason, Verdict};
-use crate::model::Family;
-use crate::netlink::Errno;
+use super::{Health, HealthState, Lane, Local, Reason, Verdict};
 use crate::time::{Duration, Instant, Wheel};
 use core::fmt;
 use list::{List, NIL};
-use schedule::{first_start, next_start, spread};
-use storage::{State, Use};
+use storage::State;
+use token::Tokens;
 
 /// Timers that one call of [`Engine::handle_timeout`] serves at most.
 pub const TIMERS_MAX: u32 = 1024;
@@ -55,10 +85,21 @@ pub struct Engine<'s> {
     planned: u32,
     side: usize,
     free: List,
-    /// Checks without a socket, sockets without a check; IPv4, then IPv6.
-    waiting: [List; 2],
-    idle: [List; 2],
+    /// Checks without a socket, sockets without a check, by [`Lane::index`].
+    waiting: [List; Lane::COUNT],
+    idle: [List; Lane::COUNT],
     closing: List,
+    /// Sockets with something to send, and with something to read.
+    outbox: List,
+    inbox: List,
+    scripts: &'s mut [u64],
+    scripts_len: usize,
+    request: &'s mut [u8],
+    /// Whose request is in `request`.
+    composed: Option<SocketId>,
+    desks: &'s mut [Desk],
+    free_desks: List,
+    tokens: Tokens,
     news: List,
     in_flight: u32,
     counters: Counters,
@@ -81,6 +122,9 @@ impl<'s> Engine<'s> {
             checks,
             timers,
             sockets,
+            scripts,
+            request,
+            desks,
         } = storage;
         let mut engine = Self {
             settings,
@@ -90,9 +134,18 @@ impl<'s> Engine<'s> {
             planned: 0,
             side: 0,
             free: List::EMPTY,
-            waiting: [List::EMPTY; 2],
-            idle: [List::EMPTY; 2],
+            waiting: [List::EMPTY; Lane::COUNT],
+            idle: [List::EMPTY; Lane::COUNT],
             closing: List::EMPTY,
+            outbox: List::EMPTY,
+            inbox: List::EMPTY,
+            scripts,
+            scripts_len: 0,
+            request,
+            composed: None,
+            desks,
+            free_desks: List::EMPTY,
+            tokens: Tokens::new(settings.secret),
             news: List::EMPTY,
             in_flight: 0,
             counters: Counters::default(),
@@ -109,6 +162,12 @@ impl<'s> Engine<'s> {
         for index in 0..u32::try_from(engine.sockets.len()).unwrap_or(NIL) {
             engine.release(SocketId(index));
         }
+        for index in 0..u32::try_from(engine.desks.len()).unwrap_or(NIL) {
+            if let Some(desk) = engine.desks.get_mut(index as usize) {
+                *desk.link() = list::Link::LOOSE;
+            }
+            engine.free_desks.push(engine.desks, index, Desk::link);
+        }
         engine
     }
 
@@ -117,6 +176,12 @@ impl<'s> Engine<'s> {
     pub fn capacity(&self) -> u32 {
         let slots = u32::try_from(self.slots.len()).unwrap_or(NIL);
         slots.min(self.wheel.capacity())
+    }
+
+    /// Words of scripts that fit.
+    #[must_use]
+    pub const fn scripts_capacity(&self) -> usize {
+        self.scripts.len()
     }
 
     /// Checks of the plan.
@@ -174,6 +239,8 @@ impl<'s> Engine<'s> {
             since: slot.since,
             last: slot.last,
             latency: slot.latency,
+            http_status: (slot.http_status != 0).then_some(slot.http_status),
+            advice: slot.advice,
         })
     }
 
@@ -194,57 +261,6 @@ impl<'s> Engine<'s> {
         slot.presumed = state != HealthState::Unknown;
         slot.since = now;
         true
-    }
-
-    /// Serves timers that are due: checks whose time has come queue for a
-    /// socket, probes that were not answered in time have failed. Call after
-    /// all ready sockets were handled. At most [`TIMERS_MAX`] in one call; then
-    /// [`poll_timeout`](Self::poll_timeout) is not after `now`.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        for _ in 0..TIMERS_MAX {
-            let Some((_, index)) = self.wheel.expire(now) else {
-                return;
-            };
-            let id = CheckId(index);
-            let Some(slot) = self.running(id) else {
-                continue;
-            };
-            match slot.state {
-                State::Idle { due, .. } => self.become_due(now, id, due),
-                State::Probing { deadline, .. } => {
-                    let late = now.since(deadline) > self.settings.late_margin;
-                    let verdict = if late {
-                        Verdict::Indeterminate(Local::Late)
-                    } else {
-                        Verdict::Failure(Reason::TimedOut)
-                    };
-                    self.conclude(now, id, verdict);
-                }
-                State::Waiting { .. } | State::Free => {}
-            }
-        }
-    }
-
-    /// A socket is connected.
-    pub fn handle_connected(&mut self, now: Instant, socket: SocketId) {
-        self.handle_verdict(now, socket, Verdict::Success);
-    }
-
-    /// A socket could not be connected.
-    pub fn handle_failed(&mut self, now: Instant, socket: SocketId, errno: Errno) {
-        self.handle_verdict(now, socket, Verdict::of_connect(errno));
-    }
-
-    /// What to do to a socket. Call until `None` after every `handle_*`; the
-    /// probe's time runs from `now`.
-    pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
-        if let Some(index) = self.closing.pop(self.sockets, Socket::link) {
-            let socket = SocketId(index);
-            self.release(socket);
-            return Some(Action::Disconnect { socket });
-        }
-        self.start(now, Family::V4)
-            .or_else(|| self.start(now, Family::V6))
     }
 
     /// A target whose health is not what the owner heard last, oldest first.
@@ -288,175 +304,11 @@ impl<'s> Engine<'s> {
         None
     }
 
-    /// Whether an event of the socket can be an answer: disconnecting leaves an
-    /// edge behind, which is not worth a system call to look into.
-    #[must_use]
-    pub fn awaits(&self, socket: SocketId) -> bool {
-        let socket = self.sockets.get(socket.index());
-        socket.is_some_and(|s| matches!(s.use_, Use::Probe(_)))
-    }
-
     /// When to call [`handle_timeout`](Self::handle_timeout) again, when nothing
     /// else happens before. Ask after every other call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.wheel.poll_timeout()
-    }
-
-    fn handle_verdict(&mut self, now: Instant, socket: SocketId, verdict: Verdict) {
-        match self.sockets.get(socket.index()).map(|s| s.use_) {
-            Some(Use::Probe(id)) => self.conclude(now, id, verdict),
-            Some(Use::Free | Use::Closing) | None => {
-                self.counters.stray = self.counters.stray.saturating_add(1);
-            }
-        }
-    }
-
-    /// An idle check's time has come.
-    fn become_due(&mut self, now: Instant, id: CheckId, due: Instant) {
-        let Some(slot) = self.running(id) else {
-            return;
-        };
-        let config = slot.config;
-        if now.since(due) > spread(&config) {
-            // A stall: were all of them to start now, they would be late again.
-            self.counters.respread = self.counters.respread.saturating_add(1);
-            self.idle_until(id, first_start(&config, now, self.settings.seed));
-            return;
-        }
-        let family = index_of(config.family());
-        if let Some(slot) = self.running_mut(id) {
-            slot.state = State::Waiting { since: due };
-        }
-        if let (Some(waiting), Some(idle)) = (self.waiting.get_mut(family), self.idle.get(family)) {
-            waiting.push(self.slots, id.0, Slot::link);
-            if waiting.len() > idle.len() {
-                self.counters.queued = self.counters.queued.saturating_add(1);
-            }
-        }
-    }
-
-    /// Gives the oldest waiting check a free socket of its family.
-    fn start(&mut self, now: Instant, family: Family) -> Option<Action> {
-        let family = index_of(family);
-        let (waiting, idle) = (self.waiting.get_mut(family)?, self.idle.get_mut(family)?);
-        let (index, _) = waiting.first().zip(idle.first())?;
-        let slot = self.slots.get(index as usize)?;
-        let (config, State::Waiting { since }) = (slot.config, slot.state) else {
-            return None;
-        };
-        let deadline = now + config.timeout.max(CheckConfig::INTERVAL_MIN);
-        // There is a timer for each check, and a waiting one holds none.
-        let timer = self.wheel.insert(deadline, index).ok()?;
-        waiting.pop(self.slots, Slot::link)?;
-        let socket = SocketId(idle.pop(self.sockets, Socket::link)?);
-        self.sockets.get_mut(socket.index())?.use_ = Use::Probe(CheckId(index));
-        self.slots.get_mut(index as usize)?.state = State::Probing {
-            socket,
-            started: now,
-            deadline,
-            timer,
-        };
-        self.in_flight = self.in_flight.saturating_add(1);
-        self.counters.started = self.counters.started.saturating_add(1);
-        self.counters.lag_max = self.counters.lag_max.max(now.since(since));
-        let Kind::Tcp { half_open } = config.kind;
-        Some(Action::Connect {
-            socket,
-            target: config.target,
-            half_open,
-        })
-    }
-
-    /// Ends a probe: frees its socket, takes the verdict, arms the next one.
-    fn conclude(&mut self, now: Instant, id: CheckId, verdict: Verdict) {
-        let Some(started) = self.stop_probe(id) else {
-            return;
-        };
-        self.counters.verdict(verdict);
-        let news = &mut self.news;
-        let Some(slot) = self.slots.get_mut(id.index()) else {
-            return;
-        };
-        let before = slot.health.state();
-        // Whether others must hear of it is for `told` to say.
-        (slot.health, _) = slot.health.on(verdict, slot.config.limits());
-        let (health, after) = (slot.health, slot.health.state());
-        match verdict {
-            Verdict::Success | Verdict::Failure(_) => {
-                slot.last = Some(verdict);
-                if let Verdict::Failure(reason) = verdict {
-                    slot.reason = Some(reason);
-                }
-                slot.latency = now.since(started);
-                slot.presumed = false;
-            }
-            Verdict::Indeterminate(local) => {
-                if let Some(quiet) = self.trouble.get_mut(local.index()) {
-                    quiet.checks = quiet.checks.saturating_add(1);
-                }
-            }
-        }
-        if before != after {
-            slot.since = now;
-            let count = match after {
-                HealthState::Up => &mut self.counters.went_up,
-                HealthState::Down | HealthState::Unknown => &mut self.counters.went_down,
-            };
-            *count = count.saturating_add(1);
-        }
-        let next = next_start(&slot.config, health, started, self.settings.seed).max(now);
-        if slot.told == after {
-            news.remove(self.slots, id.0, Slot::news);
-        } else {
-            news.push(self.slots, id.0, Slot::news);
-        }
-        self.idle_until(id, next);
-    }
-
-    /// Takes the socket and the timer from a check in flight; when it started.
-    fn stop_probe(&mut self, id: CheckId) -> Option<Instant> {
-        let State::Probing {
-            socket,
-            started,
-            timer,
-            ..
-        } = self.running(id)?.state
-        else {
-            return None;
-        };
-        self.wheel.cancel(timer);
-        if let Some(s) = self.sockets.get_mut(socket.index()) {
-            s.use_ = Use::Closing;
-        }
-        self.closing.push(self.sockets, socket.0, Socket::link);
-        self.in_flight = self.in_flight.saturating_sub(1);
-        Some(started)
-    }
-
-    /// Arms a check that holds no timer.
-    fn idle_until(&mut self, id: CheckId, due: Instant) {
-        // There is a timer for each check; see `capacity`.
-        if let Ok(timer) = self.wheel.insert(due, id.0)
-            && let Some(slot) = self.slots.get_mut(id.index())
-        {
-            slot.state = State::Idle { due, timer };
-        }
-    }
-
-    /// Puts a socket among the free ones of its family.
-    fn release(&mut self, socket: SocketId) {
-        if let Some(s) = self.sockets.get_mut(socket.index()) {
-            s.use_ = Use::Free;
-        }
-        let family = if socket.0 < self.settings.sockets_v4 {
-            Family::V4
-        } else {
-            Family::V6
-        };
-        if let Some(idle) = self.idle.get_mut(index_of(family)) {
-            idle.push(self.sockets, socket.0, Socket::link);
-        }
     }
 
     fn order(&self, side: usize, plan_index: u32) -> Option<u32> {
@@ -483,13 +335,6 @@ impl fmt::Debug for Engine<'_> {
             .field("in_flight", &self.in_flight)
             .field("next", &self.poll_timeout())
             .finish_non_exhaustive()
-    }
-}
-
-const fn index_of(family: Family) -> usize {
-    match family {
-        Family::V4 => 0,
-        Family::V6 => 1,
     }
 }
 

@@ -6,6 +6,7 @@ use super::schedule::first_start;
 use super::storage::{Slot, State};
 use super::{CheckId, Engine, HealthState};
 use crate::check::CheckConfig;
+use crate::check::probe::Scripts;
 use crate::check::report::Merged;
 use crate::time::Instant;
 use core::cmp::Ordering;
@@ -26,6 +27,13 @@ pub enum PlanError {
         /// Checks that fit.
         capacity: u32,
     },
+    /// Scripts longer than the engine has room for.
+    TooLong {
+        /// Words of the plan's scripts.
+        words: usize,
+        /// Words that fit.
+        capacity: usize,
+    },
 }
 
 impl fmt::Display for PlanError {
@@ -41,6 +49,10 @@ impl fmt::Display for PlanError {
                 f,
                 "the plan has {checks} different checks, {capacity} fit: raise the limit of checks"
             ),
+            Self::TooLong { words, capacity } => write!(
+                f,
+                "what the checks say and expect has {words} words, {capacity} fit: raise the limit of it"
+            ),
         }
     }
 }
@@ -49,7 +61,7 @@ impl core::error::Error for PlanError {}
 
 impl Engine<'_> {
     /// Makes the engine run the checks of `plan`, which is sorted and has none
-    /// twice.
+    /// twice, by `scripts`, which has all that they name.
     ///
     /// A check that runs already keeps its id, health, timer and socket in
     /// flight. One that asks the [same question](CheckConfig::same_question) at
@@ -57,11 +69,18 @@ impl Engine<'_> {
     /// Others end ([`poll_action`](Self::poll_action) disconnects their sockets)
     /// or begin, spread over [`SPREAD_MAX`](super::SPREAD_MAX) at most. Ask
     /// [`check_id`](Self::check_id) for the ids afterwards: one that ended may
-    /// have been given to one that began.
+    /// have been given to one that began. A check keeps its script for as long as
+    /// it has the same question, so a probe in flight goes on in the new
+    /// scripts where it was in the old ones.
     ///
     /// # Errors
     /// [`PlanError`]; then nothing changed.
-    pub fn handle_plan(&mut self, now: Instant, plan: &[CheckConfig]) -> Result<Merged, PlanError> {
+    pub fn handle_plan(
+        &mut self,
+        now: Instant,
+        plan: &[CheckConfig],
+        scripts: Scripts<'_>,
+    ) -> Result<Merged, PlanError> {
         let capacity = self.capacity();
         let planned = u32::try_from(plan.len())
             .ok()
@@ -75,6 +94,7 @@ impl Engine<'_> {
             let index = before.saturating_add(1);
             return Err(PlanError::Unsorted { index });
         }
+        self.take_scripts(scripts)?;
 
         let next = 1_usize.saturating_sub(self.side);
         for p in 0..planned {
@@ -117,6 +137,21 @@ impl Engine<'_> {
         self.side = next;
         self.planned = planned;
         Ok(merged)
+    }
+
+    fn take_scripts(&mut self, scripts: Scripts<'_>) -> Result<(), PlanError> {
+        let words = scripts.words();
+        let capacity = self.scripts.len();
+        let too_long = PlanError::TooLong {
+            words: words.len(),
+            capacity,
+        };
+        let place = self.scripts.get_mut(..words.len()).ok_or(too_long)?;
+        place.copy_from_slice(words);
+        self.scripts_len = words.len();
+        // Compose a request anew that is half sent.
+        self.composed = None;
+        Ok(())
     }
 
     /// Gives entries of the plan that have no check yet to checks that have no
@@ -201,8 +236,8 @@ impl Engine<'_> {
                 self.wheel.cancel(timer);
             }
             State::Waiting { .. } => {
-                let family = super::index_of(slot.config.family());
-                if let Some(waiting) = self.waiting.get_mut(family) {
+                let lane = slot.config.lane().index();
+                if let Some(waiting) = self.waiting.get_mut(lane) {
                     waiting.remove(self.slots, id.0, Slot::link);
                 }
             }

@@ -1,6 +1,7 @@
 //! What the engine keeps of each check and each socket, in the owner's slices.
 
 use super::list::{Link, NIL};
+use crate::check::probe::{Advice, Probe, Room, SPEC_KEEP_BYTES_MAX};
 use crate::check::{CheckConfig, Health, HealthState, Kind, Reason, Verdict};
 use crate::time::{self, Duration, Instant, Timer};
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -39,8 +40,15 @@ pub struct Storage<'s> {
     pub checks: &'s mut [Slot],
     /// One for each check.
     pub timers: &'s mut [time::Slot],
-    /// One for each socket of the pool: first the IPv4 ones, then the IPv6 ones.
+    /// One for each socket of the pool: first the IPv4 ones, then the IPv6 ones,
+    /// then the seats of datagrams.
     pub sockets: &'s mut [Socket],
+    /// The scripts of the largest plan ([`Scripts`](crate::check::probe::Scripts)).
+    pub scripts: &'s mut [u64],
+    /// Where a request is written; [`REQUEST_BYTES_MAX`](crate::check::REQUEST_BYTES_MAX).
+    pub request: &'s mut [u8],
+    /// One for each probe at once that gathers its answer before it reads it.
+    pub desks: &'s mut [Desk],
 }
 
 /// Room for one check.
@@ -59,6 +67,10 @@ pub struct Slot {
     /// the target's fall a riddle.
     pub(super) reason: Option<Reason>,
     pub(super) latency: Duration,
+    /// The status of its HTTP response; 0 for none.
+    pub(super) http_status: u16,
+    /// What its agent said.
+    pub(super) advice: Option<Advice>,
     /// When the health's state became what it is.
     pub(super) since: Instant,
     /// Its index in the plan.
@@ -104,6 +116,8 @@ impl Slot {
         last: None,
         reason: None,
         latency: Duration::ZERO,
+        http_status: 0,
+        advice: None,
         since: Instant::ZERO,
         plan: NIL,
         order: [NIL; 2],
@@ -126,12 +140,25 @@ impl Default for Slot {
     }
 }
 
-/// Room for what the engine knows of one socket.
+/// Room for what the engine knows of one socket, or of one seat of datagrams.
 #[derive(Clone, Copy, Debug)]
 pub struct Socket {
     pub(super) use_: Use,
-    /// In the list of free sockets, or of those to disconnect.
+    /// In the list of free sockets, of those to disconnect, or of those that
+    /// have something to send.
     pub(super) link: Link,
+    /// In the list of those that have something to read.
+    pub(super) inbox: Link,
+    /// How far the probe is that uses it.
+    pub(super) phase: Phase,
+    /// What it concludes with, its time being over, if what lies in the socket
+    /// unread does not change it.
+    pub(super) overdue: Option<Verdict>,
+    /// Something came while the request was not sent.
+    pub(super) unread: bool,
+    /// The desk it has, or none.
+    pub(super) desk: u32,
+    pub(super) probe: Option<Probe>,
 }
 
 /// What a socket is in use for.
@@ -145,11 +172,65 @@ pub(super) enum Use {
     Closing,
 }
 
+/// How far a probe is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The owner connects.
+    Connecting,
+    /// It may begin.
+    Due,
+    /// The first `sent` of `of` bytes are with the kernel.
+    Sending { sent: u32, of: u32, later: bool },
+    /// All is sent, and nothing has come.
+    Waiting,
+    /// Something has come.
+    Answering,
+}
+
 impl Socket {
     /// A free socket, to fill storage with.
     pub const EMPTY: Self = Self {
         use_: Use::Free,
         link: Link::LOOSE,
+        inbox: Link::LOOSE,
+        phase: Phase::Connecting,
+        overdue: None,
+        unread: false,
+        desk: NIL,
+        probe: None,
+    };
+
+    pub(super) const fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    pub(super) const fn inbox(&mut self) -> &mut Link {
+        &mut self.inbox
+    }
+}
+
+impl Default for Socket {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+/// Room for a probe that gathers its answer before it reads it, and that may
+/// have more to send than its request. Few need one: gRPC, and DNS over TCP.
+#[derive(Clone, Copy, Debug)]
+pub struct Desk {
+    /// In the list of free desks.
+    pub(super) link: Link,
+    pub(super) out: [u8; Room::OUT_BYTES],
+    pub(super) keep: [u8; SPEC_KEEP_BYTES_MAX],
+}
+
+impl Desk {
+    /// A free desk, to fill storage with.
+    pub const EMPTY: Self = Self {
+        link: Link::LOOSE,
+        out: [0; Room::OUT_BYTES],
+        keep: [0; SPEC_KEEP_BYTES_MAX],
     };
 
     pub(super) const fn link(&mut self) -> &mut Link {
@@ -157,7 +238,7 @@ impl Socket {
     }
 }
 
-impl Default for Socket {
+impl Default for Desk {
     fn default() -> Self {
         Self::EMPTY
     }

@@ -1,8 +1,12 @@
 mod laws;
+mod talk;
 mod world;
 
 use super::laws::audit;
 use super::*;
+use crate::check::CheckConfig;
+use crate::check::probe::Scripts;
+use crate::netlink::Errno;
 use std::vec;
 use std::vec::Vec;
 use world::{Behaviour, UP, World, config, engine, ms, plan, target};
@@ -184,7 +188,10 @@ fn a_reload_touches_only_what_changed() {
     edited.interval = ms(700);
     plan.push(config(25));
     plan.sort_unstable();
-    let merged = world.engine.handle_plan(world.now, &plan).unwrap();
+    let merged = world
+        .engine
+        .handle_plan(world.now, &plan, Scripts::EMPTY)
+        .unwrap();
     assert_eq!(
         merged,
         crate::check::Merged {
@@ -229,7 +236,10 @@ fn a_bad_plan_changes_nothing() {
         (twice, PlanError::Unsorted { index: 2 }),
     ];
     for (bad, error) in errors {
-        assert_eq!(world.engine.handle_plan(world.now, &bad), Err(error));
+        assert_eq!(
+            world.engine.handle_plan(world.now, &bad, Scripts::EMPTY),
+            Err(error)
+        );
         assert_eq!(world.engine.planned(), 3);
         assert_eq!(audit(&world.engine), Ok(()));
     }

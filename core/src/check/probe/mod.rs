@@ -12,15 +12,14 @@
 //! timeout                   -> Probe::handle_timeout --> the reason it failed for
 //! ```
 //!
-//! How it meets the [engine](super::engine). A check's [`Spec`] borrows the
-//! strings of its config, so it is put together for each call from offsets into
-//! the plan's arena and costs nothing to keep. A [`Probe`] is small and `Copy`;
-//! it belongs to a probe in flight, so it lives with the socket
-//! ([`Socket`](super::Socket)) rather than with the check: there are as many as
-//! there are sockets, not as many as there are checks. Where the engine now
-//! takes "connected" for a verdict it calls [`Probe::begin`], and what the
-//! owner reads it passes to [`Probe::handle_bytes`]; deadlines stay the
-//! engine's. TLS is between the socket and the probe, which sees plain bytes.
+//! How it meets the [engine](super::engine). A check names a [`Script`], and
+//! all scripts of a plan lie in one piece of memory ([`Scripts`]). A [`Spec`]
+//! borrows from there, so it is put together for each call and costs nothing to
+//! keep. A [`Probe`] is small and `Copy`; it belongs to a probe in flight, so it
+//! lives with the socket ([`Socket`](super::Socket)) rather than with the check:
+//! there are as many as there are sockets, not as many as there are checks.
+//! Deadlines are the engine's. TLS is between the socket and the probe, which
+//! sees plain bytes.
 //!
 //! Laws, for any bytes ([`laws`]): the verdict does not depend on how a stream
 //! was cut into reads; never more is written than the buffer holds; the work for
@@ -39,6 +38,7 @@ mod pattern;
 mod ping;
 pub mod radius;
 pub mod regex;
+mod script;
 
 pub use agent::{Admin, Advice, Agent};
 pub use dns::Dns;
@@ -49,6 +49,7 @@ pub use pattern::{Found, NEEDLE_BYTES_MAX, Pattern, Scan};
 pub use ping::Ping;
 pub use radius::Radius;
 pub use regex::{Regex, RegexError, RegexFault};
+pub use script::{SCRIPT_WORDS_MAX, Script, ScriptId, Scripts, TlsId};
 
 use super::{Local, Reason, Verdict};
 use keep::Kept;
@@ -110,6 +111,10 @@ impl Spec<'_> {
         }
     }
 }
+
+/// The most [`Spec::keep_bytes`] is.
+pub const SPEC_KEEP_BYTES_MAX: usize = Grpc::KEEP_BYTES;
+const _: () = assert!(Dns::KEEP_BYTES <= SPEC_KEEP_BYTES_MAX);
 
 /// What makes an answer the answer to this probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod counters;
 mod kernel;
 mod links;
 mod plan;
+mod probes;
 mod sync;
 mod weights;
 
@@ -21,9 +22,9 @@ pub use plan::LbTooLarge;
 
 use super::plan::ServicePolicy;
 use super::records;
-use crate::check::{self, Action, Engine, HealthState, Settings, SocketId, Status};
+use crate::check::probe::Scripts;
+use crate::check::{self, Engine, HealthState, Settings, Status};
 use crate::model::{ServiceKey, ServiceRow, Table, TableBuf};
-use crate::netlink::Errno;
 use crate::record::{Frame, Ring};
 use crate::time::{Duration, Instant, earliest};
 use kernel::{Kernel, Pass, Progress};
@@ -213,23 +214,6 @@ impl<'s> Lb<'s> {
         self.log.pop()
     }
 
-    /// A check's socket is connected.
-    pub fn handle_connected(&mut self, now: Instant, socket: SocketId) {
-        self.engine.handle_connected(now, socket);
-        self.take_changes(now);
-    }
-
-    /// A check's socket failed.
-    pub fn handle_failed(&mut self, now: Instant, socket: SocketId, errno: Errno) {
-        self.engine.handle_failed(now, socket, errno);
-        self.take_changes(now);
-    }
-
-    /// What a check wants done with its socket.
-    pub fn poll_probe(&mut self, now: Instant) -> Option<Action> {
-        self.engine.poll_action(now)
-    }
-
     /// A datagram came from the kernel's IPVS family.
     pub fn handle_ipvs(&mut self, now: Instant, datagram: &[u8]) {
         let desired = self.desired.table();
@@ -305,7 +289,7 @@ impl<'s> Lb<'s> {
             return;
         }
         self.give_up = Some(now + SHUTDOWN_PATIENCE);
-        let _ = self.engine.handle_plan(now, &[]);
+        let _ = self.engine.handle_plan(now, &[], Scripts::EMPTY);
         self.leave_sync(clear);
         if clear {
             self.desired.clear();

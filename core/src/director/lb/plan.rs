@@ -1,7 +1,7 @@
 //! Taking a plan, and what an earlier run of this daemon left in the kernel.
 
 use super::{Due, Lb, ServiceState, find};
-use crate::check::HealthState;
+use crate::check::{HealthState, PlanError};
 use crate::director::plan::{LbPlan, ServicePolicy};
 use crate::model::Full;
 use crate::time::Instant;
@@ -17,6 +17,8 @@ pub enum LbTooLarge {
     Backends,
     /// The checks, of which there may be as many as backends.
     Checks,
+    /// `limits.probe_bytes`.
+    Scripts,
 }
 
 impl LbTooLarge {
@@ -27,6 +29,9 @@ impl LbTooLarge {
             Self::Services => "more services than limits.services: raise it and restart",
             Self::Backends => "more backends than limits.backends: raise it and restart",
             Self::Checks => "more different checks than limits.backends: raise it and restart",
+            Self::Scripts => {
+                "what the checks send and expect is more than limits.probe_bytes: raise it and restart"
+            }
         }
     }
 }
@@ -46,9 +51,12 @@ impl Lb<'_> {
     pub fn handle_plan(&mut self, now: Instant, plan: &LbPlan<'_>) -> Result<(), LbTooLarge> {
         self.fits(plan)?;
         // Checks first: a plan they cannot take must change nothing.
-        match self.engine.handle_plan(now, plan.checks) {
+        match self.engine.handle_plan(now, plan.checks, plan.scripts) {
             Ok(merged) => merged.log(now, &mut self.log),
-            Err(_) => return Err(LbTooLarge::Checks),
+            Err(PlanError::TooLong { .. }) => return Err(LbTooLarge::Scripts),
+            Err(PlanError::TooMany { .. } | PlanError::Unsorted { .. }) => {
+                return Err(LbTooLarge::Checks);
+            }
         }
         self.merge_services(plan);
         match self.desired.copy_from(plan.table) {
@@ -80,6 +88,8 @@ impl Lb<'_> {
             Err(LbTooLarge::Backends)
         } else if plan.checks.len() > self.engine.capacity() as usize {
             Err(LbTooLarge::Checks)
+        } else if plan.scripts.words().len() > self.engine.scripts_capacity() {
+            Err(LbTooLarge::Scripts)
         } else {
             Ok(())
         }

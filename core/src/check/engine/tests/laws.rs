@@ -3,6 +3,8 @@
 use super::super::laws::any_life;
 use super::super::*;
 use super::world::{Behaviour, UP, World, config, engine, ms, plan, target};
+use crate::check::CheckConfig;
+use crate::netlink::Errno;
 use proptest::prelude::*;
 use std::vec;
 

@@ -2,6 +2,9 @@
 
 use super::super::laws::audit;
 use super::super::*;
+use crate::check::probe::Scripts;
+use crate::check::{CheckConfig, Kind};
+use crate::netlink::Errno;
 use crate::time;
 use core::net::SocketAddr;
 use std::vec::Vec;
@@ -46,14 +49,19 @@ pub fn engine(checks: usize, v4: u32, v6: u32) -> Engine<'static> {
         checks: Box::leak(vec![Slot::EMPTY; checks].into()),
         timers: Box::leak(vec![time::Slot::EMPTY; checks].into()),
         sockets: Box::leak(vec![Socket::EMPTY; (v4 + v6) as usize].into()),
+        scripts: Box::leak(vec![0; 1024].into()),
+        request: Box::leak(vec![0; REQUEST_BYTES_MAX].into()),
+        desks: Box::leak(vec![Desk::EMPTY; 2].into()),
     };
     Engine::new(
         storage,
         Settings {
             tick_ns: 1 << 20,
             sockets_v4: v4,
+            seats: 0,
             late_margin: MARGIN,
             seed: 1,
+            secret: [3, 4],
         },
     )
 }
@@ -95,7 +103,9 @@ impl World {
     }
 
     pub fn plan(&mut self, plan: &[CheckConfig]) {
-        self.engine.handle_plan(self.now, plan).unwrap();
+        self.engine
+            .handle_plan(self.now, plan, Scripts::EMPTY)
+            .unwrap();
         self.turn();
     }
 
@@ -119,6 +129,7 @@ impl World {
                 Action::Disconnect { socket } => {
                     assert!(self.sockets[socket.index()].take().is_some());
                 }
+                Action::Send { .. } | Action::Datagram { .. } => panic!("nothing is said here"),
                 Action::Connect { socket, target, .. } => {
                     self.connects += 1;
                     let place = &mut self.sockets[socket.index()];

@@ -141,6 +141,11 @@ impl fmt::Display for DnsError {
 
 impl core::error::Error for DnsError {}
 
+impl Dns<'_> {
+    /// Bytes it keeps from call to call, over TCP.
+    pub(super) const KEEP_BYTES: usize = LENGTH_BYTES + ANSWER_BYTES_MAX;
+}
+
 impl<'a> Dns<'a> {
     /// Asks a resolver over UDP, and expects a record without error.
     #[must_use]
@@ -196,7 +201,7 @@ impl<'a> Dns<'a> {
 
     pub(super) const fn keep_bytes(&self) -> usize {
         match self.transport {
-            Transport::Stream => LENGTH_BYTES.saturating_add(ANSWER_BYTES_MAX),
+            Transport::Stream => Self::KEEP_BYTES,
             Transport::Datagram => 0,
         }
     }

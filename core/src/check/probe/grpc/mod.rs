@@ -72,7 +72,7 @@ impl core::error::Error for GrpcError {}
 
 impl Grpc<'_> {
     /// Bytes it keeps from call to call.
-    pub(super) const KEEP_BYTES: usize = client::KEEP_BYTES;
+    pub const KEEP_BYTES: usize = client::KEEP_BYTES;
 
     /// Whether it can be sent, for the config.
     ///

@@ -26,6 +26,8 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// Ask to keep the connection, for a next check.
     pub keep_alive: bool,
+    /// Speak HTTP/1.0, for servers that know no other; the answer may be either.
+    pub http10: bool,
     /// The target is a proxy: it gets the URL as it is (absolute-form, RFC 9112
     /// 3.2.2).
     pub proxied: bool,
@@ -88,6 +90,7 @@ impl<'a> Request<'a> {
             headers: "",
             body: &[],
             keep_alive: false,
+            http10: false,
             proxied: false,
         }
     }
@@ -156,7 +159,11 @@ impl<'a> Request<'a> {
             }
             Some(_) | None => w.bytes(self.target.as_bytes()),
         }
-        w.bytes(b" HTTP/1.1\r\n");
+        w.bytes(if self.http10 {
+            b" HTTP/1.0\r\n"
+        } else {
+            b" HTTP/1.1\r\n"
+        });
         if !self.has("host") {
             w.bytes(b"Host: ");
             match (self.host, url) {

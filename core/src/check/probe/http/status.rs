@@ -75,6 +75,16 @@ impl StatusSet {
         Ok(Self { ranges })
     }
 
+    /// The ranges, unused ones as well.
+    pub(in crate::check::probe) const fn ranges(&self) -> &[(u16, u16); RANGES_MAX] {
+        &self.ranges
+    }
+
+    /// What [`ranges`](Self::ranges) gave.
+    pub(in crate::check::probe) const fn of_ranges(ranges: [(u16, u16); RANGES_MAX]) -> Self {
+        Self { ranges }
+    }
+
     /// Whether a code is in it.
     #[must_use]
     pub fn contains(&self, code: u16) -> bool {

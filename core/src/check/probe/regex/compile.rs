@@ -37,8 +37,8 @@ pub(super) fn compile(pattern: &[u8]) -> Result<Regex, RegexError> {
             first_at_start: 0,
             last: 0,
             last_at_end: 0,
-            always: false,
-            empty: false,
+            always: 0,
+            empty: 0,
         },
     };
     compiler.fold = compiler.eat(b"(?i)");
@@ -67,8 +67,8 @@ impl Compiler<'_> {
             } = &mut self.regex;
             *(if at_start { first_at_start } else { first }) |= part.first;
             *(if at_end { last_at_end } else { last }) |= part.last;
-            *always |= part.nullable && !(at_start && at_end);
-            *empty |= part.nullable;
+            *always |= u64::from(part.nullable && !(at_start && at_end));
+            *empty |= u64::from(part.nullable);
             if !self.eat(b"|") {
                 break;
             }

@@ -26,14 +26,17 @@ mod set;
 
 use super::pattern::Found;
 use core::fmt;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Positions a pattern may have after its repetitions are written out.
 pub const POSITIONS_MAX: usize = 64;
 /// Groups that may lie in one another.
 pub const DEPTH_MAX: u8 = 16;
 
-/// A compiled pattern: some 2.5 KiB that never grow.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// A compiled pattern: some 2.5 KiB that never grow, all words, so that it can
+/// lie among others in a plan's memory and be read where it lies.
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
 pub struct Regex {
     /// For each byte, the positions that take it.
     takes: [u64; 256],
@@ -45,10 +48,10 @@ pub struct Regex {
     /// Where a match may end: anywhere, and at the end of the text.
     last: u64,
     last_at_end: u64,
-    /// It matches nothing at all, and so is in every text.
-    always: bool,
-    /// It matches a text that is empty.
-    empty: bool,
+    /// Not 0: it matches nothing at all, and so is in every text.
+    always: u64,
+    /// Not 0: it matches a text that is empty.
+    empty: u64,
 }
 
 /// Why a pattern is not one, and where.
@@ -123,6 +126,9 @@ impl fmt::Display for RegexError {
 impl core::error::Error for RegexError {}
 
 impl Regex {
+    /// Words it has.
+    pub const WORDS: usize = size_of::<Self>() / size_of::<u64>();
+
     /// Compiles a pattern.
     ///
     /// # Errors
@@ -151,7 +157,11 @@ impl Regex {
 
     /// What is known before the first byte.
     pub(super) const fn begin(&self) -> Found {
-        if self.always { Found::Yes } else { Found::Open }
+        if self.always != 0 {
+            Found::Yes
+        } else {
+            Found::Open
+        }
     }
 
     /// Takes one byte of the text. `begun` tells that it is not the first.
@@ -175,7 +185,7 @@ impl Regex {
 
     /// Whether the end of the text makes it a match.
     pub(super) const fn end(&self, bits: u64, begun: bool) -> bool {
-        bits & self.last_at_end != 0 || (self.empty && !begun)
+        bits & self.last_at_end != 0 || (self.empty != 0 && !begun)
     }
 }
 

@@ -1,0 +1,282 @@
+//! The round of a check: idle, due, under way, concluded.
+
+use super::list::NIL;
+use super::schedule::{first_start, next_start, spread};
+use super::storage::{Phase, Slot, Socket, State, Use};
+use super::{
+    Action, Carrier, CheckId, Engine, HealthState, Lane, Local, SocketId, TIMERS_MAX, Verdict,
+};
+use crate::check::probe::{Script, Spec};
+use crate::check::{CheckConfig, Kind};
+use crate::model::Family;
+use crate::time::Instant;
+
+impl Engine<'_> {
+    /// Serves timers that are due: checks whose time has come queue for a
+    /// socket, probes that were not answered in time have failed. Call after
+    /// all ready sockets were handled and read. At most [`TIMERS_MAX`] in one
+    /// call; then [`poll_timeout`](Self::poll_timeout) is not after `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for _ in 0..TIMERS_MAX {
+            let Some((_, index)) = self.wheel.expire(now) else {
+                return;
+            };
+            let id = CheckId(index);
+            let Some(slot) = self.running(id) else {
+                continue;
+            };
+            match slot.state {
+                State::Idle { due, .. } => self.become_due(now, id, due),
+                State::Probing {
+                    deadline, socket, ..
+                } => {
+                    let late = now.since(deadline) > self.settings.late_margin;
+                    let verdict = if late {
+                        Verdict::Indeterminate(Local::Late)
+                    } else {
+                        Verdict::Failure(self.timed_out(socket))
+                    };
+                    self.time_is_over(now, id, verdict);
+                }
+                State::Waiting { .. } | State::Free => {}
+            }
+        }
+    }
+
+    /// What to do to a socket. Call until `None` after every `handle_*`; the
+    /// probe's time runs from `now`.
+    pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
+        if let Some(index) = self.closing.pop(self.sockets, Socket::link) {
+            let socket = SocketId(index);
+            self.release(socket);
+            return Some(Action::Disconnect { socket });
+        }
+        if let Some(index) = self.outbox.pop(self.sockets, Socket::link) {
+            let socket = SocketId(index);
+            return Some(Action::Send { socket });
+        }
+        self.start(now, Lane::Stream(Family::V4))
+            .or_else(|| self.start(now, Lane::Stream(Family::V6)))
+            .or_else(|| self.start(now, Lane::Datagram))
+    }
+
+    /// An idle check's time has come.
+    fn become_due(&mut self, now: Instant, id: CheckId, due: Instant) {
+        let Some(slot) = self.running(id) else {
+            return;
+        };
+        let config = slot.config;
+        if now.since(due) > spread(&config) {
+            // A stall: were all of them to start now, they would be late again.
+            self.counters.respread = self.counters.respread.saturating_add(1);
+            self.idle_until(id, first_start(&config, now, self.settings.seed));
+            return;
+        }
+        let lane = config.lane().index();
+        if let Some(slot) = self.running_mut(id) {
+            slot.state = State::Waiting { since: due };
+        }
+        if let (Some(waiting), Some(idle)) = (self.waiting.get_mut(lane), self.idle.get(lane)) {
+            waiting.push(self.slots, id.0, Slot::link);
+            if waiting.len() > idle.len() {
+                self.counters.queued = self.counters.queued.saturating_add(1);
+            }
+        }
+    }
+
+    /// Gives the oldest waiting check a free socket of its lane.
+    fn start(&mut self, now: Instant, lane: Lane) -> Option<Action> {
+        let lane = lane.index();
+        let (waiting, idle) = (self.waiting.get_mut(lane)?, self.idle.get_mut(lane)?);
+        let (index, _) = waiting.first().zip(idle.first())?;
+        let slot = self.slots.get(index as usize)?;
+        let (config, State::Waiting { since }) = (slot.config, slot.state) else {
+            return None;
+        };
+        let deadline = now + config.timeout.max(CheckConfig::INTERVAL_MIN);
+        // There is a timer for each check, and a waiting one holds none.
+        let timer = self.wheel.insert(deadline, index).ok()?;
+        waiting.pop(self.slots, Slot::link)?;
+        let socket = SocketId(idle.pop(self.sockets, Socket::link)?);
+        self.sockets.get_mut(socket.index())?.use_ = Use::Probe(CheckId(index));
+        self.slots.get_mut(index as usize)?.state = State::Probing {
+            socket,
+            started: now,
+            deadline,
+            timer,
+        };
+        self.in_flight = self.in_flight.saturating_add(1);
+        self.counters.started = self.counters.started.saturating_add(1);
+        self.counters.lag_max = self.counters.lag_max.max(now.since(since));
+        let target = config.target;
+        let half_open = match config.kind {
+            Kind::Tcp { half_open } => half_open,
+            Kind::Stream(_) => false,
+            Kind::Datagram(_) => {
+                self.sockets.get_mut(socket.index())?.phase = Phase::Due;
+                let pings = |script: &Script<'_>| Some(matches!(script.spec(), Spec::Ping(_)));
+                let carrier = match self.with_script(socket, pings) {
+                    Some(true) => Carrier::Icmp,
+                    Some(false) | None => Carrier::Udp,
+                };
+                return Some(Action::Datagram {
+                    socket,
+                    target,
+                    carrier,
+                });
+            }
+        };
+        Some(Action::Connect {
+            socket,
+            target,
+            half_open,
+        })
+    }
+
+    /// A probe's time is over. Whatever lies unread in its socket was there in
+    /// time, or the owner cannot tell: it is read first.
+    fn time_is_over(&mut self, now: Instant, id: CheckId, verdict: Verdict) {
+        let margin = now + self.settings.late_margin;
+        let Some(Slot {
+            state:
+                State::Probing {
+                    socket,
+                    deadline,
+                    timer,
+                    ..
+                },
+            ..
+        }) = self.slots.get_mut(id.index())
+        else {
+            return;
+        };
+        let held = self.sockets.get_mut(socket.index());
+        let unread = held.filter(|s| s.inbox.is_linked());
+        let verdict = match unread {
+            Some(unread) if unread.overdue.is_none() => {
+                if let Ok(again) = self.wheel.insert(margin, id.0) {
+                    unread.overdue = Some(verdict);
+                    (*deadline, *timer) = (margin, again);
+                    return;
+                }
+                verdict
+            }
+            // It is not read in all this time: we are too slow.
+            Some(_) => Verdict::Indeterminate(Local::Late),
+            None => verdict,
+        };
+        self.conclude(now, id, verdict);
+    }
+
+    /// Ends a probe: frees its socket, takes the verdict, arms the next one.
+    pub(super) fn conclude(&mut self, now: Instant, id: CheckId, verdict: Verdict) {
+        let probe = self.probe_of(id);
+        let Some(started) = self.stop_probe(id) else {
+            return;
+        };
+        self.counters.verdict(verdict);
+        let news = &mut self.news;
+        let Some(slot) = self.slots.get_mut(id.index()) else {
+            return;
+        };
+        let before = slot.health.state();
+        // Whether others must hear of it is for `told` to say.
+        (slot.health, _) = slot.health.on(verdict, slot.config.limits());
+        let (health, after) = (slot.health, slot.health.state());
+        match verdict {
+            Verdict::Success | Verdict::Failure(_) => {
+                slot.last = Some(verdict);
+                if let Verdict::Failure(reason) = verdict {
+                    slot.reason = Some(reason);
+                }
+                slot.latency = now.since(started);
+                slot.http_status = probe.and_then(|p| p.http_status()).unwrap_or(0);
+                slot.advice = probe.and_then(|p| p.advice());
+                slot.presumed = false;
+            }
+            Verdict::Indeterminate(local) => {
+                if let Some(quiet) = self.trouble.get_mut(local.index()) {
+                    quiet.checks = quiet.checks.saturating_add(1);
+                }
+            }
+        }
+        if before != after {
+            slot.since = now;
+            let count = match after {
+                HealthState::Up => &mut self.counters.went_up,
+                HealthState::Down | HealthState::Unknown => &mut self.counters.went_down,
+            };
+            *count = count.saturating_add(1);
+        }
+        let next = next_start(&slot.config, health, started, self.settings.seed).max(now);
+        if slot.told == after {
+            news.remove(self.slots, id.0, Slot::news);
+        } else {
+            news.push(self.slots, id.0, Slot::news);
+        }
+        self.idle_until(id, next);
+    }
+
+    /// Takes the socket and the timer from a check in flight; when it started.
+    pub(super) fn stop_probe(&mut self, id: CheckId) -> Option<Instant> {
+        let slot = self.running(id)?;
+        let State::Probing {
+            socket,
+            started,
+            timer,
+            ..
+        } = slot.state
+        else {
+            return None;
+        };
+        let lane = slot.config.lane();
+        self.wheel.cancel(timer);
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.leave(socket);
+        match lane {
+            Lane::Stream(_) => {
+                if let Some(s) = self.sockets.get_mut(socket.index()) {
+                    s.use_ = Use::Closing;
+                }
+                self.closing.push(self.sockets, socket.0, Socket::link);
+            }
+            // Nothing is to be disconnected.
+            Lane::Datagram => self.release(socket),
+        }
+        Some(started)
+    }
+
+    /// Arms a check that holds no timer.
+    pub(super) fn idle_until(&mut self, id: CheckId, due: Instant) {
+        // There is a timer for each check; see `capacity`.
+        if let Ok(timer) = self.wheel.insert(due, id.0)
+            && let Some(slot) = self.slots.get_mut(id.index())
+        {
+            slot.state = State::Idle { due, timer };
+        }
+    }
+
+    /// Puts a socket among the free ones of its lane.
+    pub(super) fn release(&mut self, socket: SocketId) {
+        if let Some(s) = self.sockets.get_mut(socket.index()) {
+            s.use_ = Use::Free;
+        }
+        let lane = self.lane_of(socket).index();
+        if let Some(idle) = self.idle.get_mut(lane) {
+            idle.push(self.sockets, socket.0, Socket::link);
+        }
+    }
+
+    /// The lane a socket is of.
+    pub(super) fn lane_of(&self, SocketId(socket): SocketId) -> Lane {
+        let sockets = u32::try_from(self.sockets.len()).unwrap_or(NIL);
+        let seats_from = sockets.saturating_sub(self.settings.seats);
+        if socket >= seats_from {
+            Lane::Datagram
+        } else if socket < self.settings.sockets_v4 {
+            Lane::Stream(Family::V4)
+        } else {
+            Lane::Stream(Family::V6)
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The checks' sockets: what came of them goes to the engine, and what became of
+//! a target's health to the weights.
+
+use super::Lb;
+use crate::check::{Action, SocketId, Verdict};
+use crate::netlink::Errno;
+use crate::time::Instant;
+
+impl Lb<'_> {
+    /// A check's socket is connected.
+    pub fn handle_connected(&mut self, now: Instant, socket: SocketId) {
+        self.engine.handle_connected(now, socket);
+        self.take_changes(now);
+    }
+
+    /// A check's socket, or a datagram of it, failed.
+    pub fn handle_failed(&mut self, now: Instant, socket: SocketId, errno: Errno) {
+        self.engine.handle_failed(now, socket, errno);
+        self.take_changes(now);
+    }
+
+    /// A check's socket may be readable or writable.
+    pub fn handle_ready(&mut self, socket: SocketId, readable: bool, writable: bool) {
+        self.engine.handle_ready(socket, readable, writable);
+    }
+
+    /// A socket to read from once.
+    pub fn poll_read(&mut self) -> Option<SocketId> {
+        self.engine.poll_read()
+    }
+
+    /// Bytes were read from a check's socket, or a datagram is its answer.
+    pub fn handle_bytes(&mut self, now: Instant, socket: SocketId, bytes: &[u8]) {
+        self.engine.handle_bytes(now, socket, bytes);
+        self.take_changes(now);
+    }
+
+    /// A check's socket has nothing more to read.
+    pub fn handle_drained(&mut self, now: Instant, socket: SocketId) {
+        self.engine.handle_drained(now, socket);
+        self.take_changes(now);
+    }
+
+    /// The target ended the stream.
+    pub fn handle_end(&mut self, now: Instant, socket: SocketId) {
+        self.engine.handle_end(now, socket);
+        self.take_changes(now);
+    }
+
+    /// What the owner found out by itself about a check under way.
+    pub fn handle_verdict(&mut self, now: Instant, socket: SocketId, verdict: Verdict) {
+        self.engine.handle_verdict(now, socket, verdict);
+        self.take_changes(now);
+    }
+
+    /// What to write to a check's socket, or to send by datagram; how much of it
+    /// the kernel took is for [`Self::handle_sent`].
+    pub fn transmit(&mut self, now: Instant, socket: SocketId) -> Option<&[u8]> {
+        let given = self.engine.transmit(now, socket).is_some();
+        // One that has nothing to send may be over.
+        self.take_changes(now);
+        given.then_some(())?;
+        self.engine.transmit(now, socket)
+    }
+
+    /// The kernel took so many bytes.
+    pub fn handle_sent(&mut self, now: Instant, socket: SocketId, bytes: usize) {
+        self.engine.handle_sent(now, socket, bytes);
+        self.take_changes(now);
+    }
+
+    /// What a check wants done with its socket.
+    pub fn poll_probe(&mut self, now: Instant) -> Option<Action> {
+        self.engine.poll_action(now)
+    }
+}

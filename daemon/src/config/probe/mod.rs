@@ -1,0 +1,317 @@
+//! What a check says and expects: the keys of `check` that belong to its type.
+//! Not when it is made; that is `check`'s.
+//!
+//! All keys are read wherever they stand; whether they belong to the type is
+//! known when a backend's own keys and its service's are together.
+
+mod pattern;
+mod script;
+
+pub(super) use pattern::{HEADER_KEYS, KEYS as EXPECT_KEYS};
+pub use script::OwnedScript;
+
+use super::section::{At, Notes, Section, Span};
+use super::value::whole;
+use pattern::PatternRead;
+use trunnion_core::check::probe::dns::{Rcode, RecordType};
+use trunnion_core::check::probe::http::{HEADERS_MAX, StatusSet};
+
+/// How a backend is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Type {
+    None,
+    Tcp,
+    Http,
+    Agent,
+    Grpc,
+    Dns,
+}
+
+pub(super) const TYPES: &[(&str, Type)] = &[
+    ("tcp", Type::Tcp),
+    ("http", Type::Http),
+    ("agent", Type::Agent),
+    ("grpc", Type::Grpc),
+    ("dns", Type::Dns),
+    ("none", Type::None),
+];
+
+impl Type {
+    /// As the file writes it.
+    fn word(self) -> &'static str {
+        let mut types = TYPES.iter();
+        types
+            .find(|(_, own)| *own == self)
+            .map_or("none", |(word, _)| word)
+    }
+
+    /// The keys that belong to it.
+    const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::None => &[],
+            Self::Tcp => &["half_open", "send", "expect", "size_limit"],
+            Self::Http => &[
+                "method",
+                "path",
+                "host",
+                "headers",
+                "body",
+                "version",
+                "status",
+                "expect_headers",
+                "expect",
+                "size_limit",
+            ],
+            Self::Agent => &["send"],
+            Self::Grpc => &["host", "service"],
+            Self::Dns => &[
+                "name",
+                "record",
+                "rcode",
+                "answer",
+                "recursion",
+                "transport",
+            ],
+        }
+    }
+}
+
+/// All of them.
+pub(super) const KEYS: &[&str] = &[
+    "half_open",
+    "send",
+    "expect",
+    "size_limit",
+    "method",
+    "path",
+    "host",
+    "headers",
+    "body",
+    "version",
+    "status",
+    "expect_headers",
+    "service",
+    "name",
+    "record",
+    "rcode",
+    "answer",
+    "recursion",
+    "transport",
+];
+
+/// Bytes of content that a check may look at.
+const SIZE_MAX: u32 = 16 << 20;
+
+/// The keys, as far as they are there.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ProbeRead {
+    /// Those written here, not inherited, and where.
+    written: Vec<(&'static str, Span)>,
+    half_open: Option<At<bool>>,
+    send: Option<At<Vec<u8>>>,
+    expect: Option<At<PatternRead>>,
+    size_limit: Option<At<u32>>,
+    method: Option<At<String>>,
+    path: Option<At<String>>,
+    host: Option<At<String>>,
+    headers: Option<At<String>>,
+    body: Option<At<Vec<u8>>>,
+    /// HTTP/1.0.
+    http10: Option<At<bool>>,
+    status: Option<At<StatusSet>>,
+    expect_headers: Option<At<Vec<(String, PatternRead)>>>,
+    service: Option<At<String>>,
+    name: Option<At<String>>,
+    record: Option<At<RecordType>>,
+    rcode: Option<At<Rcode>>,
+    answer: Option<At<String>>,
+    recursion: Option<At<bool>>,
+}
+
+impl ProbeRead {
+    pub fn read(section: &Section<'_>, notes: &mut Notes) -> Self {
+        const VERSIONS: &[(&str, bool)] = &[("1.1", false), ("1.0", true)];
+        const RECORDS: &[(&str, RecordType)] = &[
+            ("A", RecordType::A),
+            ("AAAA", RecordType::AAAA),
+            ("CNAME", RecordType::CNAME),
+            ("NS", RecordType::NS),
+            ("SOA", RecordType::SOA),
+            ("TXT", RecordType::TXT),
+            ("MX", RecordType::MX),
+            ("SRV", RecordType::SRV),
+        ];
+        const RCODES: &[(&str, Rcode)] = &[
+            ("noerror", Rcode::NO_ERROR),
+            ("servfail", Rcode::SERVER_FAILURE),
+            ("nxdomain", Rcode::NAME_ERROR),
+            ("refused", Rcode::REFUSED),
+        ];
+        const TRANSPORTS: &[(&str, ())] = &[("tcp", ())];
+        let written = KEYS.iter().filter(|key| section.has(key));
+        // Over TCP is all there is so far; the word is for what may come.
+        let _ = section.choice("transport", TRANSPORTS, notes);
+        let own = |text: &str| Ok(text.to_owned());
+        Self {
+            written: written.map(|key| (*key, section.span_of(key))).collect(),
+            half_open: section.boolean("half_open", notes),
+            send: section.text("send", pattern::bytes, notes),
+            expect: section
+                .raw("expect")
+                .and_then(|raw| PatternRead::read(raw, notes)),
+            size_limit: section.integer("size_limit", 1..=SIZE_MAX, notes),
+            method: section.text("method", own, notes),
+            path: section.text("path", own, notes),
+            host: section.text("host", own, notes),
+            headers: lines(section, notes),
+            body: section.text("body", pattern::bytes, notes),
+            http10: section.choice("version", VERSIONS, notes),
+            status: status(section, notes),
+            expect_headers: expect_headers(section, notes),
+            service: section.text("service", own, notes),
+            name: section.text("name", own, notes),
+            record: section.choice("record", RECORDS, notes),
+            rcode: section.choice("rcode", RCODES, notes),
+            answer: section.text("answer", own, notes),
+            recursion: section.boolean("recursion", notes),
+        }
+    }
+
+    /// These keys, and where one is missing, the service's.
+    pub fn over(self, service: &Self) -> Self {
+        let Self {
+            written,
+            half_open,
+            send,
+            expect,
+            size_limit,
+            method,
+            path,
+            host,
+            headers,
+            body,
+            http10,
+            status,
+            expect_headers,
+            service: its_service,
+            name,
+            record,
+            rcode,
+            answer,
+            recursion,
+        } = self;
+        Self {
+            written,
+            half_open: half_open.or_else(|| service.half_open.clone()),
+            send: send.or_else(|| service.send.clone()),
+            expect: expect.or_else(|| service.expect.clone()),
+            size_limit: size_limit.or_else(|| service.size_limit.clone()),
+            method: method.or_else(|| service.method.clone()),
+            path: path.or_else(|| service.path.clone()),
+            host: host.or_else(|| service.host.clone()),
+            headers: headers.or_else(|| service.headers.clone()),
+            body: body.or_else(|| service.body.clone()),
+            http10: http10.or_else(|| service.http10.clone()),
+            status: status.or_else(|| service.status.clone()),
+            expect_headers: expect_headers.or_else(|| service.expect_headers.clone()),
+            service: its_service.or_else(|| service.service.clone()),
+            name: name.or_else(|| service.name.clone()),
+            record: record.or_else(|| service.record.clone()),
+            rcode: rcode.or_else(|| service.rcode.clone()),
+            answer: answer.or_else(|| service.answer.clone()),
+            recursion: recursion.or_else(|| service.recursion.clone()),
+        }
+    }
+
+    /// Whether any of them is written here.
+    pub const fn is_written(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// Leave the handshake half done, in a check that only connects.
+    pub fn half_open(&self) -> bool {
+        self.half_open.as_ref().is_none_or(|at| at.value)
+    }
+
+    /// What is written here and belongs to another type.
+    pub fn foreign(&self, kind: Type, notes: &mut Notes) {
+        if kind == Type::None {
+            return;
+        }
+        for (key, span) in &self.written {
+            if kind.keys().contains(key) {
+                continue;
+            }
+            let owners = TYPES.iter().filter(|(_, other)| other.keys().contains(key));
+            let owners: Vec<String> = owners.map(|(word, _)| format!("\"{word}\"")).collect();
+            notes.error(
+                span,
+                format!(
+                    "`{key}` has no effect in a check of type = \"{}\"",
+                    kind.word()
+                ),
+                format!("remove it, or write type = {}", owners.join(" or ")),
+            );
+        }
+    }
+}
+
+/// Header lines, each of which must be one.
+fn lines(section: &Section<'_>, notes: &mut Notes) -> Option<At<String>> {
+    let span = section.raw("headers")?.1.span();
+    let line = |text: &str| match text.split_once(':') {
+        Some((name, value)) if !name.is_empty() && !text.contains(['\r', '\n']) => {
+            Ok(format!("{}: {}\r\n", name.trim_end(), value.trim()))
+        }
+        _ => Err("write \"Name: value\"".to_owned()),
+    };
+    let lines = section.texts("headers", line, notes);
+    let value = lines.into_iter().map(|at| at.value).collect();
+    Some(At { value, span })
+}
+
+/// A code, or ranges of them as text.
+fn status(section: &Section<'_>, notes: &mut Notes) -> Option<At<StatusSet>> {
+    let raw = section.raw("status")?;
+    if raw.1.get_ref().as_integer().is_some() {
+        let found = whole(raw, 200..=599, notes)?;
+        let code = u16::try_from(found.value).ok()?;
+        return Some(found.map(|_| StatusSet::only(code)));
+    }
+    let read = |text: &str| StatusSet::parse(text).map_err(|error| error.to_string());
+    section.text("status", read, notes)
+}
+
+fn expect_headers(
+    section: &Section<'_>,
+    notes: &mut Notes,
+) -> Option<At<Vec<(String, PatternRead)>>> {
+    let span = section.raw("expect_headers")?.1.span();
+    let items = section.items("expect_headers", "expect_headers = [{ … }]", notes);
+    if items.len() > HEADERS_MAX {
+        notes.error(
+            &span,
+            format!(
+                "{} headers are expected: a check looks for {HEADERS_MAX}",
+                items.len()
+            ),
+            "keep the two that matter",
+        );
+        return None;
+    }
+    let mut value = Vec::new();
+    for raw in items {
+        let Some(item) = Section::of("expect_headers", raw, pattern::HEADER_KEYS, notes) else {
+            continue;
+        };
+        let Some(name) = item.string("name", notes) else {
+            if !item.has("name") {
+                item.missing("name", "name = \"Content-Type\"", notes);
+            }
+            continue;
+        };
+        let pattern = PatternRead::of_table(&item, notes);
+        value.extend(pattern.map(|pattern| (name.value.to_owned(), pattern)));
+    }
+    Some(At { value, span })
+}
