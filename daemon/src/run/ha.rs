@@ -19,7 +19,7 @@ use trunnion_core::time::Instant;
 use trunnion_sys::alloc::{self, SealedThread};
 use trunnion_sys::clock::{Clock, TimerFd};
 use trunnion_sys::netlink::{self, Protocol};
-use trunnion_sys::packet::PacketSocket;
+use trunnion_sys::packet::{self, PacketSocket};
 use trunnion_sys::slate::{Slate, WORDS};
 use trunnion_sys::vrrp::{self, BUFFER_BYTES};
 use trunnion_sys::will::Will;
@@ -68,8 +68,10 @@ const PORTS: usize = 3;
 const PACKETS_PER_TURN: u32 = 64;
 /// Datagrams read from rtnetlink, and sent to it, in one turn.
 const DATAGRAMS_PER_TURN: u32 = 64;
-/// Announcements sent in one turn, so that adverts keep their time.
-const FRAMES_PER_TURN: u32 = 256;
+/// Batches of announcements sent in one turn.
+const BATCHES_PER_TURN: u32 = 16;
+/// Bytes of the longest announcement, a neighbour advertisement in its frame.
+const FRAME_BYTES: usize = 96;
 
 /// The sockets of one interface.
 #[derive(Debug, Default)]
@@ -111,6 +113,7 @@ pub struct HaLoop {
     memory: Vec<Memory>,
     packet: Box<[u8; BUFFER_BYTES]>,
     datagram: Box<[u8]>,
+    frames: Box<[[u8; FRAME_BYTES]; packet::BATCH_MAX]>,
     /// What was left for the next turn because of a budget.
     more: bool,
     /// A plan was taken.
@@ -163,6 +166,7 @@ impl HaLoop {
             memory,
             packet: Box::new([0; BUFFER_BYTES]),
             datagram: vec![0; route::RECEIVE_BYTES].into_boxed_slice(),
+            frames: Box::new([[0; FRAME_BYTES]; packet::BATCH_MAX]),
             more: false,
             planned: false,
             sealed: None,
@@ -216,6 +220,7 @@ impl HaLoop {
             self.send_route();
             self.send_announcements();
             self.keep_memory();
+            self.ha.prepare();
             self.role.put(self.ha.followed());
             self.open_ports();
             let dropped = self.ha.records_dropped();
@@ -324,7 +329,7 @@ impl HaLoop {
     fn send_adverts(&mut self) {
         loop {
             let now = self.clock.now();
-            let Some(out) = self.ha.poll_advert(now, &mut *self.packet) else {
+            let Some(out) = self.ha.poll_advert(now) else {
                 return;
             };
             let result = self.send_advert(&out);
@@ -336,7 +341,7 @@ impl HaLoop {
     fn send_advert(&self, out: &AdvertOut) -> Result<(), Errno> {
         use std::net::IpAddr::{V4, V6};
         let port = &self.ports[out.interface];
-        let bytes = &self.packet[..out.len];
+        let bytes = self.ha.advert(out.instance);
         let sent = match (out.source, out.destination, &port.v4, &port.v6) {
             (V4(_), V4(to), Some(socket), _) => socket.send_v4(bytes, to),
             (V6(from), V6(to), _, Some(socket)) => socket.send_v6(bytes, from, to),
@@ -348,6 +353,10 @@ impl HaLoop {
     fn send_route(&mut self) {
         for _ in 0..DATAGRAMS_PER_TURN {
             let now = self.clock.now();
+            // Adverts that are due go first.
+            if self.is_pressed(now) {
+                break;
+            }
             let Some(len) = self.ha.poll_route(now, &mut self.datagram) else {
                 return;
             };
@@ -359,24 +368,67 @@ impl HaLoop {
             // The kernel answers inside the send: the reply is there.
             self.read_route();
         }
-        // Adverts that are due go first.
         self.more = true;
     }
 
     fn send_announcements(&mut self) {
-        let now = self.clock.now();
-        for _ in 0..FRAMES_PER_TURN {
-            let Some(FrameOut { interface, len }) =
-                self.ha.poll_announcement(now, &mut *self.packet)
-            else {
+        for _ in 0..BATCHES_PER_TURN {
+            let now = self.clock.now();
+            if self.is_pressed(now) {
+                break;
+            }
+            if !self.send_announcement_batch(now) {
                 return;
-            };
-            // A lost announcement is repeated by its schedule.
-            if let Some(socket) = &self.ports[interface].frames {
-                let _ = socket.send(&self.packet[..len]);
             }
         }
         self.more = true;
+    }
+
+    /// Sends as many announcements as one system call takes; `false` when there
+    /// were fewer.
+    fn send_announcement_batch(&mut self, now: Instant) -> bool {
+        let mut out = [None; packet::BATCH_MAX];
+        let mut polled = 0;
+        for (out, buffer) in out.iter_mut().zip(&mut *self.frames) {
+            *out = self.ha.poll_announcement(now, buffer);
+            if out.is_none() {
+                break;
+            }
+            polled += 1;
+        }
+        let frames = out[..polled].iter().flatten().zip(&*self.frames);
+        let mut batch = [&[][..]; packet::BATCH_MAX];
+        let mut filled = 0;
+        let mut at = None;
+        // Those of one interface go together, and follow each other.
+        for (FrameOut { interface, len }, bytes) in frames {
+            if at.is_some_and(|at| at != *interface) {
+                self.send_frames(at, &batch[..filled]);
+                filled = 0;
+            }
+            at = Some(*interface);
+            batch[filled] = &bytes[..*len];
+            filled += 1;
+        }
+        self.send_frames(at, &batch[..filled]);
+        polled == packet::BATCH_MAX
+    }
+
+    /// A lost announcement is repeated by its schedule.
+    fn send_frames(&self, interface: Option<usize>, mut frames: &[&[u8]]) {
+        let socket = interface.and_then(|at| self.ports[at].frames.as_ref());
+        let Some(socket) = socket else { return };
+        while !frames.is_empty() {
+            match socket.send_batch(frames) {
+                Ok(sent) if sent > 0 => frames = &frames[sent..],
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Whether an advert or a transition is due, for which all else is put off.
+    fn is_pressed(&self, now: Instant) -> bool {
+        self.ha.free_until().is_some_and(|until| until <= now)
     }
 
     /// Writes down what the next run should know, and the guardian before it.

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use trunnion_core::check::probe::Scripts;
 use trunnion_core::check::{self, CheckConfig, Desk, REQUEST_BYTES_MAX, Settings};
 use trunnion_core::director::guardian::OnCrash;
-use trunnion_core::director::ha::{AddressSlot, HaStorage, InstanceSlot, Interface};
+use trunnion_core::director::ha::{
+    AddressSlot, Entry, HaStorage, InstanceSlot, Interface, Prepared,
+};
 use trunnion_core::director::lb::{LbStorage, Link, ServiceState};
 use trunnion_core::director::plan::{
     HaPlan, Instance, InstanceName, InterfaceName, LbPlan, Peers, ServicePolicy, SyncPlan,
@@ -204,6 +206,12 @@ pub fn ha_storage(limits: &Limits) -> HaStorage<'static> {
             forever(&AddressSlot::BLANK, addresses),
             forever(&AddressSlot::BLANK, addresses),
         ],
+        address_index: forever(&0, addresses),
+        agenda: (
+            forever(&Entry::EMPTY, instances),
+            forever(&time::Slot::EMPTY, instances),
+        ),
+        adverts: forever(&Prepared::EMPTY, instances),
         interfaces: forever(&Interface::blank(), instances),
         records: forever(&Frame::EMPTY, RECORDS),
     }

@@ -14,7 +14,9 @@ use core::net::{IpAddr, Ipv4Addr};
 use core::slice::from_mut;
 use trunnion_core::bytes::Reader;
 use trunnion_core::check::{Change as Turn, Health, Limits, Verdict};
-use trunnion_core::director::ha::{AddressSlot, Ha, HaStorage, InstanceSlot, Interface};
+use trunnion_core::director::ha::{
+    AddressSlot, Entry, Ha, HaStorage, InstanceSlot, Interface, Prepared,
+};
 use trunnion_core::director::lb::{Lb, LbStorage, Link, ServiceState};
 use trunnion_core::director::plan::{HaPlan, LbPlan, SyncPlan, SyncRoles};
 use trunnion_core::model::{
@@ -182,9 +184,14 @@ fn ha() -> bool {
     let (mut interfaces, mut records) = ([Interface::blank()], [Frame::EMPTY; 4]);
     let [a, b] = &mut instances;
     let [c, d] = &mut addresses;
+    let (mut entries, mut timers) = ([Entry::EMPTY; 2], [Slot::EMPTY; 2]);
+    let (mut adverts, mut index) = ([Prepared::EMPTY; 2], [0; 2]);
     let mut half = Ha::new(HaStorage {
         instances: [from_mut(a), from_mut(b)],
         addresses: [from_mut(c), from_mut(d)],
+        address_index: &mut index,
+        agenda: (&mut entries, &mut timers),
+        adverts: &mut adverts,
         interfaces: &mut interfaces,
         records: &mut records,
     });
@@ -200,7 +207,7 @@ fn ha() -> bool {
     half.handle_timeout(Instant::ZERO);
     half.handle_shutdown(Instant::ZERO);
     planned.is_ok()
-        && half.poll_advert(Instant::ZERO, &mut buffer).is_none()
+        && half.poll_advert(Instant::ZERO).is_none()
         && half.poll_announcement(Instant::ZERO, &mut buffer).is_none()
         && half.is_finished(Instant::ZERO)
 }

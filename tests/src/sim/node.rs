@@ -9,7 +9,9 @@ use super::route_kernel::RouteKernel;
 use super::site::{INTERFACES, Plan, limits, mac, own_v4, own_v6};
 use std::collections::VecDeque;
 use trunnion_core::check::{self, Settings, Slot, Socket};
-use trunnion_core::director::ha::{AddressSlot, Ha, HaStorage, InstanceSlot, Interface, Memory};
+use trunnion_core::director::ha::{
+    AddressSlot, Entry, Ha, HaStorage, InstanceSlot, Interface, Memory, Prepared,
+};
 use trunnion_core::director::lb::{Lb, LbStorage, Link, ServiceState};
 use trunnion_core::model::{BLANK_DESTINATION, Destination, ServiceRow, TableBuf};
 use trunnion_core::record::Frame;
@@ -24,6 +26,10 @@ const SOCKETS_MAX: usize = limits::CHECKS;
 pub struct Arena {
     instances: [Vec<InstanceSlot>; 2],
     addresses: [Vec<AddressSlot>; 2],
+    address_index: Vec<u32>,
+    agenda: Vec<Entry>,
+    ha_timers: Vec<time::Slot>,
+    adverts: Vec<Prepared>,
     interfaces: Vec<Interface>,
     ha_records: Vec<Frame>,
     rows: [Vec<ServiceRow>; 3],
@@ -46,6 +52,10 @@ impl Arena {
         Self {
             instances: [instances(), instances()],
             addresses: [addresses(), addresses()],
+            address_index: vec![0; 2 * limits::ADDRESSES],
+            agenda: vec![Entry::EMPTY; 2 * limits::ROUTERS],
+            ha_timers: vec![time::Slot::EMPTY; 2 * limits::ROUTERS],
+            adverts: vec![Prepared::EMPTY; 2 * limits::ROUTERS],
             interfaces: vec![Interface::blank(); INTERFACES.len()],
             ha_records: vec![Frame::EMPTY; 256],
             rows: [rows(), rows(), rows()],
@@ -67,6 +77,9 @@ impl Arena {
         let ha = Ha::new(HaStorage {
             instances: [instances, spare_instances],
             addresses: [addresses, spare_addresses],
+            address_index: &mut self.address_index,
+            agenda: (&mut self.agenda, &mut self.ha_timers),
+            adverts: &mut self.adverts,
             interfaces: &mut self.interfaces,
             records: &mut self.ha_records,
         });

@@ -73,6 +73,12 @@ impl World<'_> {
             && self.send_route(node)
             && self.send_announcements(node)
             && self.keep_memory(node);
+        // A loop that is short of time builds its adverts when they are due.
+        if self.random.chance(500)
+            && let Some(life) = &mut self.nodes[node].life
+        {
+            life.ha.prepare();
+        }
         self.open_ports(node);
         if let Some(life) = &mut self.nodes[node].life {
             let role = life.ha.followed();
@@ -145,17 +151,17 @@ impl World<'_> {
     }
 
     fn send_adverts(&mut self, node: usize) -> bool {
-        let mut buffer = [0; 4096];
         loop {
             let here = &mut self.nodes[node];
             let local = here.local(self.now);
             let Some(life) = &mut here.life else {
                 return false;
             };
-            let Some(out) = life.ha.poll_advert(local, &mut buffer) else {
+            let Some(out) = life.ha.poll_advert(local) else {
                 return true;
             };
-            let result = self.send_advert(node, &out, &buffer[..out.len]);
+            let bytes = life.ha.advert(out.instance).to_vec();
+            let result = self.send_advert(node, &out, &bytes);
             let Some(life) = &mut self.nodes[node].life else {
                 return false;
             };

@@ -42,6 +42,10 @@ pub struct AddressSlot {
     pub(super) refused: bool,
     /// No plan names it any more; it is forgotten once it is off.
     pub(super) retire: bool,
+    /// The plan being merged names it.
+    kept: bool,
+    /// The next slot whose address has the same hash.
+    next: u32,
 }
 
 impl AddressSlot {
@@ -58,14 +62,13 @@ impl AddressSlot {
         seen: false,
         refused: false,
         retire: false,
+        kept: false,
+        next: NIL,
     };
 
-    /// Whether a plan lacks it, and it may still be on the interface.
-    pub(super) fn outlives(&self, plan: &[VirtualAddress]) -> bool {
-        let planned = plan
-            .iter()
-            .any(|new| new.address == self.virtual_address.address);
-        !planned && self.presence != Presence::Absent
+    /// Whether an announcement of all addresses waits for this one.
+    const fn is_awaited(&self) -> bool {
+        !self.retire && !self.is_settled()
     }
 
     /// Whether nothing more will happen to it while it is wanted.
@@ -78,22 +81,28 @@ impl AddressSlot {
     }
 }
 
+/// The end of a chain of slots.
+const NIL: u32 = u32::MAX;
+
 /// All addresses, each instance's in one run, over two slices of the owner: a
 /// plan is merged from one into the other.
 #[derive(Debug)]
 pub(super) struct Addresses<'s> {
     slots: &'s mut [AddressSlot],
     len: usize,
+    /// The first slot of each hash.
+    heads: &'s mut [u32],
     spare: &'s mut [AddressSlot],
     spare_len: usize,
 }
 
 impl<'s> Addresses<'s> {
-    pub(super) const fn new(slots: [&'s mut [AddressSlot]; 2]) -> Self {
+    pub(super) const fn new(slots: [&'s mut [AddressSlot]; 2], heads: &'s mut [u32]) -> Self {
         let [slots, spare] = slots;
         Self {
             slots,
             len: 0,
+            heads,
             spare,
             spare_len: 0,
         }
@@ -115,8 +124,61 @@ impl<'s> Addresses<'s> {
         self.slots.get(..self.len).unwrap_or(&[])
     }
 
-    pub(super) fn all_mut(&mut self) -> &mut [AddressSlot] {
-        self.slots.get_mut(..self.len).unwrap_or(&mut [])
+    pub(super) fn get(&self, at: usize) -> Option<&AddressSlot> {
+        self.all().get(at)
+    }
+
+    /// Changes a slot, and what its instance knows of it.
+    pub(super) fn edit<R>(
+        &mut self,
+        at: usize,
+        instances: &mut [InstanceSlot],
+        change: impl FnOnce(&mut AddressSlot) -> R,
+    ) -> Option<R> {
+        let slot = self.slots.get_mut(..self.len)?.get_mut(at)?;
+        let awaited = slot.is_awaited();
+        let result = change(slot);
+        if let Some(instance) = instances.get_mut(usize::from(slot.instance)) {
+            match (awaited, slot.is_awaited()) {
+                (false, true) => instance.unsettled = instance.unsettled.saturating_add(1),
+                (true, false) => instance.unsettled = instance.unsettled.saturating_sub(1),
+                (false, false) | (true, true) => {}
+            }
+            if slot.fresh && slot.presence == Presence::Present {
+                slot.fresh = false;
+                instance.added = true;
+            }
+        }
+        Some(result)
+    }
+
+    /// Forgets what an earlier dump has shown.
+    pub(super) fn begin_dump(&mut self) {
+        let slots = self.slots.get_mut(..self.len).unwrap_or(&mut []);
+        slots.iter_mut().for_each(|slot| slot.seen = false);
+    }
+
+    /// The places of an address, of all instances: of few, as a config names no
+    /// address twice on an interface.
+    pub(super) fn places(&self, address: IpAddr) -> impl Iterator<Item = usize> {
+        let place = |at: u32| (at != NIL).then_some(at as usize);
+        let head = self.heads.get(bucket(address, self.heads.len())).copied();
+        let first = head.and_then(place);
+        let next = move |at: &usize| self.get(*at).and_then(|slot| place(slot.next));
+        core::iter::successors(first, next)
+            .filter(move |at| self.get(*at).map(|s| s.virtual_address.address) == Some(address))
+    }
+
+    /// How many slots of an instance's run outlive it when `plan` takes its
+    /// place: those it lacks and that may still be on the interface.
+    pub(super) fn outliving(&self, run: Range<usize>, plan: &[VirtualAddress]) -> usize {
+        let held = |slot: &&AddressSlot| slot.presence != Presence::Absent;
+        let all = self.of(run.clone()).iter().filter(held).count();
+        let kept = plan.iter().filter(|new| {
+            let mut places = self.places(new.address).filter(|at| run.contains(at));
+            places.any(|at| self.get(at).as_ref().is_some_and(held))
+        });
+        all.saturating_sub(kept.count())
     }
 
     pub(super) fn of(&self, range: Range<usize>) -> &[AddressSlot] {
@@ -136,12 +198,9 @@ impl<'s> Addresses<'s> {
         let Some((here, _)) = interface(slot) else {
             return false;
         };
-        let address = slot.virtual_address.address;
-        self.all().iter().any(|other| {
-            !other.retire
-                && other.virtual_address.address == address
-                && interface(other) == Some((here, Some(true)))
-        })
+        self.places(slot.virtual_address.address)
+            .filter_map(|at| self.get(at))
+            .any(|other| !other.retire && interface(other) == Some((here, Some(true))))
     }
 
     /// Begins a merge: what [`Self::merge`] adds is next, until
@@ -159,46 +218,91 @@ impl<'s> Addresses<'s> {
         plan: &[VirtualAddress],
         old: Range<usize>,
     ) -> Range<usize> {
-        let old = self.slots.get(old).unwrap_or(&[]);
         let first = self.spare_len;
-        let mut push = |slot: AddressSlot| {
-            if let Some(place) = self.spare.get_mut(self.spare_len) {
-                *place = slot;
-                self.spare_len = self.spare_len.saturating_add(1);
-            }
-        };
         for new in plan {
-            let known = old
-                .iter()
-                .find(|slot| slot.virtual_address.address == new.address);
-            push(AddressSlot {
+            let at = self.places(new.address).find(|at| old.contains(at));
+            let known = at.and_then(|at| self.slots.get_mut(at));
+            let blank = AddressSlot {
+                held_prefix: new.prefix,
+                ..AddressSlot::BLANK
+            };
+            let known = known.map_or(blank, |slot| {
+                slot.kept = true;
+                *slot
+            });
+            self.push(AddressSlot {
                 virtual_address: *new,
                 instance,
-                presence: known.map_or(Presence::Unknown, |slot| slot.presence),
-                held_prefix: known.map_or(new.prefix, |slot| slot.held_prefix),
-                fresh: known.is_some_and(|slot| slot.fresh),
-                seen: known.is_some_and(|slot| slot.seen),
-                refused: known.is_some_and(|slot| slot.refused),
                 retire: false,
+                ..known
             });
         }
-        for slot in old {
-            if slot.outlives(plan) {
-                push(AddressSlot {
+        for at in old {
+            let Some(slot) = self.slots.get(at) else {
+                break;
+            };
+            if !slot.kept && slot.presence != Presence::Absent {
+                let retired = AddressSlot {
                     instance,
                     retire: true,
                     ..*slot
-                });
+                };
+                self.push(retired);
             }
         }
         first..self.spare_len
     }
 
+    fn push(&mut self, slot: AddressSlot) {
+        if let Some(place) = self.spare.get_mut(self.spare_len) {
+            *place = slot;
+            self.spare_len = self.spare_len.saturating_add(1);
+        }
+    }
+
     /// The merged table takes the place of the old one.
-    pub(super) const fn end_merge(&mut self) {
+    pub(super) fn end_merge(&mut self, instances: &mut [InstanceSlot]) {
         core::mem::swap(&mut self.slots, &mut self.spare);
         self.len = self.spare_len;
+        self.heads.fill(NIL);
+        let buckets = self.heads.len();
+        let slots = self.slots.get_mut(..self.len).unwrap_or(&mut []);
+        instances.iter_mut().for_each(|i| i.unsettled = 0);
+        // From the end, so that a chain has the order of the table.
+        for (at, slot) in slots.iter_mut().enumerate().rev() {
+            slot.kept = false;
+            if let Some(head) = self
+                .heads
+                .get_mut(bucket(slot.virtual_address.address, buckets))
+            {
+                slot.next = core::mem::replace(head, u32::try_from(at).unwrap_or(NIL));
+            }
+            if let Some(instance) = instances.get_mut(usize::from(slot.instance))
+                && slot.is_awaited()
+            {
+                instance.unsettled = instance.unsettled.saturating_add(1);
+            }
+        }
     }
+}
+
+/// Where an address is looked for: Fibonacci hashing of its words. The
+/// addresses are a config's, and nobody else has a say in them.
+fn bucket(address: IpAddr, buckets: usize) -> usize {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (high, low) = match address {
+        IpAddr::V4(address) => (0, u64::from(address.to_bits())),
+        IpAddr::V6(address) => {
+            let bits = address.to_bits();
+            let low = bits & u128::from(u64::MAX);
+            let half = |half| u64::try_from(half).unwrap_or(0);
+            (half(bits >> 64), half(low))
+        }
+    };
+    let mixed = (low ^ high.wrapping_mul(GOLDEN).rotate_left(32)).wrapping_mul(GOLDEN);
+    // The upper bits are the mixed ones: scaled, not divided.
+    let scaled = u128::from(mixed).wrapping_mul(buckets as u128) >> 64;
+    usize::try_from(scaled).unwrap_or(0)
 }
 
 /// A virtual address as the kernel is to have it: marked as ours, and for IPv6
@@ -256,22 +360,22 @@ mod tests {
     #[test]
     fn a_reload_keeps_what_is_known_and_retires_what_is_gone() {
         let (mut a, mut b) = ([AddressSlot::BLANK; 8], [AddressSlot::BLANK; 8]);
-        let mut addresses = Addresses::new([&mut a, &mut b]);
+        let mut heads = [0; 8];
+        let mut addresses = Addresses::new([&mut a, &mut b], &mut heads);
         addresses.begin_merge();
         let run = addresses.merge(0, &[planned(1), planned(2), planned(3)], 0..0);
-        addresses.end_merge();
+        addresses.end_merge(&mut []);
         assert_eq!(run, 0..3);
-        for (slot, presence) in addresses.all_mut().iter_mut().zip([
-            Presence::Present,
-            Presence::Present,
-            Presence::Absent,
-        ]) {
-            slot.presence = presence;
+        for (at, presence) in [Presence::Present, Presence::Present, Presence::Absent]
+            .into_iter()
+            .enumerate()
+        {
+            addresses.edit(at, &mut [], |slot| slot.presence = presence);
         }
 
         addresses.begin_merge();
         let run = addresses.merge(0, &[planned(4), planned(2)], run);
-        addresses.end_merge();
+        addresses.end_merge(&mut []);
         assert_eq!(run, 0..3);
         let address = |last| planned(last).address;
         assert_eq!(

@@ -34,7 +34,7 @@ impl Ha<'_> {
             self.counters.strange(false);
             return;
         };
-        let Some(slot) = self.instances.get_mut(router) else {
+        let Some(slot) = self.slot(router) else {
             return;
         };
         let expected = slot.config.peers.is_empty() || slot.config.peers.contains(&packet.source);

@@ -91,8 +91,13 @@ impl Ha<'_> {
         }
         core::mem::swap(&mut self.instances, &mut self.spare);
         self.instances_len = merged;
-        self.addresses.end_merge();
+        self.addresses.end_merge(
+            self.instances
+                .get_mut(..self.instances_len)
+                .unwrap_or(&mut []),
+        );
         self.index_routers();
+        self.index_agenda(now);
         self.will_version = self.will_version.saturating_add(1);
         // New interfaces and addresses are not known yet: a dump tells.
         self.netdev.handle_merge();
@@ -114,14 +119,12 @@ impl Ha<'_> {
             return Err(HaTooLarge::Addresses);
         }
         let mut names = self.interfaces_len;
-        for (at, instance) in plan.instances.iter().enumerate() {
-            let known = self
-                .interfaces()
-                .iter()
-                .any(|i| i.name == instance.interface);
-            let before = plan.instances.get(..at).unwrap_or(&[]);
-            let seen = before.iter().any(|i| i.interface == instance.interface);
-            if !known && !seen {
+        let mut before = None;
+        for Instance { interface, .. } in plan.instances {
+            // Sorted by interface: one that was seen was seen just now.
+            if before.replace(interface) != Some(interface)
+                && !self.interfaces().iter().any(|i| i.name == *interface)
+            {
                 names = names.saturating_add(1);
             }
         }
@@ -151,7 +154,7 @@ impl Ha<'_> {
                     &[]
                 }
             };
-            let kept = held.iter().filter(|a| a.outlives(planned)).count();
+            let kept = self.addresses.outliving(slot.addresses.clone(), planned);
             addresses = addresses.saturating_add(kept);
         }
         (instances, addresses)
@@ -250,6 +253,19 @@ impl Ha<'_> {
         false
     }
 
+    /// The instances have other places than before.
+    fn index_agenda(&mut self, now: Instant) {
+        self.agenda.clear();
+        for advert in self.adverts.iter_mut() {
+            advert.forget();
+        }
+        let mut instances = self.instances().iter();
+        self.followed = instances.position(|slot| slot.config.followed);
+        for at in 0..self.instances_len {
+            self.touch(now, at);
+        }
+    }
+
     fn index_routers(&mut self) {
         let interfaces = self
             .interfaces
@@ -271,37 +287,13 @@ impl Ha<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AddressSlot, HaStorage, Interface};
+    use super::super::tests::{Room, instance};
     use super::*;
-    use crate::model::Family;
-    use crate::record::Frame;
-    use crate::vrrp::{ChecksumForm, RouterConfig};
-
-    fn instance(vrid: u8) -> Instance {
-        Instance {
-            name: "n".try_into().unwrap(),
-            interface: "eth0".try_into().unwrap(),
-            router: RouterConfig::new(vrid, Family::V4),
-            checksum: ChecksumForm::Rfc9568,
-            peers: heapless::Vec::new(),
-            addresses_first: 0,
-            addresses_count: 0,
-            followed: false,
-        }
-    }
 
     #[test]
     fn what_was_retired_takes_room_until_it_is_gone_and_no_longer() {
-        let [mut a, mut b] = [(); 2].map(|()| [InstanceSlot::blank(), InstanceSlot::blank()]);
-        let (mut c, mut d) = ([AddressSlot::BLANK; 2], [AddressSlot::BLANK; 2]);
-        let mut interfaces = [Interface::blank()];
-        let mut records = [Frame::EMPTY; 4];
-        let mut ha = Ha::new(HaStorage {
-            instances: [&mut a, &mut b],
-            addresses: [&mut c, &mut d],
-            interfaces: &mut interfaces,
-            records: &mut records,
-        });
+        let mut room = Room::new(2, 2);
+        let mut ha = room.ha();
         // The limit is one router: there is room for another that leaves.
         for vrid in 1..=9 {
             let instances = [instance(vrid)];

@@ -4,10 +4,12 @@
 //! The owner's loop, after each wake-up, in this order: `handle_*` for what
 //! came in, then [`Ha::handle_timeout`], then each `poll_*` until it yields
 //! nothing: memory before adverts, so that who says goodbye does not remember
-//! being Active should it die right then, and memory again after them.
-//! [`Ha::poll_timeout`] says when to wake at the latest.
+//! being Active should it die right then, and memory again after them. Last,
+//! [`Ha::prepare`], and [`Ha::poll_timeout`], which says when to wake at the
+//! latest. None of it looks at more instances than have something to do.
 
 mod addresses;
+mod agenda;
 mod hear;
 mod interfaces;
 mod merge;
@@ -18,17 +20,20 @@ mod state;
 mod will;
 
 pub use addresses::{AddressSlot, Presence};
+pub use agenda::Entry;
 pub use interfaces::{Found, Interface, NotReady};
 pub use merge::HaTooLarge;
 pub use netdev::RouteCounters;
+pub use speak::Prepared;
 pub(super) use state::encode_advert;
 pub use state::{HaCounters, InstanceSlot, Memory};
 pub use will::{Pulse, WARD_ADDRESS_WORDS, WARD_WORDS, Ward, WardAddress};
 
 use crate::record::{Frame, Ring};
-use crate::time::{Duration, Instant, earliest};
+use crate::time::{self, Duration, Instant, earliest};
 use crate::vrrp;
 use addresses::Addresses;
+use agenda::{Agenda, Work};
 use core::net::IpAddr;
 use netdev::Netdev;
 
@@ -43,13 +48,19 @@ pub struct HaStorage<'s> {
     pub instances: [&'s mut [InstanceSlot]; 2],
     /// Virtual addresses, and room to merge a plan into.
     pub addresses: [&'s mut [AddressSlot]; 2],
+    /// Where an address is found by its hash; best as long as `addresses`.
+    pub address_index: &'s mut [u32],
     /// Interfaces the plans name.
     pub interfaces: &'s mut [Interface],
+    /// When each instance has something to do: as long as `instances`, both.
+    pub agenda: (&'s mut [Entry], &'s mut [time::Slot]),
+    /// The next advert of each instance: as long as `instances`.
+    pub adverts: &'s mut [Prepared],
     /// Log records waiting for the owner.
     pub records: &'s mut [Frame],
 }
 
-/// An advert to send: a whole IPv4 packet, or the VRRP message for an IPv6 one.
+/// An advert to send; [`Ha::advert`] has its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdvertOut {
     /// Which instance; to be handed back with the outcome.
@@ -60,8 +71,6 @@ pub struct AdvertOut {
     pub source: IpAddr,
     /// Where it goes: the group, or a peer.
     pub destination: IpAddr,
-    /// Bytes of the buffer to send.
-    pub len: usize,
 }
 
 /// An Ethernet frame to send.
@@ -80,12 +89,16 @@ pub struct Ha<'s> {
     instances_len: usize,
     spare: &'s mut [InstanceSlot],
     addresses: Addresses<'s>,
+    agenda: Agenda<'s>,
+    adverts: &'s mut [Prepared],
     interfaces: &'s mut [Interface],
     interfaces_len: usize,
     /// Counts up whenever an interface changed in a way a socket cares about.
     interfaces_version: u64,
     will_version: u64,
     netdev: Netdev,
+    /// The instance that the synchronization daemons follow.
+    followed: Option<usize>,
     log: Ring<'s>,
     counters: HaCounters,
     /// Set by a shutdown: when to stop waiting.
@@ -99,19 +112,25 @@ impl<'s> Ha<'s> {
         let HaStorage {
             instances: [instances, spare],
             addresses,
+            address_index,
             interfaces,
+            agenda: (entries, timers),
+            adverts,
             records,
         } = storage;
         Self {
             instances,
             instances_len: 0,
             spare,
-            addresses: Addresses::new(addresses),
+            addresses: Addresses::new(addresses, address_index),
+            agenda: Agenda::new(entries, timers),
+            adverts,
             interfaces,
             interfaces_len: 0,
             interfaces_version: 0,
             will_version: 0,
             netdev: Netdev::new(),
+            followed: None,
             log: Ring::new(records),
             counters: HaCounters::default(),
             give_up: None,
@@ -170,8 +189,7 @@ impl<'s> Ha<'s> {
     /// nothing without one. To be asked at the end of each turn.
     #[must_use]
     pub fn followed(&self) -> Option<vrrp::Role> {
-        let mut instances = self.instances().iter();
-        let slot = instances.find(|slot| slot.config.followed)?;
+        let slot = self.instances().get(self.followed?)?;
         Some(slot.router.state().role())
     }
 
@@ -184,9 +202,9 @@ impl<'s> Ha<'s> {
     /// Serves the deadlines that have come.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.netdev.handle_timeout(now, &mut self.log);
-        for at in 0..self.instances_len {
-            let Some(slot) = self.instances.get_mut(at) else {
-                return;
+        while let Some(at) = self.agenda.expire(now) {
+            let Some(slot) = self.slot(at) else {
+                continue;
             };
             let actions = slot.router.handle_timeout(now);
             self.apply(now, at, actions);
@@ -231,8 +249,11 @@ impl<'s> Ha<'s> {
         self.netdev.poll_request(
             now,
             buf,
+            self.agenda.free_until(),
             &mut self.addresses,
-            self.instances.get(..self.instances_len).unwrap_or(&[]),
+            self.instances
+                .get_mut(..self.instances_len)
+                .unwrap_or(&mut []),
             self.interfaces
                 .get_mut(..self.interfaces_len)
                 .unwrap_or(&mut []),
@@ -242,14 +263,8 @@ impl<'s> Ha<'s> {
     /// What the next run of this daemon should find: the cell's place and
     /// content. Yields each instance whose memory changed.
     pub fn poll_memory(&mut self) -> Option<(usize, Memory)> {
-        let slots = self
-            .instances
-            .get_mut(..self.instances_len)
-            .unwrap_or(&mut []);
-        let (at, slot) = slots
-            .iter_mut()
-            .enumerate()
-            .find(|(_, slot)| slot.memory_dirty)?;
+        let at = self.agenda.pop(Work::Remember)?;
+        let slot = self.slot(at)?;
         slot.memory_dirty = false;
         Some((at, slot.memory()))
     }
@@ -281,15 +296,27 @@ impl<'s> Ha<'s> {
         self.instances().get(instance).map(Pulse::of)
     }
 
-    /// When to call [`Self::handle_timeout`] and the polls at the latest.
+    /// When to call [`Self::handle_timeout`] and the polls at the latest. May be
+    /// too early: then nothing is due, and it says better.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let mut next = earliest(self.netdev.poll_timeout(), self.give_up);
-        for slot in self.instances() {
-            let announces = slot.may_announce(self.addresses(slot));
-            next = earliest(next, slot.poll_timeout(announces));
-        }
-        next
+        let kernel = earliest(self.netdev.poll_timeout(), self.give_up);
+        earliest(kernel, self.agenda.poll_timeout())
+    }
+
+    /// When the next advert or transition is due, in the past when one is: what
+    /// can wait is put off for it.
+    #[must_use]
+    pub fn free_until(&self) -> Option<Instant> {
+        self.agenda.free_until()
+    }
+
+    /// The instance at a place, counted as looked at.
+    fn slot(&mut self, at: usize) -> Option<&mut InstanceSlot> {
+        self.counters.looks = self.counters.looks.saturating_add(1);
+        self.instances
+            .get_mut(..self.instances_len)
+            .and_then(|instances| instances.get_mut(at))
     }
 
     /// A router's actions become what is wanted of its addresses.
@@ -298,7 +325,36 @@ impl<'s> Ha<'s> {
             return;
         };
         if slot.apply(actions, &mut self.log, now) {
-            self.netdev.mark_dirty();
+            self.netdev.mark_dirty(slot.addresses.start);
+        }
+        self.touch(now, at);
+    }
+
+    /// Something about an instance may have changed: puts it where its next
+    /// work is found. After every `handle_*` of its router.
+    fn touch(&mut self, now: Instant, at: usize) {
+        let Some(slot) = self.slot(at) else {
+            return;
+        };
+        let speaks = slot.owes_advert(now);
+        let announces = slot.owes_announcement(now);
+        let remembers = slot.memory_dirty;
+        let prepares = slot.router.state().role() == vrrp::Role::Active;
+        // What is due waits in a queue, or it would be due again and again. A
+        // Backup's deadline is its router's to serve.
+        let next = slot.poll_timeout().filter(|next| {
+            now < *next || matches!(slot.router.state(), vrrp::State::Backup { .. })
+        });
+        self.agenda.schedule(at, next);
+        for (wanted, work) in [
+            (speaks, Work::Speak),
+            (announces, Work::Announce),
+            (remembers, Work::Remember),
+            (prepares, Work::Prepare),
+        ] {
+            if wanted {
+                self.agenda.push(now, work, at);
+            }
         }
     }
 
@@ -312,7 +368,10 @@ impl<'s> Ha<'s> {
         let actions = slot.router.handle_shutdown(now);
         // What an earlier run left behind goes as well.
         slot.wanted = Some(false);
-        self.netdev.mark_dirty();
+        self.netdev.mark_dirty(slot.addresses.start);
         self.apply(now, at, actions);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! What the kernel tells the half of links and addresses, and what the routers
 //! make of it.
 
-use super::{Ha, Presence};
+use super::Ha;
+use super::agenda::Work;
+use super::netdev::Known;
 use crate::director::records;
 use crate::netlink::Errno;
 use crate::time::Instant;
@@ -13,21 +15,29 @@ impl Ha<'_> {
         let changed = self.netdev.handle_datagram(
             now,
             datagram,
-            &mut self.addresses,
-            self.instances.get(..self.instances_len).unwrap_or(&[]),
-            self.interfaces
-                .get_mut(..self.interfaces_len)
-                .unwrap_or(&mut []),
+            Known {
+                addresses: &mut self.addresses,
+                instances: self
+                    .instances
+                    .get_mut(..self.instances_len)
+                    .unwrap_or(&mut []),
+                interfaces: self
+                    .interfaces
+                    .get_mut(..self.interfaces_len)
+                    .unwrap_or(&mut []),
+                agenda: &mut self.agenda,
+            },
             &mut self.log,
         );
         if changed {
             self.interfaces_version = self.interfaces_version.saturating_add(1);
         }
-        if self.netdev.take_touched() || changed {
+        let touched = self.netdev.take_touched();
+        if touched || changed {
             self.will_version = self.will_version.saturating_add(1);
+            self.settle_interfaces(now);
         }
-        self.note_added(now);
-        self.settle_interfaces(now);
+        self.look(now);
     }
 
     /// Replies or events of the rtnetlink socket were lost.
@@ -44,15 +54,16 @@ impl Ha<'_> {
         self.log.log(now, records::PortFailed { interface, errno });
     }
 
-    /// What was put on an interface is to be announced.
-    fn note_added(&mut self, now: Instant) {
-        for slot in self.addresses.all_mut() {
-            if slot.fresh && slot.presence == Presence::Present {
-                slot.fresh = false;
-                if let Some(instance) = self.instances.get_mut(usize::from(slot.instance)) {
-                    instance.router.handle_addresses_added(now);
-                }
+    /// What was put on an interface is to be announced, and an announcement may
+    /// have waited for it.
+    fn look(&mut self, now: Instant) {
+        while let Some(at) = self.agenda.pop(Work::Look) {
+            if let Some(slot) = self.slot(at)
+                && core::mem::take(&mut slot.added)
+            {
+                slot.router.handle_addresses_added(now);
             }
+            self.touch(now, at);
         }
     }
 

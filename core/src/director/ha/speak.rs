@@ -1,10 +1,13 @@
 //! What the half says to the link: adverts, and announcements of addresses.
 
-use super::{AdvertOut, FrameOut, Ha, InstanceSlot, Presence};
+use super::agenda::Work;
+use super::state::{LISTED_MAX_V4, LISTED_MAX_V6, encode_advert};
+use super::{AdvertOut, FrameOut, Ha, Presence};
 use crate::director::records;
 use crate::netlink::Errno;
 use crate::time::{Duration, Instant};
-use crate::vrrp::{self, Transmit};
+use crate::vrrp::advert::Outgoing;
+use crate::vrrp::{self, RouterConfig, Transmit};
 use crate::wire::{arp, icmpv6};
 use core::net::IpAddr;
 
@@ -12,31 +15,78 @@ use core::net::IpAddr;
 const RESEND_AFTER: Duration = Duration::from_millis(1);
 const RESENDS_MAX: u8 = 3;
 
+/// Bytes of the longest advert sent: the whole packet over IPv4, whose count of
+/// addresses is the limit; over IPv6 what fits a frame of 1,500 bytes behind
+/// its header.
+const ADVERT_BYTES: usize = 1_460;
+const _: () = assert!(ADVERT_BYTES >= 20 + 8 + 4 * LISTED_MAX_V4);
+const _: () = assert!(ADVERT_BYTES >= 8 + 16 * LISTED_MAX_V6);
+
+/// An advert that is ready to be sent, and what it was made from: at its
+/// deadline it is sent as it is, if that still holds.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    from: Option<Outgoing>,
+    len: usize,
+    bytes: [u8; ADVERT_BYTES],
+}
+
+impl Prepared {
+    /// None, to fill the owner's slice with.
+    pub const EMPTY: Self = Self {
+        from: None,
+        len: 0,
+        bytes: [0; ADVERT_BYTES],
+    };
+
+    /// The addresses it lists may be others.
+    pub(super) const fn forget(&mut self) {
+        self.from = None;
+    }
+}
+
 impl Ha<'_> {
-    /// Writes the next advert that is due into `buf`. The owner sends it and
-    /// says how that went with [`Self::handle_advert_sent`]; until then this
-    /// yields the same again.
-    pub fn poll_advert(&mut self, now: Instant, buf: &mut [u8]) -> Option<AdvertOut> {
-        for at in 0..self.instances_len {
-            let slot = self.instances.get(at)?;
-            if slot.retry_at.is_some_and(|retry_at| now < retry_at) {
-                continue;
-            }
-            let Some(transmit) = slot.poll_transmit(now) else {
-                continue;
-            };
-            match self.encode(slot, transmit, buf) {
-                Some(out) => {
-                    return Some(AdvertOut {
-                        instance: at,
-                        ..out
-                    });
+    /// The next advert that is due. The owner sends it and says how that went
+    /// with [`Self::handle_advert_sent`]; until then this yields the same again.
+    pub fn poll_advert(&mut self, now: Instant) -> Option<AdvertOut> {
+        while let Some(at) = self.agenda.front(Work::Speak) {
+            let slot = self.slot(at)?;
+            let due = slot.owes_advert(now);
+            if let Some(transmit) = slot.poll_transmit(now).filter(|_| due) {
+                if let Some(out) = self.prepared(at, transmit) {
+                    return Some(out);
                 }
                 // No address to send from: the advert is lost, not owed.
-                None => self.sent(now, at),
+                self.sent(now, at);
+                continue;
             }
+            self.agenda.pop(Work::Speak);
+            self.touch(now, at);
         }
         None
+    }
+
+    /// The bytes of the advert that [`Self::poll_advert`] yielded last for the
+    /// instance: a whole IPv4 packet, or the VRRP message of an IPv6 one.
+    #[must_use]
+    pub fn advert(&self, instance: usize) -> &[u8] {
+        let advert = self.adverts.get(instance);
+        advert.map_or(&[], |a| a.bytes.get(..a.len).unwrap_or(&[]))
+    }
+
+    /// Builds the adverts that are sent next, so that each is ready when it is
+    /// due. To be called at the end of a turn; nothing is lost without.
+    pub fn prepare(&mut self) {
+        while let Some(at) = self.agenda.pop(Work::Prepare) {
+            if let Some(slot) = self.instances.get(at)
+                && slot.router.state().role() == vrrp::Role::Active
+            {
+                let RouterConfig {
+                    priority, interval, ..
+                } = slot.config.router;
+                let _ = self.prepared(at, Transmit { priority, interval });
+            }
+        }
     }
 
     /// How sending the advert went. A refused one is tried again a few times
@@ -51,6 +101,7 @@ impl Ha<'_> {
                 slot.peer = 0;
                 slot.parting = false;
             }
+            self.touch(now, instance);
             return;
         }
         if let Err(errno) = result {
@@ -68,6 +119,7 @@ impl Ha<'_> {
             if slot.resends < RESENDS_MAX {
                 slot.resends = slot.resends.saturating_add(1);
                 slot.retry_at = Some(now + RESEND_AFTER);
+                self.touch(now, instance);
                 return;
             }
         } else {
@@ -81,6 +133,8 @@ impl Ha<'_> {
         if usize::from(slot.peer) >= slot.config.peers.len() {
             slot.peer = 0;
             self.sent(now, instance);
+        } else {
+            self.touch(now, instance);
         }
     }
 
@@ -88,31 +142,33 @@ impl Ha<'_> {
     /// request or an unsolicited neighbour advertisement. Once yielded it counts
     /// as sent.
     pub fn poll_announcement(&mut self, now: Instant, buf: &mut [u8]) -> Option<FrameOut> {
-        for at in 0..self.instances_len {
-            let slot = self.instances.get_mut(at)?;
-            if !slot.may_announce(self.addresses.of(slot.addresses.clone()))
-                || !slot.router.poll_announce(now)
-            {
+        while let Some(at) = self.agenda.front(Work::Announce) {
+            let slot = self.slot(at)?;
+            if !slot.owes_announcement(now) {
+                self.agenda.pop(Work::Announce);
+                self.touch(now, at);
                 continue;
             }
-            let interface = usize::from(slot.interface);
+            let (interface, first) = (usize::from(slot.interface), slot.announced);
+            let run = slot.addresses.clone();
             let mac = self.interfaces.get(interface).and_then(|i| i.found.mac);
-            let addresses = self.addresses.of(slot.addresses.clone());
-            let rest = addresses.get(slot.announced..).unwrap_or(&[]);
+            let rest = self.addresses.of(run).get(first..).unwrap_or(&[]);
             let next = rest
                 .iter()
-                .position(|a| a.presence == Presence::Present && !a.retire);
-            if let (Some(skipped), Some(mac)) = (next, mac) {
-                let at = slot.announced.saturating_add(skipped);
-                slot.announced = at.saturating_add(1);
-                if let Some(address) = addresses.get(at) {
-                    let len = announcement(mac, address.virtual_address.address, buf);
-                    self.counters.announcements = self.counters.announcements.saturating_add(1);
-                    return Some(FrameOut { interface, len });
+                .enumerate()
+                .find(|(_, a)| a.presence == Presence::Present && !a.retire);
+            if let (Some((skipped, address)), Some(mac)) = (next, mac) {
+                let len = announcement(mac, address.virtual_address.address, buf);
+                self.counters.announcements = self.counters.announcements.saturating_add(1);
+                if let Some(slot) = self.slot(at) {
+                    slot.announced = first.saturating_add(skipped).saturating_add(1);
                 }
+                return Some(FrameOut { interface, len });
             }
-            slot.announced = 0;
-            slot.router.handle_announced(now);
+            if let Some(slot) = self.slot(at) {
+                slot.announced = 0;
+                slot.router.handle_announced(now);
+            }
         }
         None
     }
@@ -120,11 +176,12 @@ impl Ha<'_> {
     /// The kernel took the advert, or there is none to send: the router's state
     /// may move.
     fn sent(&mut self, now: Instant, at: usize) {
-        if let Some(slot) = self.instances.get_mut(at) {
+        if let Some(slot) = self.slot(at) {
             slot.parting = false;
             slot.router.handle_sent(now);
             slot.memory_dirty = true;
         }
+        self.touch(now, at);
     }
 
     pub(super) fn owes_goodbye(&self, now: Instant) -> bool {
@@ -133,25 +190,30 @@ impl Ha<'_> {
             .any(|slot| slot.router.poll_transmit(now).is_some())
     }
 
-    fn encode(&self, slot: &InstanceSlot, transmit: Transmit, buf: &mut [u8]) -> Option<AdvertOut> {
+    /// Makes the advert of an instance ready, unless it is. Nothing without an
+    /// address to send from.
+    fn prepared(&mut self, at: usize, transmit: Transmit) -> Option<AdvertOut> {
+        let slot = self.instances.get(at)?;
         let family = slot.config.router.family;
         let interface = usize::from(slot.interface);
         let source = self.interfaces.get(interface)?.primary(family)?;
         let peer = slot.config.peers.get(usize::from(slot.peer));
         let destination = peer.copied().unwrap_or(vrrp::group(family));
-        let addresses = self
-            .addresses
-            .of(slot.addresses.clone())
-            .iter()
-            .filter(|a| !a.retire)
-            .map(|a| a.virtual_address.address);
-        let len = slot.encode(transmit, source, destination, addresses, buf)?;
+        let advert = slot.outgoing(transmit, source, destination);
+        let ready = self.adverts.get_mut(at)?;
+        if ready.from != Some(advert) {
+            ready.from = None;
+            let addresses = self.addresses.of(slot.addresses.clone()).iter();
+            let listed = addresses.filter(|a| !a.retire);
+            let listed = listed.map(|a| a.virtual_address.address);
+            ready.len = encode_advert(&advert, listed, &mut ready.bytes)?;
+            ready.from = Some(advert);
+        }
         Some(AdvertOut {
-            instance: 0,
+            instance: at,
             interface,
             source,
             destination,
-            len,
         })
     }
 }

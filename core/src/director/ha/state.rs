@@ -19,8 +19,8 @@ use core::ops::Range;
 
 /// Addresses an advert lists at most: what its count can say, and over IPv6
 /// what fits 1,500 bytes. The rest are held and announced all the same.
-const LISTED_MAX_V4: usize = 255;
-const LISTED_MAX_V6: usize = 90;
+pub(super) const LISTED_MAX_V4: usize = 255;
+pub(super) const LISTED_MAX_V6: usize = 90;
 
 /// What was counted over all instances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub struct HaCounters {
     pub send_errors: u64,
     /// Announcement frames yielded.
     pub announcements: u64,
+    /// Instances looked at, in whatever was done: a few for each advert,
+    /// however many there are.
+    pub looks: u64,
     rejected: u64,
 }
 
@@ -157,6 +160,10 @@ pub struct InstanceSlot {
     pub(super) memory_dirty: bool,
     /// It stepped down to a better one, which must hear of it.
     pub(super) parting: bool,
+    /// Addresses are on the interface that were not announced yet.
+    pub(super) added: bool,
+    /// How many of its addresses are neither on the interface nor refused.
+    pub(super) unsettled: u32,
 }
 
 impl InstanceSlot {
@@ -195,6 +202,8 @@ impl InstanceSlot {
             last_sent: Instant::ZERO,
             memory_dirty: true,
             parting: false,
+            added: false,
+            unsettled: 0,
         }
     }
 
@@ -293,19 +302,33 @@ impl InstanceSlot {
         true
     }
 
+    /// Whether an advert should be sent now.
+    pub(super) fn owes_advert(&self, now: Instant) -> bool {
+        let waits = self.retry_at.is_some_and(|retry_at| now < retry_at);
+        !waits && self.poll_transmit(now).is_some()
+    }
+
+    /// Whether all addresses should be announced now.
+    pub(super) fn owes_announcement(&self, now: Instant) -> bool {
+        self.may_announce() && self.router.poll_announce(now)
+    }
+
     /// Whether an announcement would tell the truth: the addresses are on the
     /// interface, or nothing more will come of them.
-    pub(super) fn may_announce(&self, addresses: &[AddressSlot]) -> bool {
-        self.wanted == Some(true) && addresses.iter().all(|a| a.retire || a.is_settled())
+    pub(super) fn may_announce(&self) -> bool {
+        self.wanted == Some(true) && self.unsettled == 0
     }
 
     /// The next deadline of the router; announcements only when they may go.
-    pub(super) fn poll_timeout(&self, announces: bool) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let next = match self.router.state() {
             State::Active {
                 advert_at,
                 announce,
-            } => earliest(Some(advert_at), announce.at().filter(|_| announces)),
+            } => earliest(
+                Some(advert_at),
+                announce.at().filter(|_| self.may_announce()),
+            ),
             State::Initialize { .. } | State::Backup { .. } => self.router.poll_timeout(),
         };
         // A refused send moves the deadline, it does not add one.
@@ -315,25 +338,21 @@ impl InstanceSlot {
         }
     }
 
-    /// Writes the advert into `buf`; how many bytes.
-    pub(super) fn encode(
+    /// The advert that says `transmit`, all but its addresses.
+    pub(super) const fn outgoing(
         &self,
         transmit: Transmit,
         source: IpAddr,
         destination: IpAddr,
-        addresses: impl Iterator<Item = IpAddr>,
-        buf: &mut [u8],
-    ) -> Option<usize> {
-        let Transmit { priority, interval } = transmit;
-        let advert = Outgoing {
+    ) -> Outgoing {
+        Outgoing {
             vrid: self.config.router.vrid,
-            priority,
-            interval,
+            priority: transmit.priority,
+            interval: transmit.interval,
             source,
             destination,
             form: self.config.checksum,
-        };
-        encode_advert(&advert, addresses, buf)
+        }
     }
 }
 

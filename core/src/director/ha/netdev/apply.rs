@@ -1,27 +1,27 @@
 //! Making the virtual addresses what the routers want: a batch of requests, and
 //! what the kernel said to each.
 
-use super::{Ask, Netdev, State, View};
+use super::{Ask, CLEAN, Netdev, State, View};
 use crate::director::ha::addresses::{AddressSlot, Addresses, Presence, virtual_address};
 use crate::director::ha::interfaces::Interface;
 use crate::director::ha::state::InstanceSlot;
 use crate::director::records;
 use crate::netlink::{Batch, Errno};
 use crate::record::Ring;
-use crate::route::request;
-use crate::time::Instant;
-use core::net::IpAddr;
+use crate::route::{InterfaceIndex, request};
 
 /// In the place of an address's number: a request about none.
 const NO_SLOT: u32 = u32::MAX;
 
 impl Netdev {
-    /// Fills a batch with what differs between wanted and known.
+    /// Fills a batch with at most `most` requests, of what differs between
+    /// wanted and known. What it leaves is where the next one begins.
     pub(super) fn fill(
         &mut self,
         batch: &mut Batch<'_>,
+        most: usize,
         addresses: &mut Addresses<'_>,
-        instances: &[InstanceSlot],
+        instances: &mut [InstanceSlot],
         interfaces: &[Interface],
     ) {
         self.batch.clear();
@@ -33,67 +33,47 @@ impl Netdev {
             }
             self.counters.deletes = self.counters.deletes.saturating_add(1);
         }
-        for at in 0..addresses.len() {
-            let claimed = addresses.is_claimed_by_another(at, instances);
-            let Some(slot) = addresses.all_mut().get_mut(at) else {
+        let first = core::mem::replace(&mut self.dirty_from, CLEAN);
+        for at in first..addresses.len() {
+            if self.batch.len() >= most {
+                self.mark_dirty(at);
                 return;
-            };
-            let Some(instance) = instances.get(usize::from(slot.instance)) else {
+            }
+            let Some((index, difference)) = difference(at, addresses, instances, interfaces) else {
                 continue;
             };
-            let Some(interface) = interfaces.get(usize::from(instance.interface)) else {
-                continue;
-            };
-            let (Some(index), Ok(at)) = (interface.found.index, u32::try_from(at)) else {
-                continue;
-            };
-            let wanted = if slot.retire {
-                Some(false)
-            } else {
-                instance.wanted
+            let Some(slot) = addresses.get(at).copied() else {
+                return;
             };
             let (address, prefix) = (slot.virtual_address.address, slot.virtual_address.prefix);
-            let (asked, becomes) = match (slot.presence, wanted) {
-                (Presence::Absent, Some(true)) => {
-                    let new = virtual_address(index, address, prefix);
+            let asked = match difference {
+                Difference::Add => {
                     self.counters.adds = self.counters.adds.saturating_add(1);
-                    (request::add_address(batch, &new), Presence::Adding)
+                    request::add_address(batch, &virtual_address(index, address, prefix))
                 }
-                // A reload gave the address to another instance, which has it
-                // now: two slots must not fight over it.
-                (Presence::Present, Some(false)) if claimed => {
-                    slot.presence = Presence::Absent;
+                Difference::Remove => {
+                    self.counters.deletes = self.counters.deletes.saturating_add(1);
+                    request::delete_address(batch, index, address, slot.held_prefix)
+                }
+                Difference::Disown => {
+                    addresses.edit(at, instances, |slot| slot.presence = Presence::Absent);
                     continue;
                 }
-                // Taken off to be put back with the prefix that the plan has now.
-                (Presence::Present, Some(wanted)) if !wanted || slot.held_prefix != prefix => {
-                    self.counters.deletes = self.counters.deletes.saturating_add(1);
-                    (
-                        request::delete_address(batch, index, address, slot.held_prefix),
-                        Presence::Removing,
-                    )
-                }
-                (
-                    Presence::Unknown
-                    | Presence::Adding
-                    | Presence::Removing
-                    | Presence::Absent
-                    | Presence::Present,
-                    _,
-                ) => continue,
             };
             // A full batch leaves the rest for the next one.
-            if asked.is_err() || self.batch.push(at).is_err() {
+            let place = u32::try_from(at).unwrap_or(NO_SLOT);
+            if asked.is_err() || self.batch.push(place).is_err() {
+                self.mark_dirty(at);
                 return;
             }
-            if becomes == Presence::Adding {
-                slot.held_prefix = prefix;
-                slot.fresh = true;
-            }
-            slot.presence = becomes;
-            if self.batch.is_full() {
-                return;
-            }
+            addresses.edit(at, instances, |slot| match difference {
+                Difference::Add => {
+                    slot.held_prefix = prefix;
+                    slot.fresh = true;
+                    slot.presence = Presence::Adding;
+                }
+                Difference::Remove | Difference::Disown => slot.presence = Presence::Removing,
+            });
         }
     }
 
@@ -108,7 +88,7 @@ impl Netdev {
         let Some(at) = self.batch.get(at).map(|at| *at as usize) else {
             return false;
         };
-        let Some(slot) = view.addresses.all_mut().get_mut(at) else {
+        let Some(slot) = view.known.addresses.get(at).copied() else {
             return false;
         };
         let adding = slot.presence == Presence::Adding;
@@ -121,48 +101,52 @@ impl Netdev {
             return false;
         }
         self.counters.refused = self.counters.refused.saturating_add(1);
-        slot.refused = true;
-        let address = slot.virtual_address.address;
-        // Neither there nor on its way; the dump that follows tells.
-        slot.presence = if adding {
-            Presence::Absent
-        } else {
-            Presence::Present
-        };
-        log_refused(view.now, address, slot, view.instances, errno, log);
+        view.known.edit(view.now, at, |slot| {
+            slot.refused = true;
+            // Neither there nor on its way; the dump that follows tells.
+            slot.presence = if adding {
+                Presence::Absent
+            } else {
+                Presence::Present
+            };
+        });
+        log_refused(view, &slot, errno, log);
         true
     }
 
     /// The batch is through.
     pub(super) fn applied(&mut self, failed: bool, view: &mut View<'_, '_>, log: &mut Ring<'_>) {
-        for at in &self.batch {
-            let Some(slot) = view.addresses.all_mut().get_mut(*at as usize) else {
+        self.pace.end(view.now, self.batch.len());
+        for place in core::mem::take(&mut self.batch) {
+            let at = place as usize;
+            let became = view.known.edit(view.now, at, |slot| {
+                let (presence, there) = match slot.presence {
+                    Presence::Adding | Presence::Present => (Presence::Present, true),
+                    Presence::Removing | Presence::Absent => (Presence::Absent, false),
+                    Presence::Unknown => return None,
+                };
+                if slot.refused && failed {
+                    return None;
+                }
+                slot.presence = presence;
+                slot.refused = false;
+                Some((slot.virtual_address.address, slot.instance, there))
+            });
+            let Some((address, instance, there)) = became.flatten() else {
                 continue;
             };
-            let instance = view.instances.get(usize::from(slot.instance));
-            let Some(interface) = instance.map(|i| records::name(&i.config.interface)) else {
+            let Some(instance) = view.known.instances.get(usize::from(instance)) else {
                 continue;
             };
-            let address = slot.virtual_address.address;
-            match slot.presence {
-                Presence::Adding | Presence::Present if !slot.refused || !failed => {
-                    slot.presence = Presence::Present;
-                    slot.refused = false;
-                    log.log(view.now, records::AddressAdded { address, interface });
-                }
-                Presence::Removing | Presence::Absent if !slot.refused || !failed => {
-                    slot.presence = Presence::Absent;
-                    slot.refused = false;
-                    log.log(view.now, records::AddressRemoved { address, interface });
-                }
-                Presence::Adding
-                | Presence::Present
-                | Presence::Removing
-                | Presence::Absent
-                | Presence::Unknown => {}
+            let interface = records::name(&instance.config.interface);
+            if there {
+                log.log(view.now, records::AddressAdded { address, interface });
+            } else {
+                log.log(view.now, records::AddressRemoved { address, interface });
+                // Taken off to be put back with another prefix, perhaps.
+                self.mark_dirty(at);
             }
         }
-        self.batch.clear();
         self.state = State::Settled;
         if failed {
             // The first failure asks again at once, the next ones wait.
@@ -177,21 +161,67 @@ impl Netdev {
     }
 }
 
-fn log_refused(
-    now: Instant,
-    address: IpAddr,
-    slot: &AddressSlot,
+/// What is to be done about an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Difference {
+    Add,
+    Remove,
+    /// Nothing is asked of the kernel: it is another instance's now.
+    Disown,
+}
+
+/// What differs between wanted and known of the address at `at`, and the index
+/// of its interface.
+fn difference(
+    at: usize,
+    addresses: &Addresses<'_>,
     instances: &[InstanceSlot],
-    errno: Errno,
-    log: &mut Ring<'_>,
-) {
-    let instance = instances.get(usize::from(slot.instance));
+    interfaces: &[Interface],
+) -> Option<(InterfaceIndex, Difference)> {
+    let slot = addresses.get(at)?;
+    let instance = instances.get(usize::from(slot.instance))?;
+    let index = interfaces
+        .get(usize::from(instance.interface))?
+        .found
+        .index?;
+    let wanted = if slot.retire {
+        Some(false)
+    } else {
+        instance.wanted
+    };
+    let difference = match (slot.presence, wanted) {
+        (Presence::Absent, Some(true)) => Difference::Add,
+        // A reload gave the address to another instance, which has it now: two
+        // slots must not fight over it.
+        (Presence::Present, Some(false)) if addresses.is_claimed_by_another(at, instances) => {
+            Difference::Disown
+        }
+        // Taken off to be put back with the prefix that the plan has now.
+        (Presence::Present, Some(wanted))
+            if !wanted || slot.held_prefix != slot.virtual_address.prefix =>
+        {
+            Difference::Remove
+        }
+        (
+            Presence::Unknown
+            | Presence::Adding
+            | Presence::Removing
+            | Presence::Absent
+            | Presence::Present,
+            _,
+        ) => return None,
+    };
+    Some((index, difference))
+}
+
+fn log_refused(view: &View<'_, '_>, slot: &AddressSlot, errno: Errno, log: &mut Ring<'_>) {
+    let instance = view.known.instances.get(usize::from(slot.instance));
     let interface =
         instance.map_or_else(records::Name::new, |i| records::name(&i.config.interface));
     log.log(
-        now,
+        view.now,
         records::AddressRefused {
-            address,
+            address: slot.virtual_address.address,
             interface,
             errno: errno.0,
         },

@@ -20,7 +20,7 @@ impl Netdev {
         match event {
             Event::Link(link) => {
                 let (mac, running) = (link.mac, link.is_running());
-                for interface in view.interfaces.iter_mut() {
+                for interface in view.known.interfaces.iter_mut() {
                     if link.name.as_str() == Some(interface.name.as_str()) {
                         interface.noting(row, |found| found.handle_link(link.index, mac, running));
                     } else if interface.has_index(link.index, row) {
@@ -31,21 +31,25 @@ impl Netdev {
                 !row
             }
             Event::LinkGone(link) => {
-                let Some(at) = view
+                let known = &mut view.known;
+                let Some(at) = known
                     .interfaces
                     .iter()
                     .position(|i| i.has_index(link.index, row))
                 else {
                     return false;
                 };
-                if let Some(interface) = view.interfaces.get_mut(at) {
+                if let Some(interface) = known.interfaces.get_mut(at) {
                     interface.noting(row, Found::handle_gone);
                 }
-                for slot in view.addresses.all_mut() {
-                    let instance = view.instances.get(usize::from(slot.instance));
-                    if instance.is_some_and(|i| usize::from(i.interface) == at) {
-                        slot.presence = Presence::Absent;
-                        slot.seen = false;
+                for instance in 0..known.instances.len() {
+                    let on_it = known.instances.get(instance);
+                    let on_it = on_it.filter(|i| usize::from(i.interface) == at);
+                    for address in on_it.map_or(0..0, |i| i.addresses.clone()) {
+                        known.edit(view.now, address, |slot| {
+                            slot.presence = Presence::Absent;
+                            slot.seen = false;
+                        });
                     }
                 }
                 true
@@ -69,41 +73,59 @@ impl Netdev {
         view: &mut View<'_, '_>,
         log: &mut Ring<'_>,
     ) {
-        let at = view
-            .interfaces
-            .iter()
+        let interfaces = view.known.interfaces.iter();
+        let at = interfaces
+            .clone()
             .position(|i| i.has_index(found.interface, row));
         let mut ours = false;
-        for slot in view.addresses.all_mut() {
-            let Some(instance) = view.instances.get(usize::from(slot.instance)) else {
+        let mut from = 0;
+        // One place after the other, since each is changed before the next is
+        // looked for.
+        loop {
+            let mut places = view.known.addresses.places(found.address);
+            let Some(place) = places.find(|place| *place >= from) else {
+                break;
+            };
+            drop(places);
+            from = place.saturating_add(1);
+            let known = &mut view.known;
+            let instance = known.addresses.get(place).map(|slot| slot.instance);
+            let Some(instance) = instance.and_then(|i| known.instances.get(usize::from(i))) else {
                 continue;
             };
-            if Some(usize::from(instance.interface)) != at
-                || slot.virtual_address.address != found.address
-            {
+            if Some(usize::from(instance.interface)) != at {
                 continue;
             }
             ours = true;
-            slot.seen = there;
-            self.touched |= slot.held_prefix != found.prefix;
-            slot.held_prefix = found.prefix;
+            let wanted = instance.wanted;
+            let interface = records::name(&instance.config.interface);
+            let before = known.edit(view.now, place, |slot| {
+                let before = *slot;
+                slot.seen = there;
+                slot.held_prefix = found.prefix;
+                if !row {
+                    slot.presence = if there {
+                        Presence::Present
+                    } else {
+                        Presence::Absent
+                    };
+                }
+                before
+            });
+            let Some(before) = before else { continue };
+            self.touched |= before.held_prefix != found.prefix;
             if row {
                 continue;
             }
-            let lost = !there && slot.presence == Presence::Present;
-            slot.presence = if there {
-                Presence::Present
-            } else {
-                Presence::Absent
-            };
-            let wanted = instance.wanted;
-            if lost && wanted == Some(true) && !slot.retire {
+            let lost = !there && before.presence == Presence::Present;
+            if lost && wanted == Some(true) && !before.retire {
                 self.counters.lost = self.counters.lost.saturating_add(1);
-                let interface = records::name(&instance.config.interface);
                 let address = found.address;
                 log.log(view.now, records::AddressLost { address, interface });
             }
-            self.dirty |= wanted == Some(!there);
+            if wanted == Some(!there) {
+                self.mark_dirty(place);
+            }
         }
         if ours {
             return;
@@ -112,12 +134,13 @@ impl Netdev {
         // on another node by now, perhaps, and nothing to send from.
         if found.protocol == AddressProtocol::TRUNNION {
             let leftover = (found.interface, found.address, found.prefix);
-            if there && self.leftovers.push(leftover).is_ok() {
-                self.dirty = true;
+            if there {
+                // What finds no room waits for the next dump.
+                let _ = self.leftovers.push(leftover);
             }
             return;
         }
-        if let Some(interface) = at.and_then(|at| view.interfaces.get_mut(at)) {
+        if let Some(interface) = at.and_then(|at| view.known.interfaces.get_mut(at)) {
             self.touched = true;
             if there {
                 interface.handle_own_address(found.address, is_usable(found), row);

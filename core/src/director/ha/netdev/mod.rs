@@ -11,8 +11,10 @@
 
 mod apply;
 mod events;
+mod pace;
 
-use super::addresses::{Addresses, Presence};
+use super::addresses::{AddressSlot, Addresses, Presence};
+use super::agenda::{Agenda, Work};
 use super::interfaces::Interface;
 use super::state::InstanceSlot;
 use crate::director::exchange::{Answers, Backoff, Exchange};
@@ -22,9 +24,12 @@ use crate::record::Ring;
 use crate::route::{InterfaceIndex, decode, request};
 use crate::time::Instant;
 use core::net::IpAddr;
+use pace::Pace;
 
 /// Requests in one datagram, the barrier not counted.
 const BATCH_MAX: usize = 128;
+/// `Netdev::dirty_from` when nothing is.
+const CLEAN: usize = usize::MAX;
 /// Addresses of no plan that are remembered to be removed; more wait for the
 /// next dump.
 const LEFTOVERS_MAX: usize = 16;
@@ -74,8 +79,9 @@ pub(super) struct Netdev {
     state: State,
     next_seq: u32,
     backoff: Backoff,
-    /// What is wanted of the addresses may have changed.
-    dirty: bool,
+    /// From this place on, what is wanted of the addresses may differ from what
+    /// is known.
+    dirty_from: usize,
     /// Ask everything again once the exchange at hand is over.
     unknown: bool,
     ever_dumped: bool,
@@ -86,16 +92,39 @@ pub(super) struct Netdev {
     touched: bool,
     /// Which address each request of the batch at hand is about.
     batch: heapless::Vec<u32, BATCH_MAX, u8>,
+    pace: Pace,
     leftovers: heapless::Vec<Leftover, LEFTOVERS_MAX, u8>,
     counters: RouteCounters,
 }
 
 /// What a datagram is seen against.
+#[derive(Debug)]
+pub(super) struct Known<'v, 's> {
+    pub addresses: &'v mut Addresses<'s>,
+    pub instances: &'v mut [InstanceSlot],
+    pub interfaces: &'v mut [Interface],
+    /// Where an instance whose addresses changed is put, to be looked at.
+    pub agenda: &'v mut Agenda<'s>,
+}
+
+impl Known<'_, '_> {
+    /// Changes an address.
+    fn edit<R>(
+        &mut self,
+        now: Instant,
+        at: usize,
+        change: impl FnOnce(&mut AddressSlot) -> R,
+    ) -> Option<R> {
+        let instance = self.addresses.get(at)?.instance;
+        let result = self.addresses.edit(at, self.instances, change);
+        self.agenda.push(now, Work::Look, usize::from(instance));
+        result
+    }
+}
+
 struct View<'v, 's> {
     now: Instant,
-    addresses: &'v mut Addresses<'s>,
-    instances: &'v [InstanceSlot],
-    interfaces: &'v mut [Interface],
+    known: Known<'v, 's>,
 }
 
 impl Netdev {
@@ -104,13 +133,14 @@ impl Netdev {
             state: State::Due(Ask::Links),
             next_seq: 1,
             backoff: Backoff::new(),
-            dirty: false,
+            dirty_from: CLEAN,
             unknown: false,
             ever_dumped: false,
             interrupted: false,
             repeats: 0,
             touched: false,
             batch: heapless::Vec::new(),
+            pace: Pace::new(),
             leftovers: heapless::Vec::new(),
             counters: RouteCounters {
                 adds: 0,
@@ -148,15 +178,16 @@ impl Netdev {
         core::mem::replace(&mut self.touched, false)
     }
 
-    pub(super) const fn mark_dirty(&mut self) {
-        self.dirty = true;
+    /// What is wanted of the addresses from place `from` on may have changed.
+    pub(super) fn mark_dirty(&mut self, from: usize) {
+        self.dirty_from = self.dirty_from.min(from);
     }
 
     /// The addresses changed their places: what the batch at hand was about is
     /// lost, and a dump tells what became of it.
     pub(super) fn handle_merge(&mut self) {
         self.batch.clear();
-        self.dirty = true;
+        self.mark_dirty(0);
         self.mark_unknown();
     }
 
@@ -175,7 +206,7 @@ impl Netdev {
         log.log(now, records::AddressesUnknown { why });
         let wait = self.backoff.fail();
         self.unknown = false;
-        self.dirty = true;
+        self.mark_dirty(0);
         self.state = if wait.is_zero() {
             State::Due(Ask::Links)
         } else {
@@ -201,13 +232,15 @@ impl Netdev {
         }
     }
 
-    /// Writes the request that is due.
+    /// Writes the request that is due, in time for what else is due at
+    /// `free_until`.
     pub(super) fn poll_request(
         &mut self,
         now: Instant,
         buf: &mut [u8],
+        free_until: Option<Instant>,
         addresses: &mut Addresses<'_>,
-        instances: &[InstanceSlot],
+        instances: &mut [InstanceSlot],
         interfaces: &mut [Interface],
     ) -> Option<usize> {
         let mut batch = Batch::new(buf, self.next_seq);
@@ -221,21 +254,20 @@ impl Netdev {
             }
             State::Due(Ask::Addresses) => {
                 self.leftovers.clear();
-                for slot in addresses.all_mut() {
-                    slot.seen = false;
-                }
+                addresses.begin_dump();
                 let _ = request::dump_addresses(&mut batch, None);
                 Ask::Addresses
             }
             State::Due(Ask::Changes { .. }) | State::Settled => {
-                if !self.dirty {
+                if self.dirty_from == CLEAN && self.leftovers.is_empty() {
                     return None;
                 }
-                self.fill(&mut batch, addresses, instances, interfaces);
+                let most = self.pace.requests(now, free_until);
+                self.fill(&mut batch, most, addresses, instances, interfaces);
                 if batch.is_empty() {
-                    self.dirty = false;
                     return None;
                 }
+                self.pace.begin(now);
                 let _ = batch.barrier();
                 Ask::Changes { failed: false }
             }
@@ -253,17 +285,10 @@ impl Netdev {
         &mut self,
         now: Instant,
         datagram: &[u8],
-        addresses: &mut Addresses<'_>,
-        instances: &[InstanceSlot],
-        interfaces: &mut [Interface],
+        known: Known<'_, '_>,
         log: &mut Ring<'_>,
     ) -> bool {
-        let mut view = View {
-            now,
-            addresses,
-            instances,
-            interfaces,
-        };
+        let mut view = View { now, known };
         let mut changed = false;
         for message in Messages::new(datagram) {
             let reply = message.and_then(|message| Reply::parse(&message));
@@ -354,16 +379,19 @@ impl Netdev {
 
     /// Both dumps are over: what was not seen is not there.
     fn dumped(&mut self, view: &mut View<'_, '_>) {
-        for slot in view.addresses.all_mut() {
-            slot.presence = if slot.seen {
-                Presence::Present
-            } else {
-                Presence::Absent
-            };
+        for at in 0..view.known.addresses.len() {
+            view.known.edit(view.now, at, |slot| {
+                slot.presence = if slot.seen {
+                    Presence::Present
+                } else {
+                    Presence::Absent
+                };
+            });
         }
-        view.interfaces.iter_mut().for_each(Interface::end_dump);
+        let interfaces = view.known.interfaces.iter_mut();
+        interfaces.for_each(Interface::end_dump);
         self.ever_dumped = true;
-        self.dirty = true;
+        self.mark_dirty(0);
         self.touched = true;
         self.state = State::Settled;
         // A row that was passed over may be the address to send from.

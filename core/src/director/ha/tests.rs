@@ -1,0 +1,234 @@
+//! What a turn costs, by the number of instances and addresses.
+
+use super::*;
+use crate::director::plan::{HaPlan, Instance, VirtualAddress};
+use crate::model::Family;
+use crate::route::InterfaceIndex;
+use crate::vrrp::{Centis, ChecksumForm, Received, RouterConfig, State};
+use core::net::Ipv4Addr;
+use std::vec;
+use std::vec::Vec;
+
+/// Memory of a half.
+pub(super) struct Room {
+    instances: [Vec<InstanceSlot>; 2],
+    addresses: [Vec<AddressSlot>; 2],
+    address_index: Vec<u32>,
+    agenda: (Vec<Entry>, Vec<time::Slot>),
+    adverts: Vec<Prepared>,
+    interfaces: Vec<Interface>,
+    records: Vec<Frame>,
+}
+
+impl Room {
+    pub fn new(instances: usize, addresses: usize) -> Self {
+        Self {
+            instances: [(); 2].map(|()| vec![InstanceSlot::blank(); instances]),
+            addresses: [(); 2].map(|()| vec![AddressSlot::BLANK; addresses]),
+            address_index: vec![0; addresses],
+            agenda: (
+                vec![Entry::EMPTY; instances],
+                vec![time::Slot::EMPTY; instances],
+            ),
+            adverts: vec![Prepared::EMPTY; instances],
+            interfaces: vec![Interface::blank()],
+            records: vec![Frame::EMPTY; 4],
+        }
+    }
+
+    pub fn ha(&mut self) -> Ha<'_> {
+        let [a, b] = &mut self.instances;
+        let [c, d] = &mut self.addresses;
+        Ha::new(HaStorage {
+            instances: [a, b],
+            addresses: [c, d],
+            address_index: &mut self.address_index,
+            agenda: (&mut self.agenda.0, &mut self.agenda.1),
+            adverts: &mut self.adverts,
+            interfaces: &mut self.interfaces,
+            records: &mut self.records,
+        })
+    }
+}
+
+pub(super) fn instance(vrid: u8) -> Instance {
+    Instance {
+        name: "n".try_into().unwrap(),
+        interface: "eth0".try_into().unwrap(),
+        router: RouterConfig {
+            interval: Centis::MIN,
+            ..RouterConfig::new(vrid, Family::V4)
+        },
+        checksum: ChecksumForm::Rfc9568,
+        peers: heapless::Vec::new(),
+        addresses_first: 0,
+        addresses_count: 0,
+        followed: false,
+    }
+}
+
+const MAC: crate::wire::MacAddress = crate::wire::MacAddress([2, 0, 0, 0, 0, 1]);
+const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+const PEER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
+
+/// So many routers with one address each, all on one interface that is ready,
+/// and started.
+fn started(room: &mut Room, count: u8, priority: u8) -> Ha<'_> {
+    let mut instances: Vec<_> = (1..=count).map(instance).collect();
+    let mut addresses = Vec::new();
+    for planned in &mut instances {
+        planned.router.priority = priority;
+        planned.addresses_first = u32::from(planned.router.vrid) - 1;
+        planned.addresses_count = 1;
+        addresses.push(VirtualAddress {
+            address: IpAddr::from([198, 51, 100, planned.router.vrid]),
+            prefix: 32,
+        });
+    }
+    let mut ha = room.ha();
+    let plan = HaPlan {
+        instances: &instances,
+        addresses: &addresses,
+    };
+    ha.handle_plan(Instant::ZERO, &plan, &[]).unwrap();
+    for slot in 0..usize::from(count) {
+        ha.addresses
+            .edit(slot, ha.instances, |slot| slot.presence = Presence::Present);
+    }
+    ha.interfaces[0].noting(false, |found| {
+        found.handle_link(InterfaceIndex::new(2).unwrap(), Some(MAC), true);
+    });
+    ha.interfaces[0].handle_own_address(OWN.into(), true, false);
+    for at in 0..usize::from(count) {
+        let actions = ha.instances[at].start(Instant::ZERO, &mut ha.log);
+        ha.apply(Instant::ZERO, at, actions);
+    }
+    ha
+}
+
+/// What the loop does in a turn. Returns how many adverts it sent.
+fn turn(ha: &mut Ha<'_>, now: Instant) -> u64 {
+    ha.handle_timeout(now);
+    while ha.poll_memory().is_some() {}
+    let mut sent = 0;
+    while let Some(out) = ha.poll_advert(now) {
+        ha.handle_advert_sent(now, out.instance, Ok(()));
+        sent += 1;
+    }
+    while ha.poll_announcement(now, &mut [0; 96]).is_some() {}
+    while ha.poll_memory().is_some() {}
+    ha.prepare();
+    sent
+}
+
+/// Instances looked at for each advert sent, or heard, among `count`.
+fn looks(count: u8, priority: u8, heard: bool) -> (u64, u64) {
+    let mut room = Room::new(255, 255);
+    let mut ha = started(&mut room, count, priority);
+    let mut now = Instant::ZERO;
+    let (mut adverts, mut before) = (0, 0);
+    let interval = Centis::MIN.duration();
+    // The first interval has what happens once.
+    for round in 0..100 {
+        if round == 10 {
+            (adverts, before) = (0, ha.counters.looks);
+        }
+        if heard {
+            for vrid in 1..=count {
+                let packet = advert(vrid);
+                let received = Received::from_ipv4(&packet);
+                ha.handle_packet(now, 0, received);
+                adverts += 1;
+            }
+        }
+        let until = now + interval;
+        while let Some(next) = ha.poll_timeout().filter(|next| *next < until) {
+            now = now.max(next);
+            adverts += turn(&mut ha, now);
+        }
+        now = until;
+    }
+    (ha.counters.looks - before, adverts)
+}
+
+fn advert(vrid: u8) -> Vec<u8> {
+    let mut bytes = [0; 64];
+    let advert = vrrp::advert::Outgoing {
+        vrid,
+        priority: 200,
+        interval: Centis::MIN,
+        source: PEER.into(),
+        destination: vrrp::group(Family::V4),
+        form: ChecksumForm::Rfc9568,
+    };
+    let address = IpAddr::from([198, 51, 100, vrid]);
+    let len = encode_advert(&advert, core::iter::once(address), &mut bytes).unwrap();
+    bytes[..len].to_vec()
+}
+
+#[test]
+fn an_advert_sent_costs_the_same_among_many() {
+    let (alone, sent_alone) = looks(1, 255, false);
+    let (among, sent_among) = looks(255, 255, false);
+    assert_eq!((sent_alone, sent_among), (90, 90 * 255));
+    // At its deadline, sent, taken off the queue; and remembered twice.
+    assert!(alone.div_ceil(sent_alone) <= 12, "{alone} for {sent_alone}");
+    assert!(
+        among * sent_alone <= alone * sent_among,
+        "{among} for {sent_among}, {alone} for {sent_alone}"
+    );
+}
+
+#[test]
+fn an_advert_heard_costs_the_same_among_many() {
+    let (alone, heard_alone) = looks(1, 100, true);
+    let (among, heard_among) = looks(255, 100, true);
+    assert_eq!((heard_alone, heard_among), (90, 90 * 255));
+    assert!(
+        alone.div_ceil(heard_alone) <= 4,
+        "{alone} for {heard_alone}"
+    );
+    assert!(
+        among * heard_alone <= alone * heard_among,
+        "{among} for {heard_among}, {alone} for {heard_alone}"
+    );
+}
+
+#[test]
+fn a_router_is_woken_for_its_own_deadline_and_none_is_forgotten() {
+    let mut room = Room::new(255, 255);
+    let mut ha = started(&mut room, 255, 100);
+    let mut now = Instant::ZERO;
+    for round in 0..200 {
+        let active = |ha: &Ha<'_>| {
+            let states = ha.instances().iter().map(|slot| slot.router.state());
+            states
+                .filter(|state| matches!(state, State::Active { .. }))
+                .count()
+        };
+        // The even ones fall silent one after the other, the odd ones never.
+        for vrid in 1..=255_u8 {
+            if vrid % 2 == 1 || round < usize::from(vrid) / 2 {
+                let packet = advert(vrid);
+                ha.handle_packet(now, 0, Received::from_ipv4(&packet));
+            }
+        }
+        let until = now + Centis::MIN.duration();
+        while let Some(next) = ha.poll_timeout().filter(|next| *next < until) {
+            now = now.max(next);
+            turn(&mut ha, now);
+            // The wheel sorts so many timers at once, and asks to be called again.
+            if ha.poll_timeout().is_some_and(|next| next <= now) {
+                continue;
+            }
+            for slot in ha.instances() {
+                let overdue = slot.poll_timeout().is_some_and(|at| at <= now);
+                assert!(!overdue, "{:?} at {now:?}", slot.router.state());
+            }
+        }
+        now = until;
+        let silent = round.saturating_sub(4).min(127);
+        assert!(active(&ha) >= silent.saturating_sub(4), "round {round}");
+    }
+    assert!(ha.counters.adverts_sent > 0);
+}
