@@ -12,7 +12,7 @@ use trunnion_core::netlink::Batch;
 use trunnion_core::netlink::genl::FamilyId;
 use trunnion_core::reconcile::Change;
 use trunnion_core::vrrp::advert::{self, Outgoing};
-use trunnion_core::vrrp::{Advert, Centis, ChecksumForm, GROUP_V4, Received};
+use trunnion_core::vrrp::{Advert, AdvertForm, Centis, GROUP_V4, Received};
 
 fn vrrp(c: &mut Criterion) {
     let advert = Outgoing {
@@ -21,7 +21,7 @@ fn vrrp(c: &mut Criterion) {
         interval: Centis::try_from(std::time::Duration::from_millis(100)).expect("centiseconds"),
         source: Ipv4Addr::new(192, 0, 2, 251).into(),
         destination: IpAddr::V4(GROUP_V4),
-        form: ChecksumForm::Rfc9568,
+        form: AdvertForm::Rfc9568,
     };
     let addresses: Vec<IpAddr> = (1..=4)
         .map(|n| Ipv4Addr::new(192, 0, 2, n).into())

@@ -11,7 +11,8 @@ use trunnion_core::check::Kind;
 use trunnion_core::model::{
     Family, Forward, ServiceFlags, ServiceKey, Tunnel, TunnelFlags, TunnelType,
 };
-use trunnion_core::vrrp::{AnnounceConfig, Centis, ChecksumForm, RouterConfig};
+use trunnion_core::route::Scope;
+use trunnion_core::vrrp::{AdvertForm, AnnounceConfig, Centis, RouterConfig};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -229,9 +230,16 @@ fn everything_in_the_full_example_arrives() {
             preempt: true,
             preempt_delay: Duration::from_secs(30),
             announce,
+            owner_rules: true,
         }
     );
-    assert_eq!(public.checksum, ChecksumForm::Rfc5798);
+    assert_eq!(public.form, Some(AdvertForm::Rfc5798));
+    assert_eq!((public.unicast_ttl_min, public.scope), (254, Scope::LINK));
+    assert_eq!(public.label, "eth0:vip");
+    let old = config.vrrp.iter().find(|i| i.name == "old").unwrap();
+    assert_eq!(old.form, Some(AdvertForm::Seesaw));
+    assert_eq!((old.router.priority, old.router.owner_rules), (255, false));
+    assert!(!old.router.preempts());
     assert_eq!(public.unicast_peers, [IpAddr::from([192, 0, 2, 3])]);
     assert_eq!(public.addresses[1].to_string(), "192.0.2.11/24");
 

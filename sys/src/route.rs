@@ -193,7 +193,7 @@ impl Route {
     /// # Errors
     /// See [`Error`].
     pub fn add_address(&mut self, address: &InterfaceAddress) -> Result<Effect, Error> {
-        let answer = self.ask(|batch| request::add_address(batch, address), |_| {})?;
+        let answer = self.ask(|batch| request::add_address(batch, address, ""), |_| {})?;
         added(answer).map_err(|errno| kernel(Command::NEWADDR, errno))
     }
 

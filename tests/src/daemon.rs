@@ -66,6 +66,12 @@ impl Daemon {
         self.child.wait().unwrap();
     }
 
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its exit status, once it has ended by itself.
     pub fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;

@@ -9,7 +9,7 @@ mod vectors;
 use std::net::IpAddr;
 use trunnion_core::bytes::Writer;
 use trunnion_core::vrrp::advert::{self, MESSAGE_BYTES_MAX, Outgoing};
-use trunnion_core::vrrp::{Advert, ChecksumForm, Malformed, Received, Router, RouterConfig};
+use trunnion_core::vrrp::{Advert, AdvertForm, Malformed, Received, Router, RouterConfig};
 use trunnion_core::wire::Ipv6Packet;
 use vectors::{Accept, Reject, bytes, vectors};
 
@@ -50,7 +50,7 @@ fn we_read_what_scapy_writes() {
         assert_eq!(advert.vrid(), outgoing.vrid, "{name}");
         assert_eq!(advert.priority(), outgoing.priority, "{name}");
         assert_eq!(advert.interval(), outgoing.interval, "{name}");
-        assert_eq!(advert.checksum_form(), outgoing.form, "{name}");
+        assert_eq!(advert.form(), outgoing.form, "{name}");
         assert!(advert.addresses().eq(addresses.iter().copied()), "{name}");
     }
 }
@@ -150,10 +150,10 @@ fn we_understand_keepalived() {
         assert!(advert.lists(addresses.clone()), "{}", peer.file);
         // It sums IPv4 with a pseudo-header; over IPv6 there is one way.
         let form = match received.source {
-            IpAddr::V4(_) => ChecksumForm::Rfc5798,
-            IpAddr::V6(_) => ChecksumForm::Rfc9568,
+            IpAddr::V4(_) => AdvertForm::Rfc5798,
+            IpAddr::V6(_) => AdvertForm::Rfc9568,
         };
-        assert_eq!(advert.checksum_form(), form, "{}", peer.file);
+        assert_eq!(advert.form(), form, "{}", peer.file);
     }
 }
 
@@ -169,7 +169,7 @@ fn in_its_form_we_write_what_keepalived_writes() {
             interval: advert.interval(),
             source: received.source,
             destination: received.destination,
-            form: ChecksumForm::Rfc5798,
+            form: AdvertForm::Rfc5798,
         };
         let addresses: Vec<IpAddr> = peer.addresses.iter().map(|a| a.parse().unwrap()).collect();
         let ours = encoded(&outgoing, &addresses);

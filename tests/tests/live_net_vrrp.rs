@@ -15,7 +15,7 @@ use trunnion_core::bytes::Writer;
 use trunnion_core::model::Family;
 use trunnion_core::vrrp::advert::{self, Outgoing};
 use trunnion_core::vrrp::{
-    Advert, Centis, ChecksumForm, Malformed, Role, Router, RouterConfig, group,
+    Advert, AdvertForm, Centis, Malformed, Role, Router, RouterConfig, group,
 };
 use trunnion_sys::clock::boottime;
 use trunnion_sys::netns::unshare_network;
@@ -159,13 +159,13 @@ fn send(socket: &Socket, outgoing: &Outgoing) -> std::io::Result<()> {
 }
 
 /// The next advert, and where it came from.
-fn receive(socket: &Socket) -> (IpAddr, IpAddr, Result<(u8, ChecksumForm), Malformed>) {
+fn receive(socket: &Socket) -> (IpAddr, IpAddr, Result<(u8, AdvertForm), Malformed>) {
     let mut buffer = [0xa5; BUFFER_BYTES];
     let mut got = None;
     wait("an advert", || {
         got = socket.receive(&mut buffer).unwrap().map(|packet| {
             let packet = packet.unwrap();
-            let advert = Advert::parse(packet).map(|a| (a.priority(), a.checksum_form()));
+            let advert = Advert::parse(packet).map(|a| (a.priority(), a.form()));
             (packet.source, packet.destination, advert)
         });
         got.is_some()
@@ -178,7 +178,7 @@ fn nothing_waits(socket: &Socket) {
     assert_eq!(socket.receive(&mut buffer).unwrap(), None);
 }
 
-fn outgoing(source: IpAddr, priority: u8, form: ChecksumForm) -> Outgoing {
+fn outgoing(source: IpAddr, priority: u8, form: AdvertForm) -> Outgoing {
     Outgoing {
         vrid: VRID,
         priority,
@@ -258,7 +258,7 @@ fn adverts_cross_a_link_and_hold_in_tsharks_eyes() {
     let nodes = pair();
     // Opened while the interfaces are down and have no address.
     let sockets = [Family::V4, Family::V6].map(|family| nodes.each_ref().map(|n| open(n, family)));
-    let early = outgoing(FIRST_V4.into(), 1, ChecksumForm::Rfc9568);
+    let early = outgoing(FIRST_V4.into(), 1, AdvertForm::Rfc9568);
     let refused = send(&sockets[0][0], &early).unwrap_err();
     assert!(refused.raw_os_error().is_some(), "{refused}");
 
@@ -268,7 +268,7 @@ fn adverts_cross_a_link_and_hold_in_tsharks_eyes() {
     let capture = Capture::start(&nodes[1], "trunnion-adverts");
 
     let [v4, v6] = &sockets;
-    let forms = [ChecksumForm::Rfc9568, ChecksumForm::Rfc5798];
+    let forms = [AdvertForm::Rfc9568, AdvertForm::Rfc5798];
     for (form, priority) in forms.into_iter().zip([101, 102]) {
         send(&v4[0], &outgoing(FIRST_V4.into(), priority, form)).unwrap();
         let heard = receive(&v4[1]);
@@ -276,32 +276,32 @@ fn adverts_cross_a_link_and_hold_in_tsharks_eyes() {
         assert_eq!(heard, (FIRST_V4.into(), to, Ok((priority, form))));
     }
     let from = link_local[0].into();
-    send(&v6[0], &outgoing(from, 103, ChecksumForm::Rfc9568)).unwrap();
+    send(&v6[0], &outgoing(from, 103, AdvertForm::Rfc9568)).unwrap();
     let heard = receive(&v6[1]);
-    let expected = Ok((103, ChecksumForm::Rfc9568));
+    let expected = Ok((103, AdvertForm::Rfc9568));
     assert_eq!(heard, (from, group(Family::V6), expected));
 
     // Unicast goes by the same sockets.
     let unicast = Outgoing {
         destination: SECOND_V4.into(),
-        ..outgoing(FIRST_V4.into(), 104, ChecksumForm::Rfc9568)
+        ..outgoing(FIRST_V4.into(), 104, AdvertForm::Rfc9568)
     };
     send(&v4[0], &unicast).unwrap();
-    let expected = Ok((104, ChecksumForm::Rfc9568));
+    let expected = Ok((104, AdvertForm::Rfc9568));
     assert_eq!(
         receive(&v4[1]),
         (FIRST_V4.into(), SECOND_V4.into(), expected)
     );
     let unicast = Outgoing {
         destination: link_local[1].into(),
-        ..outgoing(from, 105, ChecksumForm::Rfc9568)
+        ..outgoing(from, 105, AdvertForm::Rfc9568)
     };
     send(&v6[0], &unicast).unwrap();
-    let expected = Ok((105, ChecksumForm::Rfc9568));
+    let expected = Ok((105, AdvertForm::Rfc9568));
     assert_eq!(receive(&v6[1]), (from, link_local[1].into(), expected));
 
     // A source that is not ours is refused, not sent from another.
-    let foreign = outgoing("fe80::bad".parse().unwrap(), 1, ChecksumForm::Rfc9568);
+    let foreign = outgoing("fe80::bad".parse().unwrap(), 1, AdvertForm::Rfc9568);
     assert!(send(&v6[0], &foreign).is_err());
 
     // Nobody hears itself, nor the other family.
@@ -336,7 +336,7 @@ fn a_ttl_of_254_arrives_as_such() {
 
     let mut buffer = [0; 128];
     let mut w = Writer::new(&mut buffer);
-    let sent = outgoing(FIRST_V4.into(), 100, ChecksumForm::Rfc9568);
+    let sent = outgoing(FIRST_V4.into(), 100, AdvertForm::Rfc9568);
     advert::encode_ipv4(&mut w, &sent, [vip(Family::V4)]).unwrap();
     let packet = w.finish().unwrap();
     packet[8] = 254;
@@ -402,7 +402,7 @@ fn serve(socket: &Socket, source: IpAddr, config: RouterConfig, role: &AtomicU8,
         if let Some(transmit) = router.poll_transmit(now) {
             let outgoing = Outgoing {
                 interval: transmit.interval,
-                ..outgoing(source, transmit.priority, ChecksumForm::Rfc9568)
+                ..outgoing(source, transmit.priority, AdvertForm::Rfc9568)
             };
             send(socket, &outgoing).unwrap();
             router.handle_sent(now);

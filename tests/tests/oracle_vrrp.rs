@@ -11,7 +11,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 use trunnion_core::bytes::{ChecksumScope, Writer};
-use trunnion_core::vrrp::ChecksumForm;
+use trunnion_core::vrrp::AdvertForm;
 use trunnion_core::vrrp::advert::{self, MESSAGE_BYTES_MAX, Outgoing};
 use trunnion_core::wire::{IpProtocol, Ipv6};
 use vectors::{Accept, TEXT, vectors};
@@ -159,8 +159,8 @@ fn tshark_accepts_each_checksum_in_its_reading_only() {
     let packets: Vec<_> = accept.iter().map(packet).collect();
     let pcap = pcap(&packets);
     for (as_in_v2, reading) in [
-        ("TRUE", ChecksumForm::Rfc9568),
-        ("FALSE", ChecksumForm::Rfc5798),
+        ("TRUE", AdvertForm::Rfc9568),
+        ("FALSE", AdvertForm::Rfc5798),
     ] {
         let read = tshark(&pcap, as_in_v2);
         assert_eq!(read.len(), accept.len());

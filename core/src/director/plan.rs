@@ -3,8 +3,9 @@
 use crate::check::CheckConfig;
 use crate::check::probe::Scripts;
 use crate::model::{Family, SyncDaemon, Table};
+use crate::route::Scope;
 use crate::time::Duration;
-use crate::vrrp::{ChecksumForm, RouterConfig};
+use crate::vrrp::{AdvertForm, RouterConfig, TTL, Terms};
 use core::net::IpAddr;
 use heapless::{String, Vec};
 
@@ -24,8 +25,15 @@ pub struct Instance {
     pub interface: InterfaceName,
     /// VRID, family, priority, timers.
     pub router: RouterConfig,
-    /// Checksum form of the adverts we send (IPv4 only).
-    pub checksum: ChecksumForm,
+    /// How our adverts are written; nothing for as the peer's are, once one was
+    /// heard, and [`AdvertForm::Rfc5798`] before, which most peers send.
+    pub form: Option<AdvertForm>,
+    /// The least TTL of an advert of a unicast peer; 255 of all others.
+    pub ttl_min: u8,
+    /// Scope of its addresses; an IPv6 link-local one has its own.
+    pub scope: Scope,
+    /// Label of its IPv4 addresses; empty for the interface's name.
+    pub label: InterfaceName,
     /// Peers to send to instead of the group; adverts of others are counted and
     /// ignored then.
     pub peers: Peers,
@@ -44,6 +52,19 @@ impl Instance {
     #[must_use]
     pub fn key(&self) -> (&str, Family, u8) {
         (&self.interface, self.router.family, self.router.vrid)
+    }
+
+    /// What an advert must be to be heard.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms {
+            ttl_min: if self.peers.is_empty() {
+                TTL
+            } else {
+                self.ttl_min
+            },
+            seesaw: self.form == Some(AdvertForm::Seesaw),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub fn decode_any(datagram: &[u8]) -> usize {
 pub fn round_trip(address: &InterfaceAddress) {
     let mut buf = [0xa5; REQUEST_BYTES_MAX + HEADER_BYTES];
     let mut batch = Batch::new(&mut buf, 1);
-    match request::add_address(&mut batch, address) {
+    match request::add_address(&mut batch, address, "eth0:fifteen-by") {
         Ok(_) => {}
         Err(Refused::Full) => panic("a request fits the bytes it may have"),
         Err(Refused::Prefix { .. }) => panic("no such prefix is decoded"),

@@ -189,6 +189,7 @@ mod attribute {
 
     pub(super) const IFA_ADDRESS: AttributeKind = 1;
     pub(super) const IFA_LOCAL: AttributeKind = 2;
+    pub(super) const IFA_LABEL: AttributeKind = 3;
     pub(super) const IFA_CACHEINFO: AttributeKind = 6;
     pub(super) const IFA_FLAGS: AttributeKind = 8;
     pub(super) const IFA_PROTO: AttributeKind = 11;

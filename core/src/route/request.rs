@@ -2,8 +2,10 @@
 //! the batch with a barrier, except where it is a dump, which ends itself.
 
 use super::attribute::{
-    IFA_ADDRESS, IFA_CACHEINFO, IFA_FLAGS, IFA_LOCAL, IFA_PROTO, IFLA_EXT_MASK, IFLA_IFNAME,
+    IFA_ADDRESS, IFA_CACHEINFO, IFA_FLAGS, IFA_LABEL, IFA_LOCAL, IFA_PROTO, IFLA_EXT_MASK,
+    IFLA_IFNAME,
 };
+use super::name::NAME_BYTES_MAX;
 use super::{AddressFlags, AddressProtocol, Command, InterfaceAddress, InterfaceIndex, LinkName};
 use crate::model::Family;
 use crate::netlink::{Batch, Body, Flags, Full};
@@ -49,12 +51,19 @@ impl From<Full> for Refused {
 /// and stays as it is: see [`super::added`]. Kernels before 5.18 pass over the
 /// protocol.
 ///
+/// `label` is what ifconfig(8) calls an IPv4 address, at most 15 bytes; empty for
+/// the interface's name. Longer ones are cut.
+///
 /// For a virtual address give its full length as prefix (`/32`, `/128`): it
 /// then is the first of no subnet, and deleting it deletes no other.
 ///
 /// # Errors
 /// [`Refused`]; the batch is then as it was.
-pub fn add_address(batch: &mut Batch<'_>, it: &InterfaceAddress) -> Result<u32, Refused> {
+pub fn add_address(
+    batch: &mut Batch<'_>,
+    it: &InterfaceAddress,
+    label: &str,
+) -> Result<u32, Refused> {
     check(it.address, it.prefix)?;
     let flags = Flags::REQUEST | Flags::CREATE | Flags::EXCL;
     let seq = batch.message(Command::NEWADDR.message_type(), flags, |body| {
@@ -69,6 +78,13 @@ pub fn add_address(batch: &mut Batch<'_>, it: &InterfaceAddress) -> Result<u32, 
         );
         addresses(body, it.address);
         body.u32(IFA_FLAGS, it.flags.bits());
+        if it.address.is_ipv4() && !label.is_empty() {
+            let mut raw = [0; NAME_BYTES_MAX + 1];
+            for (to, from) in raw.iter_mut().zip(label.bytes().take(NAME_BYTES_MAX)) {
+                *to = from;
+            }
+            body.bytes(IFA_LABEL, &raw);
+        }
         if it.flags.contains(AddressFlags::DEPRECATED) {
             body.bytes(IFA_CACHEINFO, &NEVER_PREFERRED);
         }
@@ -135,7 +151,7 @@ pub fn get_link(batch: &mut Batch<'_>, name: &LinkName) -> Result<u32, Refused> 
     let seq = batch.message(Command::GETLINK.message_type(), Flags::REQUEST, |body| {
         link_header(body, 0);
         body.u32(IFLA_EXT_MASK, SKIP_STATISTICS);
-        let mut raw = [0; super::name::NAME_BYTES_MAX + 1];
+        let mut raw = [0; NAME_BYTES_MAX + 1];
         for (to, from) in raw.iter_mut().zip(name.as_bytes()) {
             *to = *from;
         }

@@ -34,6 +34,9 @@ pub enum Reason {
     HigherPriority,
     /// A router of equal priority and greater address advertises.
     GreaterAddress,
+    /// The kernel took none of our adverts for as long as peers wait, and a
+    /// router that does speak was heard.
+    CannotSpeak,
     /// The interface is down, or has no address to send from.
     Fault,
     /// The operator shut it down.
@@ -42,7 +45,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, by its number.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Started,
         Self::Owner,
         Self::Resumed,
@@ -52,6 +55,7 @@ impl Reason {
         Self::Preempted,
         Self::HigherPriority,
         Self::GreaterAddress,
+        Self::CannotSpeak,
         Self::Fault,
         Self::Shutdown,
     ];
@@ -69,6 +73,7 @@ impl Reason {
             Self::Preempted => "the active router has a lower priority",
             Self::HigherPriority => "a router of higher priority advertises",
             Self::GreaterAddress => "a router of equal priority and greater address advertises",
+            Self::CannotSpeak => "cannot send, and another router advertises",
             Self::Fault => "interface down or without an address",
             Self::Shutdown => "shut down",
         }

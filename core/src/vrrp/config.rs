@@ -27,6 +27,9 @@ pub struct RouterConfig {
     pub preempt_delay: Duration,
     /// When the addresses are announced to the link.
     pub announce: AnnounceConfig,
+    /// Whether priority 255 is the addresses' owner, as the RFC has it. To
+    /// `seesaw_ha` it is one among others, which waits and may not preempt.
+    pub owner_rules: bool,
 }
 
 impl RouterConfig {
@@ -41,13 +44,14 @@ impl RouterConfig {
             preempt: true,
             preempt_delay: Duration::ZERO,
             announce: AnnounceConfig::DEFAULT,
+            owner_rules: true,
         }
     }
 
     /// Whether this router owns its addresses (RFC 9568 6.1: priority 255).
     #[must_use]
     pub const fn is_owner(&self) -> bool {
-        self.priority == PRIORITY_OWNER
+        self.priority == PRIORITY_OWNER && self.owner_rules
     }
 
     /// Whether a living Active of lower priority is taken over from at all.

@@ -53,7 +53,8 @@ pub enum Malformed {
         /// The checksum in the message.
         found: u16,
     },
-    /// TTL or hop limit is not 255: the packet crossed a router.
+    /// TTL or hop limit is below 255, or below what was agreed for a unicast
+    /// peer: the packet crossed a router, or one too many.
     Ttl {
         /// The TTL.
         found: u8,
@@ -102,7 +103,7 @@ impl Malformed {
             Self::Type { .. } => "not an advertisement",
             Self::Length { .. } => "wrong length for count",
             Self::Checksum { .. } => "wrong checksum",
-            Self::Ttl { .. } => "ttl is not 255",
+            Self::Ttl { .. } => "ttl is too small",
             Self::NoAddress => "no addresses",
             Self::NoInterval => "interval is 0",
             Self::NotLinkLocal { .. } => "first not link-local",
@@ -136,7 +137,7 @@ impl fmt::Display for Malformed {
                 write!(f, "{count} addresses make {wanted} bytes, had {had}")
             }
             Self::Checksum { found } => write!(f, "checksum {found:#06x} is wrong"),
-            Self::Ttl { found } => write!(f, "ttl is {found}, not 255: it crossed a router"),
+            Self::Ttl { found } => write!(f, "ttl {found} is too small: it crossed a router"),
             Self::NoAddress => f.write_str("address count is 0"),
             Self::NoInterval => f.write_str("max advertise interval is 0"),
             Self::NotLinkLocal { found } => {

@@ -40,7 +40,7 @@ mod timing;
 mod table;
 
 pub use actions::{Actions, Addresses, Reason, Remarks, Role, Transition};
-pub use advert::{Advert, ChecksumForm, Received};
+pub use advert::{Advert, AdvertForm, Received, Terms};
 pub use announce::Announce;
 pub use centis::{Centis, NotCentis};
 pub use config::{AnnounceConfig, RouterConfig};

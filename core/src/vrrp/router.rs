@@ -3,8 +3,8 @@
 
 use super::state::{Event, Heard, State, is_late, step};
 use super::{
-    Actions, Advert, Centis, ChecksumForm, Counters, PRIORITY_RESIGN, Reason, Remarks, Resume,
-    Role, RouterConfig, Transition,
+    Actions, Advert, AdvertForm, Centis, Counters, PRIORITY_RESIGN, Reason, Remarks, Resume, Role,
+    RouterConfig, Transition,
 };
 use crate::time::{Instant, earliest};
 use core::net::IpAddr;
@@ -85,6 +85,28 @@ impl Router {
         let heard = Heard::new(advert.priority(), advert.interval(), source, primary);
         let before = self.state.role();
         let actions = self.apply(now, Event::Advert(heard));
+        self.count_advert(before, advert, actions.remarks);
+        actions
+    }
+
+    /// As [`handle_advert`](Self::handle_advert), when the kernel has taken none
+    /// of our adverts for as long as peers wait: whoever speaks has our role by
+    /// right, and an Active yields to it whatever the priorities. One that hears
+    /// nobody stays, since nobody else would serve.
+    pub fn handle_advert_silenced(
+        &mut self,
+        now: Instant,
+        advert: &Advert<'_>,
+        source: IpAddr,
+        primary: IpAddr,
+    ) -> Actions {
+        let heard = Heard::new(advert.priority(), advert.interval(), source, primary);
+        let before = self.state.role();
+        let event = match before {
+            Role::Active => Event::Silenced(heard),
+            Role::Initialize | Role::Backup => Event::Advert(heard),
+        };
+        let actions = self.apply(now, event);
         self.count_advert(before, advert, actions.remarks);
         actions
     }
@@ -273,7 +295,7 @@ impl Router {
             ),
             (before == Role::Initialize, &mut counters.received_idle),
             (
-                advert.checksum_form() == ChecksumForm::Rfc5798,
+                advert.form() == AdvertForm::Rfc5798,
                 &mut counters.received_rfc5798,
             ),
             (

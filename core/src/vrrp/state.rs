@@ -64,6 +64,9 @@ impl State {
 pub(super) enum Event {
     Startup(Option<Resume>),
     Advert(Heard),
+    /// An advert heard while the kernel has taken none of ours for as long as
+    /// peers wait.
+    Silenced(Heard),
     Timeout,
     Sent,
     Announced,
@@ -157,6 +160,7 @@ fn initialize(
         Event::Fault => (State::NEW, Actions::NOOP),
         Event::Sent
         | Event::Advert(_)
+        | Event::Silenced(_)
         | Event::Timeout
         | Event::Announced
         | Event::AddressesAdded
@@ -193,6 +197,7 @@ impl Waiting {
             }
             Event::Config(new) => (self.configure(&new, now), Actions::NOOP),
             Event::Timeout
+            | Event::Silenced(_)
             | Event::Startup(_)
             | Event::Sent
             | Event::Announced
@@ -205,8 +210,8 @@ impl Waiting {
         if heard.priority == 0 {
             return self.reset(config, now, Reason::ActiveResigned);
         }
-        let lower_since = (heard.priority < config.priority)
-            .then(|| self.lower_since.map_or(now, |since| since.min(now)));
+        let lower_since =
+            (heard.priority < config.priority).then(|| self.lower_since.unwrap_or(now));
         let heeded = Self {
             lower_since,
             ..self
@@ -287,6 +292,10 @@ fn active(
     };
     match event {
         Event::Advert(heard) => active_advert(config, now, advert_at, announce, heard),
+        Event::Silenced(heard) if heard.priority > 0 && heard.address != Ordering::Equal => {
+            yield_to(config, now, heard, Reason::CannotSpeak)
+        }
+        Event::Silenced(heard) => active_advert(config, now, advert_at, announce, heard),
         Event::Sent if advert_at <= now => (
             State::Active {
                 advert_at: next_advert(config, now, advert_at),
@@ -366,25 +375,30 @@ fn active_advert(
         (Ordering::Equal, Ordering::Less | Ordering::Equal) | (Ordering::Less, _) => None,
     };
     if let Some(why) = why {
-        let waiting = Waiting {
-            active_down_at: now,
-            learned: Some(heard.interval),
-            heard_at: now,
-            then: Reason::ActiveSilent,
-            lower_since: None,
-        };
-        let to = waiting.reset(config, now, Reason::ActiveSilent);
-        let Actions {
-            addresses,
-            transition,
-            remarks: _,
-        } = moved(Role::Active, &to, why);
-        actions.addresses = addresses;
-        actions.transition = transition;
+        let (to, moved) = yield_to(config, now, heard, why);
+        actions.addresses = moved.addresses;
+        actions.transition = moved.transition;
         return (to, actions);
     }
     actions.remarks |= Remarks::REASSERTED;
     (at_once(announce.reassert(&config.announce, now)), actions)
+}
+
+/// How long a router that could not speak leaves a living Active of lower
+/// priority alone: as Backup it does not know whether it could by now.
+const SILENCE_HOLD: Duration = Duration::from_secs(30);
+
+/// Another router is Active from now on.
+fn yield_to(config: &RouterConfig, now: Instant, heard: Heard, why: Reason) -> (State, Actions) {
+    let waiting = Waiting {
+        active_down_at: now,
+        learned: Some(heard.interval),
+        heard_at: now,
+        then: Reason::ActiveSilent,
+        lower_since: (why == Reason::CannotSpeak).then(|| now + SILENCE_HOLD),
+    };
+    let to = waiting.reset(config, now, Reason::ActiveSilent);
+    (to, moved(Role::Active, &to, why))
 }
 
 /// The deadline after the advert due at `advert_at` was sent: one interval

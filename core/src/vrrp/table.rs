@@ -133,6 +133,15 @@ fn events() -> Vec<(&'static str, RouterConfig, Event)> {
         ),
         ("advert, higher", CONFIG, advert(101, Ordering::Less)),
         ("advert, higher, every 5 s", CONFIG, slow),
+        (
+            "advert, lower, we cannot send",
+            CONFIG,
+            Event::Silenced(Heard {
+                priority: 99,
+                interval: Centis::SECOND,
+                address: Ordering::Less,
+            }),
+        ),
         ("timeout", CONFIG, Event::Timeout),
         ("sent", CONFIG, Event::Sent),
         ("announced", CONFIG, Event::Announced),

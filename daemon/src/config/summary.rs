@@ -7,6 +7,7 @@ use super::{Config, Instance, Ipvs, ServiceConfig};
 use std::fmt;
 use trunnion_core::director::plan::SyncRoles;
 use trunnion_core::model::{Family, ServiceFlags, ServiceKey};
+use trunnion_core::vrrp::{AdvertForm, TTL};
 
 /// ```text
 /// node lb1: socket /run/trunnion/control.sock, log info
@@ -106,7 +107,10 @@ impl fmt::Display for Instance {
             router,
             addresses,
             unicast_peers,
-            checksum: _,
+            form,
+            unicast_ttl_min,
+            scope: _,
+            label: _,
         } = self;
         let (vrid, priority) = (router.vrid, router.priority);
         let interval = Shown(router.interval.duration());
@@ -118,6 +122,12 @@ impl fmt::Display for Instance {
         if !unicast_peers.is_empty() {
             f.write_str(", to")?;
             few(f, unicast_peers)?;
+            if *unicast_ttl_min < TTL {
+                write!(f, " with ttl {unicast_ttl_min} or more")?;
+            }
+        }
+        if *form == Some(AdvertForm::Seesaw) {
+            f.write_str(", as seesaw_ha")?;
         }
         if !router.preempt {
             f.write_str(", does not preempt")?;

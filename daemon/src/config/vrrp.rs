@@ -6,7 +6,8 @@ use super::section::{At, Notes, Raw, Section, Span};
 use std::net::IpAddr;
 use std::time::Duration;
 use trunnion_core::model::Family;
-use trunnion_core::vrrp::{AnnounceConfig, Centis, ChecksumForm, PRIORITY_OWNER, RouterConfig};
+use trunnion_core::route::Scope;
+use trunnion_core::vrrp::{AdvertForm, AnnounceConfig, Centis, PRIORITY_OWNER, RouterConfig, TTL};
 
 /// One virtual router.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +27,14 @@ pub struct Instance {
     /// Send adverts to these, and accept them from these alone, instead of
     /// multicast; empty is multicast.
     pub unicast_peers: Vec<IpAddr>,
-    /// What the checksum of a sent advert covers; over IPv6 there is one form.
-    pub checksum: ChecksumForm,
+    /// How a sent advert is written; nothing for as the peer's.
+    pub form: Option<AdvertForm>,
+    /// The least TTL of an advert of a unicast peer.
+    pub unicast_ttl_min: u8,
+    /// Scope of the addresses.
+    pub scope: Scope,
+    /// Label of the IPv4 addresses; empty is the interface's name.
+    pub label: String,
 }
 
 pub(super) const KEYS: &[&str] = &[
@@ -40,13 +47,20 @@ pub(super) const KEYS: &[&str] = &[
     "preempt",
     "preempt_delay",
     "unicast_peers",
+    "unicast_ttl_min",
     "checksum",
+    "compat",
+    "scope",
+    "label",
+    "accept",
     "announce",
 ];
 pub(super) const ANNOUNCE_KEYS: &[&str] = &["repeat", "interval", "again_after", "refresh"];
 
 /// Unicast peers of one instance.
 const PEERS_MAX: usize = 8;
+/// `IFNAMSIZ` without its NUL (if.h).
+const LABEL_BYTES_MAX: usize = 15;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// An instance and where its parts stand, for the rules between instances.
@@ -77,14 +91,20 @@ impl InstanceRead {
         }
         let priority: Option<At<u8>> = section.integer("priority", 1..=255, notes);
         let interval = interval(&section, notes);
-        let (addresses, family) = addresses(&section, vrid.as_ref(), notes);
+        let compat = section.choice("compat", &[("seesaw", ())], notes);
+        let seesaw = compat.is_some();
+        let (addresses, family) = addresses(&section, vrid.as_ref(), seesaw, notes);
         let preempt = section.boolean("preempt", notes);
         let preempt_delay = section.duration("preempt_delay", Duration::ZERO..=HOUR, notes);
         let unicast_peers = unicast_peers(&section, family, &addresses, notes);
-        let checksum = checksum(&section, family, notes);
+        let unicast_ttl_min = unicast_ttl_min(&section, unicast_peers.is_empty(), notes);
+        let form = form(&section, family, seesaw, notes);
+        let scope = scope(&section, family, notes);
+        let label = label(&section, family, interface.as_ref(), notes);
+        accept(&section, notes);
         let announce = announce(&section, notes);
         preemption(
-            priority.as_ref(),
+            priority.as_ref().filter(|_| !seesaw),
             preempt.as_ref(),
             preempt_delay.as_ref(),
             notes,
@@ -106,6 +126,7 @@ impl InstanceRead {
             preempt: preempt.map_or(default.preempt, |at| at.value),
             preempt_delay: preempt_delay.map_or(default.preempt_delay, |at| at.value),
             announce,
+            owner_rules: !seesaw,
         };
         let instance = Instance {
             name: match &named {
@@ -116,7 +137,10 @@ impl InstanceRead {
             router,
             addresses: addresses.iter().map(|at| at.value).collect(),
             unicast_peers,
-            checksum,
+            form,
+            unicast_ttl_min,
+            scope,
+            label,
         };
         Some(Self {
             instance,
@@ -153,6 +177,7 @@ fn interval(section: &Section<'_>, notes: &mut Notes) -> Option<Centis> {
 fn addresses(
     section: &Section<'_>,
     vrid: Option<&At<u8>>,
+    seesaw: bool,
     notes: &mut Notes,
 ) -> (Vec<At<Prefixed>>, Family) {
     if !section.has("addresses") {
@@ -177,7 +202,8 @@ fn addresses(
         IpAddr::V4(_) => true,
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
     };
-    if !link_local(&first.value.address) {
+    // An advert of seesaw_ha lists none.
+    if !seesaw && !link_local(&first.value.address) {
         let vrid = vrid.map_or(1, |at| at.value);
         notes.error(
             &first_span,
@@ -266,22 +292,118 @@ fn unicast_peers(
     found.into_iter().map(|at| at.value).collect()
 }
 
-fn checksum(section: &Section<'_>, family: Family, notes: &mut Notes) -> ChecksumForm {
-    const WORDS: &[(&str, ChecksumForm)] = &[
-        ("rfc9568", ChecksumForm::Rfc9568),
-        ("rfc5798", ChecksumForm::Rfc5798),
+fn unicast_ttl_min(section: &Section<'_>, multicast: bool, notes: &mut Notes) -> u8 {
+    let Some(At { value, span }) = section.integer("unicast_ttl_min", 1..=255, notes) else {
+        return TTL;
+    };
+    if multicast {
+        notes.error(
+            &span,
+            "`unicast_ttl_min` is for `unicast_peers`: multicast does not cross a router, and its TTL is 255 (RFC 9568 5.1.1.3)",
+            "remove it, or name the peers",
+        );
+    }
+    value
+}
+
+fn form(
+    section: &Section<'_>,
+    family: Family,
+    seesaw: bool,
+    notes: &mut Notes,
+) -> Option<AdvertForm> {
+    const WORDS: &[(&str, Option<AdvertForm>)] = &[
+        ("rfc9568", Some(AdvertForm::Rfc9568)),
+        ("rfc5798", Some(AdvertForm::Rfc5798)),
+        ("auto", None),
     ];
-    let Some(found) = section.choice("checksum", WORDS, notes) else {
-        return ChecksumForm::default();
+    let found = section.choice("checksum", WORDS, notes);
+    match found {
+        Some(found) if seesaw => notes.error(
+            &found.span,
+            "`checksum` beside `compat = \"seesaw\"`: seesaw_ha has one form",
+            "remove it",
+        ),
+        Some(found) if family == Family::V6 => notes.error(
+            &found.span,
+            "`checksum` is for IPv4: over IPv6 there is one form",
+            "remove it",
+        ),
+        Some(found) => return found.value,
+        None => {}
+    }
+    if seesaw {
+        Some(AdvertForm::Seesaw)
+    } else {
+        Some(AdvertForm::default())
+    }
+}
+
+fn scope(section: &Section<'_>, family: Family, notes: &mut Notes) -> Scope {
+    const WORDS: &[(&str, Scope)] = &[
+        ("global", Scope::UNIVERSE),
+        ("link", Scope::LINK),
+        ("host", Scope::HOST),
+    ];
+    let Some(found) = section.choice("scope", WORDS, notes) else {
+        return Scope::UNIVERSE;
     };
     if family == Family::V6 {
         notes.error(
             &found.span,
-            "`checksum` is for IPv4: over IPv6 there is one form",
+            "`scope` is for IPv4: an IPv6 address says its own",
             "remove it",
         );
     }
     found.value
+}
+
+/// A label begins with the interface's name, or old programs would take it for
+/// an interface of its own.
+fn label(
+    section: &Section<'_>,
+    family: Family,
+    interface: Option<&At<String>>,
+    notes: &mut Notes,
+) -> String {
+    let Some(At { value, span }) = section.text("label", short_name, notes) else {
+        return String::new();
+    };
+    let name = interface.map_or("", |at| at.value.as_str());
+    let rest = value.strip_prefix(name);
+    if family == Family::V6 {
+        notes.error(&span, "`label` is for IPv4: IPv6 has none", "remove it");
+    } else if value.len() > LABEL_BYTES_MAX {
+        notes.error(
+            &span,
+            format!(
+                "`label` has {} bytes, at most {LABEL_BYTES_MAX} are possible",
+                value.len()
+            ),
+            "write a shorter one",
+        );
+    } else if !rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':')) {
+        notes.error(
+            &span,
+            format!("`label` does not begin with its interface: ifconfig would take `{value}` for another"),
+            format!("write \"{name}:vip\""),
+        );
+    }
+    value
+}
+
+/// The addresses are always accepted: there is nothing to choose.
+fn accept(section: &Section<'_>, notes: &mut Notes) {
+    let Some(At { value, span }) = section.boolean("accept", notes) else {
+        return;
+    };
+    if !value {
+        notes.error(
+            &span,
+            "`accept` cannot be false: IPVS balances what the kernel accepts for an address, and no packet filter is kept here",
+            "remove it, and drop in nftables what should not reach the address itself",
+        );
+    }
 }
 
 fn announce(section: &Section<'_>, notes: &mut Notes) -> AnnounceConfig {

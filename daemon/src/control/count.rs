@@ -148,12 +148,14 @@ pub fn routers(counters: &HaCounters) -> Vec<Counter> {
         adverts_sent,
         send_errors,
         announcements,
+        looks,
         ..
     } = counters;
     let mut list = vec![
         Counter::new("vrrp_adverts_sent", adverts_sent),
         Counter::new("vrrp_send_errors", send_errors),
         Counter::new("vrrp_announcements", announcements),
+        Counter::new("vrrp_looks", looks),
     ];
     let Rejects {
         short,

@@ -225,6 +225,7 @@ impl Control {
                         pending.ha = Some(snapshot);
                     }
                 }
+                HaReply::Closed(port) => drop(port),
                 HaReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
                 HaReply::Finished => self.loops.ha_finished = true,
             }

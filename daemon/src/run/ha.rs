@@ -2,26 +2,29 @@
 //! advertisements. It decides nothing: it moves bytes and time between the
 //! kernel and [`Ha`].
 
+mod announce;
+mod ports;
+
 use super::NOTE_ON_CRASH;
 use super::link::{LoopEnd, SlotIn};
 use super::plan::OwnedHaPlan;
 use super::snapshot::HaSnapshot;
+use announce::Frames;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+pub use ports::Port;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
-use trunnion_core::director::ha::{AdvertOut, FrameOut, Ha, HaTooLarge, Memory, WARD_WORDS};
-use trunnion_core::model::Family;
+use trunnion_core::director::ha::{AdvertOut, Ha, HaTooLarge, Memory, WARD_WORDS};
 use trunnion_core::netlink::Errno;
 use trunnion_core::route;
 use trunnion_core::time::Instant;
 use trunnion_sys::alloc::{self, SealedThread};
 use trunnion_sys::clock::{Clock, TimerFd};
 use trunnion_sys::netlink::{self, Protocol};
-use trunnion_sys::packet::{self, PacketSocket};
 use trunnion_sys::slate::{Slate, WORDS};
-use trunnion_sys::vrrp::{self, BUFFER_BYTES};
+use trunnion_sys::vrrp::BUFFER_BYTES;
 use trunnion_sys::will::Will;
 
 /// What the control thread asks of the loop.
@@ -48,6 +51,10 @@ pub enum HaReply {
     Fits(Box<OwnedHaPlan>, Result<(), HaTooLarge>),
     /// The snapshot, filled.
     Snapshot(Box<HaSnapshot>),
+    /// Sockets of an interface that is gone, to be closed by someone who has the
+    /// time: the kernel waits for all its processors before it lets go of one of
+    /// AF_PACKET, 10 ms and more.
+    Closed(Port),
     /// The answer to a ping.
     Pong,
     /// The loop has ended.
@@ -68,29 +75,6 @@ const PORTS: usize = 3;
 const PACKETS_PER_TURN: u32 = 64;
 /// Datagrams read from rtnetlink, and sent to it, in one turn.
 const DATAGRAMS_PER_TURN: u32 = 64;
-/// Batches of announcements sent in one turn.
-const BATCHES_PER_TURN: u32 = 16;
-/// Bytes of the longest announcement, a neighbour advertisement in its frame.
-const FRAME_BYTES: usize = 96;
-
-/// The sockets of one interface.
-#[derive(Debug, Default)]
-struct Port {
-    index: Option<route::InterfaceIndex>,
-    v4: Option<vrrp::Socket>,
-    v6: Option<vrrp::Socket>,
-    frames: Option<PacketSocket>,
-    /// Something waits in the IPv4 socket, in the IPv6 one.
-    ready: [bool; 2],
-}
-
-/// The place of a family in a pair.
-const fn place(family: Family) -> usize {
-    match family {
-        Family::V4 => 0,
-        Family::V6 => 1,
-    }
-}
 
 /// See the module's words.
 pub struct HaLoop {
@@ -113,7 +97,7 @@ pub struct HaLoop {
     memory: Vec<Memory>,
     packet: Box<[u8; BUFFER_BYTES]>,
     datagram: Box<[u8]>,
-    frames: Box<[[u8; FRAME_BYTES]; packet::BATCH_MAX]>,
+    frames: Frames,
     /// What was left for the next turn because of a budget.
     more: bool,
     /// A plan was taken.
@@ -166,7 +150,7 @@ impl HaLoop {
             memory,
             packet: Box::new([0; BUFFER_BYTES]),
             datagram: vec![0; route::RECEIVE_BYTES].into_boxed_slice(),
-            frames: Box::new([[0; FRAME_BYTES]; packet::BATCH_MAX]),
+            frames: announce::frames(),
             more: false,
             planned: false,
             sealed: None,
@@ -371,66 +355,6 @@ impl HaLoop {
         self.more = true;
     }
 
-    fn send_announcements(&mut self) {
-        for _ in 0..BATCHES_PER_TURN {
-            let now = self.clock.now();
-            if self.is_pressed(now) {
-                break;
-            }
-            if !self.send_announcement_batch(now) {
-                return;
-            }
-        }
-        self.more = true;
-    }
-
-    /// Sends as many announcements as one system call takes; `false` when there
-    /// were fewer.
-    fn send_announcement_batch(&mut self, now: Instant) -> bool {
-        let mut out = [None; packet::BATCH_MAX];
-        let mut polled = 0;
-        for (out, buffer) in out.iter_mut().zip(&mut *self.frames) {
-            *out = self.ha.poll_announcement(now, buffer);
-            if out.is_none() {
-                break;
-            }
-            polled += 1;
-        }
-        let frames = out[..polled].iter().flatten().zip(&*self.frames);
-        let mut batch = [&[][..]; packet::BATCH_MAX];
-        let mut filled = 0;
-        let mut at = None;
-        // Those of one interface go together, and follow each other.
-        for (FrameOut { interface, len }, bytes) in frames {
-            if at.is_some_and(|at| at != *interface) {
-                self.send_frames(at, &batch[..filled]);
-                filled = 0;
-            }
-            at = Some(*interface);
-            batch[filled] = &bytes[..*len];
-            filled += 1;
-        }
-        self.send_frames(at, &batch[..filled]);
-        polled == packet::BATCH_MAX
-    }
-
-    /// A lost announcement is repeated by its schedule.
-    fn send_frames(&self, interface: Option<usize>, mut frames: &[&[u8]]) {
-        let socket = interface.and_then(|at| self.ports[at].frames.as_ref());
-        let Some(socket) = socket else { return };
-        while !frames.is_empty() {
-            match socket.send_batch(frames) {
-                Ok(sent) if sent > 0 => frames = &frames[sent..],
-                Ok(_) | Err(_) => return,
-            }
-        }
-    }
-
-    /// Whether an advert or a transition is due, for which all else is put off.
-    fn is_pressed(&self, now: Instant) -> bool {
-        self.ha.free_until().is_some_and(|until| until <= now)
-    }
-
     /// Writes down what the next run should know, and the guardian before it.
     fn keep_memory(&mut self) {
         self.keep_will();
@@ -465,63 +389,6 @@ impl HaLoop {
             draft.address(&address.words());
         }
         draft.finish();
-    }
-
-    /// Opens the sockets of interfaces that came, and closes those of
-    /// interfaces that went.
-    fn open_ports(&mut self) {
-        let version = self.ha.interfaces_version();
-        // What is known of an interface holds while the kernel is asked again: a
-        // router that became Active in this turn must not wait for that.
-        if version == self.ports_version {
-            return;
-        }
-        self.ports_version = version;
-        let mut first = None;
-        for (at, (interface, port)) in self.ha.interfaces().iter().zip(&mut self.ports).enumerate()
-        {
-            let index = interface.found.index;
-            if port.index != index {
-                *port = Port {
-                    index,
-                    ..Port::default()
-                };
-            }
-            let Some(index) = index else { continue };
-            let registry = self.poll.registry();
-            let register = |socket: &vrrp::Socket| {
-                let fd = socket.as_raw_fd();
-                let token = Token(PORTS + 2 * at + place(socket.family()));
-                registry.register(&mut SourceFd(&fd), token, Interest::READABLE)
-            };
-            let mut failed = None;
-            if port.v4.is_none() && interface.carries(Family::V4) {
-                match vrrp::Socket::open_v4(index) {
-                    Ok(socket) => port.v4 = register(&socket).is_ok().then_some(socket),
-                    Err(why) => failed = Some(errno(&why.error)),
-                }
-            }
-            if port.v6.is_none() && interface.carries(Family::V6) {
-                match vrrp::Socket::open_v6(index) {
-                    Ok(socket) => port.v6 = register(&socket).is_ok().then_some(socket),
-                    Err(why) => failed = Some(errno(&why.error)),
-                }
-            }
-            if port.frames.is_none() {
-                match PacketSocket::open(index) {
-                    Ok(socket) => port.frames = Some(socket),
-                    Err(why) => failed = Some(errno(&why)),
-                }
-            }
-            // What waited before the registration makes no edge.
-            port.ready = [true; 2];
-            self.more = true;
-            first = first.or(failed.map(|errno| (at, errno)));
-        }
-        // The others lack the same privilege, or the same descriptors.
-        if let Some((at, errno)) = first {
-            self.ha.handle_port_failed(self.clock.now(), at, errno);
-        }
     }
 
     fn arm(&mut self) -> io::Result<()> {

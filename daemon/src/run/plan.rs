@@ -85,7 +85,10 @@ fn planned(declared: &config::Instance, first: usize) -> Instance {
         interface: InterfaceName::try_from(declared.interface.as_str())
             .expect("the config bounds interface names"),
         router: declared.router,
-        checksum: declared.checksum,
+        form: declared.form,
+        ttl_min: declared.unicast_ttl_min,
+        scope: declared.scope,
+        label: InterfaceName::try_from(declared.label.as_str()).expect("the config bounds labels"),
         peers: Peers::from_slice(&declared.unicast_peers)
             .expect("the config bounds the number of peers"),
         addresses_first: count(first),

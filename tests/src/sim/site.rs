@@ -6,14 +6,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use trunnion_core::check::probe::Scripts;
 use trunnion_core::check::{CheckConfig, Kind};
 use trunnion_core::director::plan::{
-    HaPlan, Instance, LbPlan, Peers, ServicePolicy, SyncPlan, SyncRoles, VirtualAddress,
+    HaPlan, Instance, InterfaceName, LbPlan, Peers, ServicePolicy, SyncPlan, SyncRoles,
+    VirtualAddress,
 };
 use trunnion_core::model::{
     Destination, DestinationKey, Family, Forward, Protocol, Service, ServiceKey, ServiceRow,
     SyncDaemon, SyncState, Table,
 };
+use trunnion_core::route::Scope;
 use trunnion_core::time::Duration;
-use trunnion_core::vrrp::{AnnounceConfig, Centis, ChecksumForm, RouterConfig};
+use trunnion_core::vrrp::{AdvertForm, AnnounceConfig, Centis, RouterConfig, TTL};
 
 /// Names of the interfaces, each on a segment of its own.
 pub const INTERFACES: [&str; 2] = ["eth0", "eth1"];
@@ -80,7 +82,7 @@ pub struct Group {
     pub interval: u16,
     pub addresses: Vec<VirtualAddress>,
     pub unicast: bool,
-    pub checksum: ChecksumForm,
+    pub form: Option<AdvertForm>,
     pub announce: AnnounceConfig,
     /// Priority, preemption and its delay on each node.
     pub members: Vec<(u8, bool, Duration)>,
@@ -229,7 +231,7 @@ impl Site {
             interval,
             addresses: Vec::new(),
             unicast: r.chance(200),
-            checksum: r.pick(&[ChecksumForm::Rfc9568, ChecksumForm::Rfc5798]),
+            form: r.pick(&[Some(AdvertForm::Rfc9568), Some(AdvertForm::Rfc5798), None]),
             announce,
             members,
         };
@@ -389,7 +391,10 @@ impl Site {
                     announce: group.announce,
                     ..RouterConfig::new(vrid, family)
                 },
-                checksum: group.checksum,
+                form: group.form,
+                ttl_min: TTL,
+                scope: Scope::UNIVERSE,
+                label: InterfaceName::new(),
                 peers,
                 addresses_first: u32::try_from(first).expect("few"),
                 addresses_count: u32::try_from(group.addresses.len()).expect("few"),

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 use trunnion_core::vrrp::advert::Outgoing;
-use trunnion_core::vrrp::{Centis, ChecksumForm};
+use trunnion_core::vrrp::{AdvertForm, Centis};
 
 pub const TEXT: &str = include_str!("../../golden/vrrp/vectors.txt");
 
@@ -55,8 +55,8 @@ pub fn vectors() -> (Vec<Accept>, Vec<Reject>) {
                     source: source.parse().unwrap(),
                     destination: destination.parse().unwrap(),
                     form: match form {
-                        "rfc9568" => ChecksumForm::Rfc9568,
-                        "rfc5798" => ChecksumForm::Rfc5798,
+                        "rfc9568" => AdvertForm::Rfc9568,
+                        "rfc5798" => AdvertForm::Rfc5798,
                         other => panic!("{other}"),
                     },
                 },

@@ -155,14 +155,14 @@ impl<'s> Guardian<'s> {
         packet: Result<Received<'_>, vrrp::Malformed>,
     ) {
         let Ok(packet) = packet else { return };
-        let Ok(advert) = Advert::parse(packet) else {
-            return;
-        };
+        let Some(vrid) = packet.vrid() else { return };
         let family = Family::of(&packet.source);
         let charges = self.charges.get_mut(..self.charges_len).unwrap_or(&mut []);
         let mut charges = charges.iter_mut();
-        let found = charges.find(|charge| charge.answers_for(interface, family, advert.vrid()));
-        if let Some(charge) = found {
+        let found = charges.find(|charge| charge.answers_for(interface, family, vrid));
+        if let Some(charge) = found
+            && let Ok(advert) = Advert::parse_by(charge.terms(), packet)
+        {
             charge.handle_advert(now, &advert, packet.source);
         }
     }

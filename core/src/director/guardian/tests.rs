@@ -2,7 +2,7 @@ use super::*;
 use crate::director::plan::Peers;
 use crate::time::Duration;
 use crate::vrrp::advert::{Outgoing, encode};
-use crate::vrrp::{Centis, ChecksumForm, RouterConfig};
+use crate::vrrp::{AdvertForm, Centis, RouterConfig};
 use std::vec::Vec;
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
@@ -36,7 +36,8 @@ fn ward(vrid: u8, first: u32) -> Ward {
             interval: Centis::new(10).unwrap(),
             ..RouterConfig::new(vrid, Family::V4)
         },
-        checksum: ChecksumForm::Rfc9568,
+        form: AdvertForm::Rfc9568,
+        ttl_min: 255,
         peers: Peers::new(),
         addresses_first: first,
         addresses_count: 2,
@@ -140,7 +141,7 @@ impl World {
             interval: Centis::new(10).unwrap(),
             source: IpAddr::from(source),
             destination: vrrp::group(Family::V4),
-            form: ChecksumForm::Rfc9568,
+            form: AdvertForm::Rfc9568,
         };
         let mut buf = [0; 64];
         let mut w = crate::bytes::Writer::new(&mut buf);

@@ -186,6 +186,11 @@ impl Charge {
         }
     }
 
+    /// What an advert must be to be heard.
+    pub(super) fn terms(&self) -> vrrp::Terms {
+        self.ward.as_ref().map_or(vrrp::Terms::RFC, Ward::terms)
+    }
+
     pub(super) fn poll_memory(&mut self) -> Option<(usize, Memory)> {
         if !self.memory_dirty {
             return None;
@@ -235,7 +240,7 @@ impl Charge {
             interval: ward.router.interval,
             source,
             destination,
-            form: ward.checksum,
+            form: ward.form,
         };
         Some(WordOut {
             ward: 0,

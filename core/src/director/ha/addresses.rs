@@ -34,6 +34,9 @@ pub struct AddressSlot {
     /// The prefix it is on the interface with, which may be another than the
     /// plan's: it must be said to take it off.
     pub(super) held_prefix: u8,
+    /// It is on the interface with another scope or label than the plan's: it is
+    /// taken off and put back.
+    pub(super) stale: bool,
     /// It was put on the interface and not announced since.
     pub(super) fresh: bool,
     /// The dump at hand has shown it.
@@ -58,6 +61,7 @@ impl AddressSlot {
         instance: 0,
         presence: Presence::Unknown,
         held_prefix: 0,
+        stale: false,
         fresh: false,
         seen: false,
         refused: false,
@@ -211,12 +215,14 @@ impl<'s> Addresses<'s> {
 
     /// Adds an instance's addresses to the merged table: those of the new plan,
     /// with what is known of them from the instance's old run, then those of
-    /// the old run that the plan lacks, to be retired. Returns the new run.
+    /// the old run that the plan lacks, to be retired. `stale`: those that stay
+    /// are to have another scope or label. Returns the new run.
     pub(super) fn merge(
         &mut self,
         instance: u16,
         plan: &[VirtualAddress],
         old: Range<usize>,
+        stale: bool,
     ) -> Range<usize> {
         let first = self.spare_len;
         for new in plan {
@@ -234,6 +240,7 @@ impl<'s> Addresses<'s> {
                 virtual_address: *new,
                 instance,
                 retire: false,
+                stale: known.stale || stale,
                 ..known
             });
         }
@@ -305,21 +312,31 @@ fn bucket(address: IpAddr, buckets: usize) -> usize {
     usize::try_from(scaled).unwrap_or(0)
 }
 
+/// The scope an address is to have. IPv6 has no say: the kernel knows by the
+/// address.
+pub(super) const fn scope_of(address: IpAddr, wanted: Scope) -> Scope {
+    match address {
+        IpAddr::V4(_) => wanted,
+        IpAddr::V6(a) if a.is_unicast_link_local() => Scope::LINK,
+        IpAddr::V6(_) => Scope::UNIVERSE,
+    }
+}
+
 /// A virtual address as the kernel is to have it: marked as ours, and for IPv6
 /// without duplicate detection, which would keep it silent for a second, and
 /// never chosen as a source. Or else the node's own health checks would come
 /// from it, and a backend that has the address too (direct routing) would
 /// answer itself; in IPv4 the first address of a subnet is chosen anyway.
-pub(super) fn virtual_address(
+pub(super) const fn virtual_address(
     interface: InterfaceIndex,
     address: IpAddr,
     prefix: u8,
+    scope: Scope,
 ) -> InterfaceAddress {
     let silent = AddressFlags::NODAD.union(AddressFlags::DEPRECATED);
-    let (flags, scope) = match address {
-        IpAddr::V4(_) => (AddressFlags::empty(), Scope::UNIVERSE),
-        IpAddr::V6(a) if a.is_unicast_link_local() => (silent, Scope::LINK),
-        IpAddr::V6(_) => (silent, Scope::UNIVERSE),
+    let flags = match address {
+        IpAddr::V4(_) => AddressFlags::empty(),
+        IpAddr::V6(_) => silent,
     };
     InterfaceAddress {
         interface,
@@ -363,7 +380,7 @@ mod tests {
         let mut heads = [0; 8];
         let mut addresses = Addresses::new([&mut a, &mut b], &mut heads);
         addresses.begin_merge();
-        let run = addresses.merge(0, &[planned(1), planned(2), planned(3)], 0..0);
+        let run = addresses.merge(0, &[planned(1), planned(2), planned(3)], 0..0, false);
         addresses.end_merge(&mut []);
         assert_eq!(run, 0..3);
         for (at, presence) in [Presence::Present, Presence::Present, Presence::Absent]
@@ -374,7 +391,7 @@ mod tests {
         }
 
         addresses.begin_merge();
-        let run = addresses.merge(0, &[planned(4), planned(2)], run);
+        let run = addresses.merge(0, &[planned(4), planned(2)], run, false);
         addresses.end_merge(&mut []);
         assert_eq!(run, 0..3);
         let address = |last| planned(last).address;

@@ -4,7 +4,7 @@ use super::Ha;
 use crate::director::records;
 use crate::model::Family;
 use crate::time::Instant;
-use crate::vrrp::{self, Advert, Received};
+use crate::vrrp::{self, Advert, Received, Terms};
 use core::net::{IpAddr, Ipv4Addr};
 
 impl Ha<'_> {
@@ -16,21 +16,27 @@ impl Ha<'_> {
         interface: usize,
         packet: Result<Received<'_>, vrrp::Malformed>,
     ) {
-        let advert = packet.and_then(|packet| Advert::parse(packet).map(|a| (packet, a)));
-        let (packet, advert) = match advert {
-            Ok(both) => both,
+        let Some(at) = self.interfaces.get(interface) else {
+            return;
+        };
+        let found = packet.and_then(|packet| {
+            let family = Family::of(&packet.source);
+            let router = packet.vrid().and_then(|vrid| at.router(family, vrid));
+            let terms = router.and_then(|router| self.instances.get(router));
+            // What is for nobody here is counted by the RFC's terms.
+            let terms = terms.map_or(Terms::RFC, |slot| slot.config.terms());
+            let advert = Advert::parse_by(terms, packet)?;
+            Ok((packet, advert, router.zip(at.primary(family))))
+        });
+        let (packet, advert, router) = match found {
+            Ok(found) => found,
             Err(why) => {
                 let source = packet.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |p| p.source);
                 self.reject(now, interface, source, &why);
                 return;
             }
         };
-        let Some(at) = self.interfaces.get(interface) else {
-            return;
-        };
-        let family = Family::of(&packet.source);
-        let (Some(primary), Some(router)) = (at.primary(family), at.router(family, advert.vrid()))
-        else {
+        let Some((router, primary)) = router else {
             self.counters.strange(false);
             return;
         };
@@ -42,9 +48,18 @@ impl Ha<'_> {
             self.counters.strange(true);
             return;
         }
-        let actions = slot
-            .router
-            .handle_advert(now, &advert, packet.source, primary);
+        let silenced = slot.is_silenced(now);
+        let learned = slot.heard.replace(advert.form()) != Some(advert.form());
+        let (source, router_of) = (packet.source, &mut slot.router);
+        let actions = if silenced {
+            router_of.handle_advert_silenced(now, &advert, source, primary)
+        } else {
+            router_of.handle_advert(now, &advert, source, primary)
+        };
+        if learned {
+            // The guardian would write its own as we do.
+            self.will_version = self.will_version.saturating_add(1);
+        }
         self.apply(now, router, actions);
     }
 

@@ -183,7 +183,9 @@ impl Ha<'_> {
     ) {
         let interface = self.interface(&planned.interface);
         let at = u16::try_from(merged).unwrap_or(u16::MAX);
-        let addresses = self.addresses.merge(at, plan.addresses_of(planned), 0..0);
+        let addresses = self
+            .addresses
+            .merge(at, plan.addresses_of(planned), 0..0, false);
         let key = memory_key(planned);
         let resume = memory
             .iter()
@@ -214,7 +216,16 @@ impl Ha<'_> {
         };
         core::mem::swap(from, to);
         let range = to.addresses.clone();
-        to.addresses = self.addresses.merge(at, plan.addresses_of(planned), range);
+        let Instance {
+            scope, label, form, ..
+        } = &to.config;
+        let stale = (scope, label) != (&planned.scope, &planned.label);
+        if *form != planned.form {
+            to.heard = None;
+        }
+        to.addresses = self
+            .addresses
+            .merge(at, plan.addresses_of(planned), range, stale);
         if to.retire {
             // It came back before its goodbye was over: begin anew.
             to.retire = false;
@@ -242,7 +253,7 @@ impl Ha<'_> {
         }
         core::mem::swap(from, to);
         let range = to.addresses.clone();
-        to.addresses = self.addresses.merge(at, &[], range);
+        to.addresses = self.addresses.merge(at, &[], range, false);
         if !to.retire {
             to.retire = true;
             to.resume = None;

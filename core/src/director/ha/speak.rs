@@ -106,6 +106,7 @@ impl Ha<'_> {
         }
         if let Err(errno) = result {
             self.counters.send_errors = self.counters.send_errors.saturating_add(1);
+            slot.silent_since = slot.silent_since.or(Some(now));
             if slot.resends == 0 {
                 let name = slot.config.name.clone();
                 self.log.log(
@@ -123,6 +124,7 @@ impl Ha<'_> {
                 return;
             }
         } else {
+            slot.silent_since = None;
             slot.last_sent = now;
             slot.last_interval = slot.config.router.interval;
             self.counters.adverts_sent = self.counters.adverts_sent.saturating_add(1);

@@ -8,10 +8,11 @@ use crate::director::plan::{Instance, InstanceName, InterfaceName, Peers};
 use crate::director::records;
 use crate::model::Family;
 use crate::record::Ring;
+use crate::route::Scope;
 use crate::time::{Instant, earliest};
 use crate::vrrp::advert::{Outgoing, encode, encode_ipv4};
 use crate::vrrp::{
-    self, Actions, Centis, ChecksumForm, Rejects, Resume, Role, Router, RouterConfig, State,
+    self, Actions, AdvertForm, Centis, Rejects, Resume, Role, Router, RouterConfig, State, TTL,
     Transmit,
 };
 use core::net::IpAddr;
@@ -152,12 +153,16 @@ pub struct InstanceSlot {
     pub(super) peer: u8,
     pub(super) resends: u8,
     pub(super) retry_at: Option<Instant>,
+    /// Since when no advert was accepted by the kernel, for any peer.
+    pub(super) silent_since: Option<Instant>,
     /// Addresses announced so far in the announcement at hand.
     pub(super) announced: usize,
     pub(super) last_sent: Instant,
     /// The interval the last advert carried: what peers count by.
     pub(super) last_interval: Centis,
     pub(super) memory_dirty: bool,
+    /// How the last advert heard was written.
+    pub(super) heard: Option<AdvertForm>,
     /// It stepped down to a better one, which must hear of it.
     pub(super) parting: bool,
     /// Addresses are on the interface that were not announced yet.
@@ -175,7 +180,10 @@ impl InstanceSlot {
             name: InstanceName::new(),
             interface: InterfaceName::new(),
             router,
-            checksum: ChecksumForm::Rfc9568,
+            form: None,
+            ttl_min: TTL,
+            scope: Scope::UNIVERSE,
+            label: InterfaceName::new(),
             peers: Peers::new(),
             addresses_first: 0,
             addresses_count: 0,
@@ -198,9 +206,11 @@ impl InstanceSlot {
             peer: 0,
             resends: 0,
             retry_at: None,
+            silent_since: None,
             announced: 0,
             last_sent: Instant::ZERO,
             memory_dirty: true,
+            heard: None,
             parting: false,
             added: false,
             unsettled: 0,
@@ -281,6 +291,7 @@ impl InstanceSlot {
             self.memory_dirty = true;
             self.announced = 0;
             self.peer = 0;
+            self.silent_since = None;
             self.parting = from == Role::Active && to == Role::Backup;
             log.log(
                 now,
@@ -306,6 +317,14 @@ impl InstanceSlot {
     pub(super) fn owes_advert(&self, now: Instant) -> bool {
         let waits = self.retry_at.is_some_and(|retry_at| now < retry_at);
         !waits && self.poll_transmit(now).is_some()
+    }
+
+    /// Whether peers have waited for us in vain: the kernel took no advert for
+    /// three intervals. Refused now and then is not silent.
+    pub(super) fn is_silenced(&self, now: Instant) -> bool {
+        let patience = self.config.router.interval.duration().saturating_mul(3);
+        self.silent_since
+            .is_some_and(|since| now.since(since) >= patience)
     }
 
     /// Whether all addresses should be announced now.
@@ -351,7 +370,15 @@ impl InstanceSlot {
             interval: transmit.interval,
             source,
             destination,
-            form: self.config.checksum,
+            form: self.form(),
+        }
+    }
+
+    /// How its adverts are written.
+    pub(super) const fn form(&self) -> AdvertForm {
+        match (self.config.form, self.heard) {
+            (Some(form), _) | (None, Some(form)) => form,
+            (None, None) => AdvertForm::Rfc5798,
         }
     }
 }

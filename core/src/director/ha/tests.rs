@@ -3,8 +3,9 @@
 use super::*;
 use crate::director::plan::{HaPlan, Instance, VirtualAddress};
 use crate::model::Family;
+use crate::netlink::Errno;
 use crate::route::InterfaceIndex;
-use crate::vrrp::{Centis, ChecksumForm, Received, RouterConfig, State};
+use crate::vrrp::{AdvertForm, Centis, Received, RouterConfig, State};
 use core::net::Ipv4Addr;
 use std::vec;
 use std::vec::Vec;
@@ -59,7 +60,10 @@ pub(super) fn instance(vrid: u8) -> Instance {
             interval: Centis::MIN,
             ..RouterConfig::new(vrid, Family::V4)
         },
-        checksum: ChecksumForm::Rfc9568,
+        form: Some(AdvertForm::Rfc9568),
+        ttl_min: vrrp::TTL,
+        scope: crate::route::Scope::UNIVERSE,
+        label: crate::director::plan::InterfaceName::new(),
         peers: heapless::Vec::new(),
         addresses_first: 0,
         addresses_count: 0,
@@ -159,7 +163,7 @@ fn advert(vrid: u8) -> Vec<u8> {
         interval: Centis::MIN,
         source: PEER.into(),
         destination: vrrp::group(Family::V4),
-        form: ChecksumForm::Rfc9568,
+        form: AdvertForm::Rfc9568,
     };
     let address = IpAddr::from([198, 51, 100, vrid]);
     let len = encode_advert(&advert, core::iter::once(address), &mut bytes).unwrap();
@@ -192,6 +196,107 @@ fn an_advert_heard_costs_the_same_among_many() {
         among * heard_alone <= alone * heard_among,
         "{among} for {heard_among}, {alone} for {heard_alone}"
     );
+}
+
+/// What an Active does that cannot send from `now` on, while a rival of lower
+/// priority speaks, or none: the intervals until it is Active no more.
+fn silenced(rival: bool) -> Option<u32> {
+    let mut room = Room::new(1, 1);
+    let mut ha = started(&mut room, 1, 220);
+    let mut now = Instant::ZERO;
+    for round in 0..40 {
+        let until = now + Centis::MIN.duration();
+        while let Some(next) = ha.poll_timeout().filter(|next| *next < until) {
+            now = now.max(next);
+            ha.handle_timeout(now);
+            while ha.poll_memory().is_some() {}
+            while let Some(out) = ha.poll_advert(now) {
+                let result = if round < 10 {
+                    Ok(())
+                } else {
+                    Err(Errno::EPERM)
+                };
+                ha.handle_advert_sent(now, out.instance, result);
+            }
+            while ha.poll_announcement(now, &mut [0; 96]).is_some() {}
+            while ha.poll_memory().is_some() {}
+        }
+        now = until;
+        // Not before the peer's patience is over, and again and again then.
+        if rival && round >= 13 {
+            ha.handle_packet(now, 0, Received::from_ipv4(&advert(1)));
+        }
+        let active = matches!(ha.instances()[0].router.state(), State::Active { .. });
+        if round > 10 && !active {
+            return Some(round - 10);
+        }
+    }
+    None
+}
+
+#[test]
+fn an_active_that_cannot_send_yields_to_who_can_and_to_nobody_else() {
+    assert_eq!(silenced(true), Some(3));
+    assert_eq!(silenced(false), None);
+}
+
+#[test]
+fn who_yielded_because_it_could_not_send_does_not_preempt_at_once() {
+    let mut router = vrrp::Router::new(RouterConfig {
+        priority: 255,
+        ..RouterConfig::new(1, Family::V4)
+    });
+    let _ = router.handle_startup(Instant::ZERO, None);
+    let packet = advert(1);
+    let received = Received::from_ipv4(&packet).unwrap();
+    let advert = vrrp::Advert::parse(received).unwrap();
+    let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+    let hear = |router: &mut vrrp::Router, ms| {
+        router.handle_advert(at(ms), &advert, PEER.into(), OWN.into())
+    };
+    let actions = router.handle_advert_silenced(at(1), &advert, PEER.into(), OWN.into());
+    let why = actions.transition.map(|t| t.why);
+    assert_eq!(why, Some(vrrp::Reason::CannotSpeak));
+    for ms in (10..30_000).step_by(10) {
+        let _ = hear(&mut router, ms);
+        assert_eq!(router.handle_timeout(at(ms)), vrrp::Actions::NOOP);
+    }
+    // The owner preempts again, by its timer.
+    for ms in (30_000..30_100).step_by(10) {
+        let _ = hear(&mut router, ms);
+        let _ = router.handle_timeout(at(ms));
+    }
+    assert!(matches!(router.state(), State::Active { .. }));
+}
+
+#[test]
+fn auto_answers_as_it_is_spoken_to_and_begins_as_most_do() {
+    let mut room = Room::new(1, 1);
+    let mut ha = started(&mut room, 1, 100);
+    ha.instances[0].config.form = None;
+    let form = |ha: &Ha<'_>| ha.instances()[0].form();
+    assert_eq!(form(&ha), AdvertForm::Rfc5798);
+    ha.handle_packet(Instant::ZERO, 0, Received::from_ipv4(&advert(1)));
+    assert_eq!(form(&ha), AdvertForm::Rfc9568);
+    ha.instances[0].config.form = Some(AdvertForm::Rfc5798);
+    assert_eq!(form(&ha), AdvertForm::Rfc5798);
+}
+
+#[test]
+fn a_unicast_peer_may_be_as_far_as_agreed_and_a_multicast_one_not() {
+    let mut room = Room::new(1, 1);
+    let mut ha = started(&mut room, 1, 100);
+    ha.instances[0].config.ttl_min = 254;
+    let hear = |ha: &mut Ha<'_>, ttl| {
+        let packet = advert(1);
+        let received = Received::from_ipv4(&packet).unwrap();
+        ha.handle_packet(Instant::ZERO, 0, Ok(Received { ttl, ..received }));
+        ha.instances()[0].router.counters().received
+    };
+    assert_eq!((hear(&mut ha, 254), hear(&mut ha, 255)), (0, 1));
+    ha.instances[0].config.peers.push(PEER.into()).unwrap();
+    assert_eq!((hear(&mut ha, 253), hear(&mut ha, 254)), (1, 2));
+    assert_eq!(ha.counters().rejects.ttl, 2);
 }
 
 #[test]

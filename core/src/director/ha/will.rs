@@ -8,7 +8,7 @@ use crate::director::plan::Peers;
 use crate::model::Family;
 use crate::route::InterfaceIndex;
 use crate::time::{Duration, Instant};
-use crate::vrrp::{Centis, ChecksumForm, Resume, Role, RouterConfig, State};
+use crate::vrrp::{AdvertForm, Centis, Resume, Role, RouterConfig, State, TTL, Terms};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Words of a [`Ward`].
@@ -25,10 +25,13 @@ pub struct Ward {
     pub interface: InterfaceIndex,
     /// The address its adverts come from; none, and nothing can be said.
     pub source: Option<IpAddr>,
-    /// Family, VRID, priority, interval. The rest is not handed on.
+    /// Family, VRID, priority and what 255 means, interval. The rest is not
+    /// handed on.
     pub router: RouterConfig,
-    /// Checksum form of its adverts.
-    pub checksum: ChecksumForm,
+    /// How its adverts are written.
+    pub form: AdvertForm,
+    /// The least TTL of a peer's.
+    pub ttl_min: u8,
     /// Unicast peers; empty means the group.
     pub peers: Peers,
     /// Index of its first address among those of the will.
@@ -115,6 +118,15 @@ impl Pulse {
 }
 
 impl Ward {
+    /// What an advert must be to be heard.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        Terms {
+            ttl_min: self.ttl_min,
+            seesaw: self.form == AdvertForm::Seesaw,
+        }
+    }
+
     /// None while its interface is not there: nothing can be said or taken off
     /// then.
     pub(super) fn of(slot: &InstanceSlot, interface: &Interface) -> Option<Self> {
@@ -124,7 +136,8 @@ impl Ward {
             interface: interface.found.index?,
             source: interface.primary(slot.config.router.family),
             router: slot.config.router,
-            checksum: slot.config.checksum,
+            form: slot.form(),
+            ttl_min: slot.config.terms().ttl_min,
             peers: slot.config.peers.clone(),
             addresses_first: count(slot.addresses.start),
             addresses_count: count(slot.addresses.len()),
@@ -145,7 +158,8 @@ impl Ward {
                 interface: InterfaceIndex::MIN,
                 source: Some(source),
                 router: RouterConfig::new(1, family),
-                checksum: ChecksumForm::Rfc9568,
+                form: AdvertForm::Rfc9568,
+                ttl_min: TTL,
                 peers: Peers::new(),
                 addresses_first: first,
                 addresses_count: 1,
@@ -173,14 +187,16 @@ impl Ward {
             interface,
             source,
             router,
-            checksum,
+            form,
+            ttl_min,
             peers,
             addresses_first,
             addresses_count,
         } = self;
-        let form = match checksum {
-            ChecksumForm::Rfc9568 => 0,
-            ChecksumForm::Rfc5798 => 1,
+        let form = match form {
+            AdvertForm::Rfc9568 => 0,
+            AdvertForm::Rfc5798 => 1,
+            AdvertForm::Seesaw => 2,
         };
         let small = [
             router.family.number(),
@@ -195,7 +211,7 @@ impl Ward {
         let head = [
             *key,
             u64::from_be_bytes([a, b, c, d, e, f, i, j]),
-            u64::from(interface.get()),
+            u64::from(*ttl_min) << 32 | u64::from(interface.get()),
             u64::from(*addresses_first) << 32 | u64::from(*addresses_count),
         ];
         let none = [0; 2];
@@ -220,21 +236,26 @@ impl Ward {
             .filter_map(|pair| Some(address_of(family, *pair.first()?, *pair.last()?)));
         let source = addresses.next().filter(|_| sourced == 1);
         let peers = addresses.take(usize::from(peers_len)).collect();
-        let [first, count] = [range >> 32, range & u64::from(u32::MAX)];
+        let low = u64::from(u32::MAX);
+        let [first, count] = [range >> 32, range & low];
+        let [ttl_min, interface] = [interface >> 32, interface & low];
         Some(Self {
             key: *key,
-            interface: InterfaceIndex::new(u32::try_from(*interface).ok()?)?,
+            interface: InterfaceIndex::new(u32::try_from(interface).ok()?)?,
             source,
             router: RouterConfig {
                 priority: Some(priority).filter(|priority| *priority > 0)?,
                 interval: Centis::new(u16::from_be_bytes([i, j]))?,
+                owner_rules: form != 2,
                 ..RouterConfig::new(Some(vrid).filter(|vrid| *vrid > 0)?, family)
             },
-            checksum: match form {
-                0 => ChecksumForm::Rfc9568,
-                1 => ChecksumForm::Rfc5798,
+            form: match form {
+                0 => AdvertForm::Rfc9568,
+                1 => AdvertForm::Rfc5798,
+                2 => AdvertForm::Seesaw,
                 _ => return None,
             },
+            ttl_min: u8::try_from(ttl_min).ok()?,
             peers,
             addresses_first: u32::try_from(first).ok()?,
             addresses_count: u32::try_from(count).ok()?,
@@ -324,7 +345,8 @@ mod tests {
                 interval: Centis::MAX,
                 ..RouterConfig::new(255, family)
             },
-            checksum: ChecksumForm::Rfc5798,
+            form: AdvertForm::Rfc5798,
+            ttl_min: 64,
             peers: peers.iter().map(address).collect(),
             addresses_first: 70_000,
             addresses_count: 3,

@@ -102,7 +102,7 @@ fn a_kernels_rows_say_what_ip_addr_says() {
 fn requests_byte_by_byte() {
     let mut buf = [0xa5; 512];
     let mut batch = Batch::new(&mut buf, 7);
-    request::add_address(&mut batch, &an_address("192.0.2.10", 32)).unwrap();
+    request::add_address(&mut batch, &an_address("192.0.2.10", 32), "").unwrap();
     request::delete_address(&mut batch, index(3), "192.0.2.10".parse().unwrap(), 32).unwrap();
     request::dump_addresses(&mut batch, Some(Family::V6)).unwrap();
     request::dump_addresses(&mut batch, None).unwrap();
@@ -181,7 +181,7 @@ fn an_address_never_preferred_says_so_by_its_lifetimes() {
         address.flags = flags;
         let mut buf = [0; 512];
         let mut batch = Batch::new(&mut buf, 0);
-        request::add_address(&mut batch, &address).unwrap();
+        request::add_address(&mut batch, &address, "").unwrap();
         Vec::from(batch.finish())
     };
     let plain = write(AddressFlags::NODAD);
@@ -196,12 +196,33 @@ fn an_address_never_preferred_says_so_by_its_lifetimes() {
 }
 
 #[test]
+fn a_label_is_of_ipv4_and_is_cut_to_what_the_kernel_takes() {
+    let write = |address: &str, label: &str| {
+        let mut buf = [0; 512];
+        let mut batch = Batch::new(&mut buf, 0);
+        request::add_address(&mut batch, &an_address(address, 32), label).unwrap();
+        Vec::from(batch.finish())
+    };
+    let shows = |bytes: &[u8], label: &[u8]| bytes.windows(label.len()).any(|w| w == label);
+    // Length 20, IFA_LABEL 3, 15 bytes and a NUL.
+    let whole = b"\x14\0\x03\0eth0:vip\0\0\0\0\0\0\0\0";
+    assert!(shows(&write("192.0.2.10", "eth0:vip"), whole));
+    assert!(shows(
+        &write("192.0.2.10", "a-label-too-long-by-9"),
+        b"a-label-too-lon\0"
+    ));
+    let none = write("192.0.2.10", "");
+    assert!(!shows(&none, b"\x14\0\x03\0"));
+    assert_eq!(write("2001:db8::1", "eth0:vip"), write("2001:db8::1", ""));
+}
+
+#[test]
 fn the_longest_request_is_as_long_as_said() {
     let mut buf = [0; 512];
     let mut batch = Batch::new(&mut buf, 0);
     let mut longest = an_address("2001:db8::1", 128);
     longest.flags |= AddressFlags::DEPRECATED;
-    request::add_address(&mut batch, &longest).unwrap();
+    request::add_address(&mut batch, &longest, "").unwrap();
     assert_eq!(batch.finish().len(), REQUEST_BYTES_MAX);
     let mut batch = Batch::new(&mut buf, 0);
     let longest = "fifteen-bytes-x".parse().unwrap();
@@ -209,7 +230,7 @@ fn the_longest_request_is_as_long_as_said() {
     assert!(batch.finish().len() <= REQUEST_BYTES_MAX);
     let mut small = [0; 64];
     let mut batch = Batch::new(&mut small, 0);
-    let full = request::add_address(&mut batch, &an_address("2001:db8::1", 128));
+    let full = request::add_address(&mut batch, &an_address("2001:db8::1", 128), "");
     assert_eq!(full, Err(Refused::Full));
     assert!(batch.is_empty());
 }
@@ -241,7 +262,7 @@ fn addresses_of_no_interface_are_refused() {
         ("ff02::12", 128, Refused::Address),
     ] {
         let it = an_address(address, prefix);
-        assert_eq!(request::add_address(&mut batch, &it), Err(refused));
+        assert_eq!(request::add_address(&mut batch, &it, ""), Err(refused));
         let deleted = request::delete_address(&mut batch, it.interface, it.address, prefix);
         assert_eq!(deleted, Err(refused));
     }

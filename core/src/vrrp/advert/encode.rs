@@ -1,7 +1,7 @@
 //! From a virtual router's figures to bytes. What the parser would reject is
 //! not written.
 
-use super::{ADDRESSES_MAX, ChecksumForm, INTERVAL_MASK, VERSION_TYPE};
+use super::{ADDRESSES_MAX, AdvertForm, INTERVAL_MASK, VERSION_TYPE};
 use crate::bytes::{NetworkEndian, Writer};
 use crate::model::Family;
 use crate::vrrp::{Centis, PROTOCOL, TTL};
@@ -25,8 +25,8 @@ pub struct Outgoing {
     pub source: IpAddr,
     /// The group, or a unicast peer.
     pub destination: IpAddr,
-    /// What the checksum covers.
-    pub form: ChecksumForm,
+    /// How it is written.
+    pub form: AdvertForm,
 }
 
 /// Why an advert cannot be written. All are for a config to have caught.
@@ -151,7 +151,8 @@ where
     w.u16::<NetworkEndian>(0);
 
     let mut count: u8 = 0;
-    for address in addresses {
+    let seesaw = form == AdvertForm::Seesaw;
+    for address in addresses.into_iter().filter(|_| !seesaw) {
         if Family::of(&address) != family {
             return Err(Unsendable::Families);
         }
@@ -166,7 +167,7 @@ where
         }
         count = count.checked_add(1).ok_or(Unsendable::TooManyAddresses)?;
     }
-    if count == 0 {
+    if count == 0 && !seesaw {
         return Err(Unsendable::NoAddress);
     }
     w.patch(count_at, &[count]);

@@ -31,26 +31,31 @@ const VERSION_TYPE: u8 = 0x31;
 /// Max Advertise Interval without the four reserved bits before it.
 const INTERVAL_MASK: u16 = 0x0fff;
 
-/// What the checksum of an IPv4 advert covers: two readings are in the field.
-/// Over IPv6 both are the same, the RFC 8200 8.1 pseudo-header and the message.
+/// How an advert is written: two readings of what the checksum of an IPv4 advert
+/// covers are in the field, and one of what a message is. Over IPv6 both readings
+/// are the same, the RFC 8200 8.1 pseudo-header and the message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ChecksumForm {
+pub enum AdvertForm {
     /// The message alone (RFC 9568 5.2.8).
     #[default]
     Rfc9568,
     /// Pseudo-header and message, as RFC 5798 was read by keepalived before its
     /// `v3_checksum_as_v2`, by FRR and by Seesaw.
     Rfc5798,
+    /// The 8 bytes of Google's `seesaw_ha`: an address count of 0 and no
+    /// addresses, the checksum as in [`Self::Rfc5798`]. No other router takes it,
+    /// and it takes no other's.
+    Seesaw,
 }
 
-impl ChecksumForm {
+impl AdvertForm {
     /// The scope of this form between two addresses, or `None` when they are
     /// not of one family.
     #[must_use]
     pub const fn scope(self, source: IpAddr, destination: IpAddr) -> Option<ChecksumScope> {
         match (self, ChecksumScope::pseudo(source, destination, PROTOCOL)) {
             (Self::Rfc9568, Some(ChecksumScope::PseudoV4 { .. })) => Some(ChecksumScope::Message),
-            (Self::Rfc9568 | Self::Rfc5798, scope) => scope,
+            (Self::Rfc9568 | Self::Rfc5798 | Self::Seesaw, scope) => scope,
         }
     }
 }
@@ -92,6 +97,30 @@ impl<'a> Received<'a> {
             payload: packet.payload,
         })
     }
+
+    /// The VRID, of whatever the message is: whose terms it is to be read by.
+    #[must_use]
+    pub fn vrid(&self) -> Option<u8> {
+        self.payload.get(1).copied()
+    }
+}
+
+/// What an advert must be to be heard, where that is another's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The least TTL or hop limit. The RFC's is 255: nobody beyond a router can
+    /// speak then (RFC 5082). A unicast peer there needs less.
+    pub ttl_min: u8,
+    /// Whether adverts are those of `seesaw_ha` ([`AdvertForm::Seesaw`]).
+    pub seesaw: bool,
+}
+
+impl Terms {
+    /// Those of RFC 9568.
+    pub const RFC: Self = Self {
+        ttl_min: TTL,
+        seesaw: false,
+    };
 }
 
 /// A valid advert: it exists only if version, type, length, checksum, TTL,
@@ -102,7 +131,7 @@ pub struct Advert<'a> {
     vrid: u8,
     priority: u8,
     interval: Centis,
-    form: ChecksumForm,
+    form: AdvertForm,
     addresses: Listed<'a>,
 }
 
@@ -113,6 +142,14 @@ impl<'a> Advert<'a> {
     /// # Errors
     /// [`Malformed`] names the field. Such a packet touches no timer.
     pub fn parse(packet: Received<'a>) -> Result<Self, Malformed> {
+        Self::parse_by(Terms::RFC, packet)
+    }
+
+    /// The same by other terms.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_by(terms: Terms, packet: Received<'a>) -> Result<Self, Malformed> {
         let Received {
             source,
             destination,
@@ -151,7 +188,8 @@ impl<'a> Advert<'a> {
             family,
             bytes: r.peek(),
         };
-        let wanted = usize::from(count).saturating_mul(addresses.width());
+        let listed = if terms.seesaw { 0 } else { count };
+        let wanted = usize::from(listed).saturating_mul(addresses.width());
         if addresses.bytes.len() != wanted {
             return Err(Malformed::Length {
                 count,
@@ -159,32 +197,37 @@ impl<'a> Advert<'a> {
                 had: payload.len(),
             });
         }
-        let holds = |form: ChecksumForm| {
+        let holds = |form: AdvertForm| {
             form.scope(source, destination)
                 .is_some_and(|scope| scope.of(payload) == 0)
         };
-        let form = if holds(ChecksumForm::Rfc9568) {
-            ChecksumForm::Rfc9568
-        } else if holds(ChecksumForm::Rfc5798) {
-            ChecksumForm::Rfc5798
+        let form = if terms.seesaw && holds(AdvertForm::Seesaw) {
+            AdvertForm::Seesaw
+        } else if terms.seesaw {
+            return Err(Malformed::Checksum { found: checksum });
+        } else if holds(AdvertForm::Rfc9568) {
+            AdvertForm::Rfc9568
+        } else if holds(AdvertForm::Rfc5798) {
+            AdvertForm::Rfc5798
         } else {
             return Err(Malformed::Checksum { found: checksum });
         };
-        if ttl != TTL {
+        if ttl < terms.ttl_min {
             return Err(Malformed::Ttl { found: ttl });
         }
-        let Some(first) = addresses.clone().next() else {
+        let first = addresses.clone().next();
+        if first.is_none() && !terms.seesaw {
             return Err(Malformed::NoAddress);
-        };
+        }
         // The reserved bits are for the future: sent as zero, not looked at.
         let Some(interval) = Centis::new(interval & INTERVAL_MASK) else {
             return Err(Malformed::NoInterval);
         };
         match first {
-            IpAddr::V6(found) if !found.is_unicast_link_local() => {
+            Some(IpAddr::V6(found)) if !found.is_unicast_link_local() => {
                 return Err(Malformed::NotLinkLocal { found });
             }
-            IpAddr::V4(_) | IpAddr::V6(_) => {}
+            Some(IpAddr::V4(_) | IpAddr::V6(_)) | None => {}
         }
         Ok(Self {
             vrid,
@@ -219,14 +262,15 @@ impl<'a> Advert<'a> {
         self.interval
     }
 
-    /// Which reading of the checksum fit. Where both do, and over IPv6, it is
-    /// [`ChecksumForm::Rfc9568`].
+    /// How it was written: which reading of the checksum fit. Where both do, and over IPv6, it is
+    /// [`AdvertForm::Rfc9568`].
     #[must_use]
-    pub const fn checksum_form(&self) -> ChecksumForm {
+    pub const fn form(&self) -> AdvertForm {
         self.form
     }
 
-    /// The addresses, in the order they were listed; at least one.
+    /// The addresses, in the order they were listed; at least one, and none of
+    /// [`AdvertForm::Seesaw`].
     #[must_use]
     pub fn addresses(&self) -> Listed<'a> {
         self.addresses.clone()

@@ -44,10 +44,10 @@ const C: &str =
 
 #[test]
 fn both_forms_over_ipv4_are_told_apart() {
-    for (vector, form) in [(A, ChecksumForm::Rfc9568), (B, ChecksumForm::Rfc5798)] {
+    for (vector, form) in [(A, AdvertForm::Rfc9568), (B, AdvertForm::Rfc5798)] {
         let bytes = hex(vector);
         let advert = Advert::parse(v4(&bytes)).unwrap();
-        assert_eq!(advert.checksum_form(), form);
+        assert_eq!(advert.form(), form);
         assert_eq!((advert.vrid(), advert.priority()), (10, 200));
         assert_eq!(advert.interval(), Centis::SECOND);
         assert_eq!(advert.family(), Family::V4);
@@ -62,7 +62,7 @@ fn both_forms_over_ipv4_are_told_apart() {
 fn over_ipv6() {
     let bytes = hex(C);
     let advert = Advert::parse(v6(&bytes)).unwrap();
-    assert_eq!(advert.checksum_form(), ChecksumForm::Rfc9568);
+    assert_eq!(advert.form(), AdvertForm::Rfc9568);
     assert_eq!(advert.family(), Family::V6);
     assert_eq!(advert.addresses().len(), 2);
     assert_eq!(
@@ -77,7 +77,7 @@ fn changed(vector: &str, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     change(&mut bytes);
     bytes[6..8].fill(0);
     let packet = if vector == C { v6(&bytes) } else { v4(&bytes) };
-    let scope = ChecksumForm::Rfc9568
+    let scope = AdvertForm::Rfc9568
         .scope(packet.source, packet.destination)
         .unwrap();
     let sum = scope.of(&bytes).to_be_bytes();
@@ -252,7 +252,7 @@ fn lists_compare_as_sets() {
     }
 }
 
-fn outgoing(form: ChecksumForm) -> Outgoing {
+fn outgoing(form: AdvertForm) -> Outgoing {
     Outgoing {
         vrid: 10,
         priority: 200,
@@ -273,9 +273,9 @@ fn encoded(outgoing: &Outgoing, list: &[&str]) -> Result<Vec<u8>, Unsendable> {
 #[test]
 fn encoding_yields_the_vectors() {
     let list = ["192.0.2.1", "192.0.2.2"];
-    assert_eq!(encoded(&outgoing(ChecksumForm::Rfc9568), &list), Ok(hex(A)));
-    assert_eq!(encoded(&outgoing(ChecksumForm::Rfc5798), &list), Ok(hex(B)));
-    for form in [ChecksumForm::Rfc9568, ChecksumForm::Rfc5798] {
+    assert_eq!(encoded(&outgoing(AdvertForm::Rfc9568), &list), Ok(hex(A)));
+    assert_eq!(encoded(&outgoing(AdvertForm::Rfc5798), &list), Ok(hex(B)));
+    for form in [AdvertForm::Rfc9568, AdvertForm::Rfc5798] {
         let outgoing = Outgoing {
             priority: 100,
             source: "fe80::c8".parse().unwrap(),
@@ -288,7 +288,7 @@ fn encoding_yields_the_vectors() {
 
 #[test]
 fn what_the_parser_rejects_is_not_written() {
-    let v4 = outgoing(ChecksumForm::Rfc9568);
+    let v4 = outgoing(AdvertForm::Rfc9568);
     let v6 = Outgoing {
         source: "fe80::c8".parse().unwrap(),
         destination: crate::vrrp::GROUP_V6.into(),
@@ -320,7 +320,7 @@ fn what_the_parser_rejects_is_not_written() {
 fn packet(list: &[&str]) -> Vec<u8> {
     let mut buf = [0xa5; PACKET_V4_BYTES_MAX];
     let mut w = Writer::new(&mut buf);
-    encode_ipv4(&mut w, &outgoing(ChecksumForm::Rfc9568), addresses(list)).unwrap();
+    encode_ipv4(&mut w, &outgoing(AdvertForm::Rfc9568), addresses(list)).unwrap();
     w.finish().unwrap().to_vec()
 }
 

@@ -7,7 +7,7 @@ use crate::model::Family;
 use crate::time::{Instant, earliest};
 use crate::vrrp::advert::{self, Outgoing};
 use crate::vrrp::{
-    Advert, ChecksumForm, GROUP_V4, Received, Resume, Role, Router, RouterConfig, State, Transmit,
+    Advert, AdvertForm, GROUP_V4, Received, Resume, Role, Router, RouterConfig, State, Transmit,
     active_down_interval,
 };
 use core::net::{IpAddr, Ipv4Addr};
@@ -226,7 +226,7 @@ fn encode(message: &mut [u8; 12], source: IpAddr, transmit: Transmit) -> Option<
         interval: transmit.interval,
         source,
         destination: IpAddr::V4(GROUP_V4),
-        form: ChecksumForm::Rfc9568,
+        form: AdvertForm::Rfc9568,
     };
     let mut w = Writer::new(message);
     let vip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 100));

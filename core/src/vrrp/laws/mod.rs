@@ -8,8 +8,8 @@ pub use cluster::cluster;
 
 use super::advert::{self, Outgoing};
 use super::{
-    Actions, Addresses, Advert, AnnounceConfig, Centis, ChecksumForm, GROUP_V4, GROUP_V6,
-    Malformed, Received, Rejects, Resume, Role, Router, RouterConfig, State, active_down_interval,
+    Actions, Addresses, Advert, AdvertForm, AnnounceConfig, Centis, GROUP_V4, GROUP_V6, Malformed,
+    Received, Rejects, Resume, Role, Router, RouterConfig, State, active_down_interval,
 };
 use crate::bytes::{Reader, Writer};
 use crate::model::Family;
@@ -44,9 +44,9 @@ pub fn decode(bytes: &[u8]) {
 
     let mut copy = [0; advert::MESSAGE_BYTES_MAX];
     let form = if how & 4 == 0 {
-        ChecksumForm::Rfc9568
+        AdvertForm::Rfc9568
     } else {
-        ChecksumForm::Rfc5798
+        AdvertForm::Rfc5798
     };
     if let Some(payload) = with_checksum(&mut copy, packet, form) {
         let again = parse(Received { payload, ..packet });
@@ -63,7 +63,7 @@ const SOURCE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xc
 fn with_checksum<'b>(
     copy: &'b mut [u8; advert::MESSAGE_BYTES_MAX],
     packet: Received<'_>,
-    form: ChecksumForm,
+    form: AdvertForm,
 ) -> Option<&'b [u8]> {
     let copy = copy.get_mut(..packet.payload.len())?;
     copy.copy_from_slice(packet.payload);
@@ -99,7 +99,7 @@ fn parse(packet: Received<'_>) -> Result<(), Malformed> {
         interval: advert.interval(),
         source: packet.source,
         destination: packet.destination,
-        form: advert.checksum_form(),
+        form: advert.form(),
     };
     let written = advert::encode(&mut w, &outgoing, listed);
     assert!(written.is_ok(), "what was accepted can be sent");
@@ -192,7 +192,7 @@ impl Watched {
             interval: interval_of(interval, Limits::Any),
             source,
             destination: IpAddr::V4(GROUP_V4),
-            form: ChecksumForm::Rfc9568,
+            form: AdvertForm::Rfc9568,
         };
         let mut message = [0; 12];
         let mut w = Writer::new(&mut message);
@@ -332,6 +332,7 @@ fn config(r: &mut Reader<'_>, family: Family, limits: Limits) -> Option<RouterCo
         interval: interval_of(interval, limits),
         preempt: flags & 1 != 0,
         preempt_delay: Duration::from_millis(u64::from(delay) << 5),
+        owner_rules: true,
         announce: AnnounceConfig {
             repeat: announce & 7,
             interval: Duration::from_millis(u64::from(announce >> 3 & 3) << 5),

@@ -33,7 +33,7 @@ fn hear_every(
         interval,
         source,
         destination: GROUP_V4.into(),
-        form: ChecksumForm::Rfc9568,
+        form: AdvertForm::Rfc9568,
     };
     let mut message = [0; 12];
     let mut w = Writer::new(&mut message);

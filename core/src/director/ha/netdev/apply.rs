@@ -2,13 +2,14 @@
 //! what the kernel said to each.
 
 use super::{Ask, CLEAN, Netdev, State, View};
-use crate::director::ha::addresses::{AddressSlot, Addresses, Presence, virtual_address};
+use crate::director::ha::addresses::{AddressSlot, Addresses, Presence, scope_of, virtual_address};
 use crate::director::ha::interfaces::Interface;
 use crate::director::ha::state::InstanceSlot;
+use crate::director::plan::VirtualAddress;
 use crate::director::records;
 use crate::netlink::{Batch, Errno};
 use crate::record::Ring;
-use crate::route::{InterfaceIndex, request};
+use crate::route::{InterfaceIndex, Refused, Scope, request};
 
 /// In the place of an address's number: a request about none.
 const NO_SLOT: u32 = u32::MAX;
@@ -45,11 +46,11 @@ impl Netdev {
             let Some(slot) = addresses.get(at).copied() else {
                 return;
             };
-            let (address, prefix) = (slot.virtual_address.address, slot.virtual_address.prefix);
+            let address = slot.virtual_address.address;
             let asked = match difference {
                 Difference::Add => {
                     self.counters.adds = self.counters.adds.saturating_add(1);
-                    request::add_address(batch, &virtual_address(index, address, prefix))
+                    add(batch, index, &slot, instances)
                 }
                 Difference::Remove => {
                     self.counters.deletes = self.counters.deletes.saturating_add(1);
@@ -68,7 +69,8 @@ impl Netdev {
             }
             addresses.edit(at, instances, |slot| match difference {
                 Difference::Add => {
-                    slot.held_prefix = prefix;
+                    slot.held_prefix = slot.virtual_address.prefix;
+                    slot.stale = false;
                     slot.fresh = true;
                     slot.presence = Presence::Adding;
                 }
@@ -198,7 +200,7 @@ fn difference(
         }
         // Taken off to be put back with the prefix that the plan has now.
         (Presence::Present, Some(wanted))
-            if !wanted || slot.held_prefix != slot.virtual_address.prefix =>
+            if !wanted || slot.stale || slot.held_prefix != slot.virtual_address.prefix =>
         {
             Difference::Remove
         }
@@ -212,6 +214,21 @@ fn difference(
         ) => return None,
     };
     Some((index, difference))
+}
+
+/// Asks for an address as its instance wants it.
+fn add(
+    batch: &mut Batch<'_>,
+    index: InterfaceIndex,
+    slot: &AddressSlot,
+    instances: &[InstanceSlot],
+) -> Result<u32, Refused> {
+    let VirtualAddress { address, prefix } = slot.virtual_address;
+    let config = instances.get(usize::from(slot.instance)).map(|i| &i.config);
+    let scope = config.map_or(Scope::UNIVERSE, |config| config.scope);
+    let label = config.map_or("", |config| config.label.as_str());
+    let wanted = virtual_address(index, address, prefix, scope_of(address, scope));
+    request::add_address(batch, &wanted, label)
 }
 
 fn log_refused(view: &View<'_, '_>, slot: &AddressSlot, errno: Errno, log: &mut Ring<'_>) {

@@ -1,7 +1,7 @@
 //! What the kernel shows in a dump, or tells because it happened.
 
 use super::{Netdev, View};
-use crate::director::ha::addresses::{Presence, is_usable};
+use crate::director::ha::addresses::{Presence, is_usable, scope_of};
 use crate::director::ha::interfaces::Found;
 use crate::director::records;
 use crate::record::Ring;
@@ -98,11 +98,15 @@ impl Netdev {
             }
             ours = true;
             let wanted = instance.wanted;
+            let scope = scope_of(found.address, instance.config.scope);
+            // Over IPv6 the kernel knows better.
+            let stale = there && found.address.is_ipv4() && found.scope != scope;
             let interface = records::name(&instance.config.interface);
             let before = known.edit(view.now, place, |slot| {
                 let before = *slot;
                 slot.seen = there;
                 slot.held_prefix = found.prefix;
+                slot.stale |= stale;
                 if !row {
                     slot.presence = if there {
                         Presence::Present
@@ -123,7 +127,7 @@ impl Netdev {
                 let address = found.address;
                 log.log(view.now, records::AddressLost { address, interface });
             }
-            if wanted == Some(!there) {
+            if wanted == Some(!there) || stale {
                 self.mark_dirty(place);
             }
         }
