@@ -82,6 +82,12 @@ const TOOLS: &[Tool] = &[
     tool(Group::Test, "nm", "binutils", "lists what the proof links"),
     tool(Group::Test, "c++", "g++", "builds libFuzzer"),
     tool(Group::Test, "keepalived", "keepalived", "is the VRRP peer"),
+    tool(
+        Group::Test,
+        "/usr/lib/frr/vrrpd",
+        "frr",
+        "is another VRRP peer",
+    ),
     tool(Group::Test, "tshark", "tshark", "reads what we send"),
     tool(Group::Test, "strace", "strace", "counts system calls"),
     tool(Group::Test, "sysctl", "procps", "types what doctor says"),
