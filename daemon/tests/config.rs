@@ -216,7 +216,7 @@ fn everything_in_the_full_example_arrives() {
     let keys: Vec<_> = config.services.iter().map(|s| s.service.key).collect();
     assert!(keys.is_sorted(), "{keys:?}");
 
-    let [public] = config.vrrp.as_slice() else {
+    let [public, old] = config.vrrp.as_slice() else {
         panic!()
     };
     let announce = AnnounceConfig::DEFAULT;
@@ -236,7 +236,6 @@ fn everything_in_the_full_example_arrives() {
     assert_eq!(public.form, Some(AdvertForm::Rfc5798));
     assert_eq!((public.unicast_ttl_min, public.scope), (254, Scope::LINK));
     assert_eq!(public.label, "eth0:vip");
-    let old = config.vrrp.iter().find(|i| i.name == "old").unwrap();
     assert_eq!(old.form, Some(AdvertForm::Seesaw));
     assert_eq!((old.router.priority, old.router.owner_rules), (255, false));
     assert!(!old.router.preempts());

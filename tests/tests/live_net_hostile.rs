@@ -22,6 +22,9 @@ const VIP: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 10);
 const ACTIVE: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 1);
 const BACKUP: Ipv4Addr = Ipv4Addr::new(10, 66, 0, 2);
 
+/// What ip-link(8) calls the bridge of a port.
+const BRIDGE: &str = "master";
+
 /// Three namespaces on a switch: an Active, a Backup, and an attacker.
 struct Field {
     active: Side,
@@ -35,7 +38,7 @@ impl Field {
         run("ip link add br0 up type bridge mcast_snooping 0 forward_delay 0");
         let side = |name: &str, own: Ipv4Addr| {
             let side = Side::joined(&format!("p{name}"), name);
-            run(&format!("ip link set p{name} up master br0"));
+            run(&format!("ip link set p{name} up {BRIDGE} br0"));
             side.run(|| {
                 run(&format!("ip addr add {own}/24 dev {name}"));
                 run(&format!("ip link set {name} up"));

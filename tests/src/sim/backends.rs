@@ -4,8 +4,9 @@ use super::netlink::errno;
 use super::random::Random;
 use super::site::{BACKENDS, backend};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use trunnion_core::model::Family;
+use std::net::{IpAddr, SocketAddr};
+use trunnion_core::check::{CheckConfig, Kind};
+use trunnion_core::model::{DestinationKey, Family};
 use trunnion_core::time::{Duration, Instant};
 
 /// What a server does with a connection.
@@ -136,4 +137,17 @@ fn draw(r: &mut Random) -> Behaviour {
         8 => Behaviour::Resets,
         _ => Behaviour::Unreachable,
     }
+}
+
+/// How a destination is checked.
+pub fn check(key: DestinationKey, r: &mut Random) -> CheckConfig {
+    let target = SocketAddr::new(key.address, key.port);
+    let mut check = CheckConfig::new(Kind::Tcp { half_open: false }, target);
+    check.interval = Duration::from_millis(r.pick(&[500, 1000, 2000]));
+    check.fast_interval = Duration::from_millis(r.pick(&[200, 1000]));
+    check.down_interval = Duration::from_millis(r.pick(&[500, 1000, 3000]));
+    check.timeout = Duration::from_millis(r.pick(&[100, 300, 1000]));
+    check.rise = r.small(1, 3);
+    check.fall = r.small(1, 3);
+    check
 }

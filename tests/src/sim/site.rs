@@ -1,10 +1,11 @@
 //! What the operator wants of the cluster, and the plan of each node that
 //! follows from it.
 
+use super::backends::check;
 use super::random::Random;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use trunnion_core::check::CheckConfig;
 use trunnion_core::check::probe::Scripts;
-use trunnion_core::check::{CheckConfig, Kind};
 use trunnion_core::director::plan::{
     HaPlan, Instance, InterfaceName, LbPlan, Peers, ServicePolicy, SyncPlan, SyncRoles,
     VirtualAddress,
@@ -482,18 +483,6 @@ pub fn backend(family: Family, n: u8) -> IpAddr {
         Family::V4 => IpAddr::from([10, 9, 0, n]),
         Family::V6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 9, 0, 0, 0, 0, n.into())),
     }
-}
-
-fn check(key: DestinationKey, r: &mut Random) -> CheckConfig {
-    let target = SocketAddr::new(key.address, key.port);
-    let mut check = CheckConfig::new(Kind::Tcp { half_open: false }, target);
-    check.interval = Duration::from_millis(r.pick(&[500, 1000, 2000]));
-    check.fast_interval = Duration::from_millis(r.pick(&[200, 1000]));
-    check.down_interval = Duration::from_millis(r.pick(&[500, 1000, 3000]));
-    check.timeout = Duration::from_millis(r.pick(&[100, 300, 1000]));
-    check.rise = r.small(1, 3);
-    check.fall = r.small(1, 3);
-    check
 }
 
 fn priority(r: &mut Random) -> u8 {
