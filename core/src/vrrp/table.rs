@@ -315,3 +315,17 @@ fn the_table_is_what_the_docs_show() {
 fn the_diagram_is_what_the_docs_show() {
     check("table.mmd", include_str!("table.mmd"), &diagram());
 }
+
+#[test]
+fn the_docs_show_them() {
+    let page = include_str!("../../../docs/vrrp.md");
+    for (file, text) in [
+        ("table.txt", include_str!("table.txt")),
+        ("table.mmd", include_str!("table.mmd")),
+    ] {
+        assert!(
+            page.contains(text.trim_end()),
+            "docs/vrrp.md: copy {file} into it"
+        );
+    }
+}

@@ -385,3 +385,41 @@ fn other_packets_are_not_ours() {
         ));
     }
 }
+
+#[test]
+fn seesaws_eight_bytes_are_its_own() {
+    let terms = Terms {
+        seesaw: true,
+        ..Terms::RFC
+    };
+    // 192.0.2.251 -> 224.0.0.18, vrid 60, priority 255, every 500 ms; the sum by
+    // scapy, with the pseudo-header.
+    let bytes = hex("31 3c ff 00 0032 2c0a");
+    let advert = Advert::parse_by(terms, v4(&bytes)).unwrap();
+    assert_eq!((advert.vrid(), advert.priority()), (60, 255));
+    assert_eq!(
+        (advert.form(), advert.addresses().len()),
+        (AdvertForm::Seesaw, 0)
+    );
+    assert_eq!(Advert::parse(v4(&bytes)), Err(Malformed::NoAddress));
+    let mut again = [0xa5; 64];
+    let mut w = Writer::new(&mut again);
+    let outgoing = Outgoing {
+        vrid: 60,
+        priority: 255,
+        interval: Centis::new(50).unwrap(),
+        source: SOURCE_V4,
+        destination: crate::vrrp::GROUP_V4.into(),
+        form: AdvertForm::Seesaw,
+    };
+    encode(&mut w, &outgoing, addresses(&["192.0.2.1", "192.0.2.2"])).unwrap();
+    assert_eq!(w.finish().unwrap(), &bytes[..]);
+    // It hears no other, whatever its checksum covers.
+    for other in [A, B] {
+        let why = Advert::parse_by(terms, v4(&hex(other))).unwrap_err();
+        assert!(matches!(why, Malformed::Length { wanted: 8, .. }), "{why}");
+    }
+    let message_only = hex("31 3c ff 00 0032 cf90");
+    let why = Advert::parse_by(terms, v4(&message_only)).unwrap_err();
+    assert!(matches!(why, Malformed::Checksum { .. }), "{why}");
+}

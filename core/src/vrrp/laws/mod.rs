@@ -9,7 +9,7 @@ pub use cluster::cluster;
 use super::advert::{self, Outgoing};
 use super::{
     Actions, Addresses, Advert, AdvertForm, AnnounceConfig, Centis, GROUP_V4, GROUP_V6, Malformed,
-    Received, Rejects, Resume, Role, Router, RouterConfig, State, active_down_interval,
+    Received, Rejects, Resume, Role, Router, RouterConfig, State, Terms, active_down_interval,
 };
 use crate::bytes::{Reader, Writer};
 use crate::model::Family;
@@ -21,10 +21,27 @@ use core::time::Duration;
 /// and in a family told by the first byte. Whatever is accepted is encoded
 /// again into the same bytes, but for reserved bits; whatever is not has one
 /// counter. A message is tried a second time with its checksum made right, so
-/// that a fuzzer reaches behind it.
+/// that a fuzzer reaches behind it; all of that by the RFC's terms, by those of a
+/// unicast peer behind routers, and by those of `seesaw_ha`.
 pub fn decode(bytes: &[u8]) {
+    for terms in [
+        Terms::RFC,
+        Terms {
+            ttl_min: 64,
+            ..Terms::RFC
+        },
+        Terms {
+            seesaw: true,
+            ..Terms::RFC
+        },
+    ] {
+        decode_by(terms, bytes);
+    }
+}
+
+fn decode_by(terms: Terms, bytes: &[u8]) {
     if let Ok(packet) = Received::from_ipv4(bytes) {
-        let _ = parse(packet);
+        let _ = parse(terms, packet);
     }
     let mut r = Reader::new(bytes);
     let Ok(how) = r.u8("how") else { return };
@@ -40,16 +57,18 @@ pub fn decode(bytes: &[u8]) {
         ttl,
         payload: r.peek(),
     };
-    let _ = parse(packet);
+    let _ = parse(terms, packet);
 
     let mut copy = [0; advert::MESSAGE_BYTES_MAX];
-    let form = if how & 4 == 0 {
+    let form = if terms.seesaw {
+        AdvertForm::Seesaw
+    } else if how & 4 == 0 {
         AdvertForm::Rfc9568
     } else {
         AdvertForm::Rfc5798
     };
     if let Some(payload) = with_checksum(&mut copy, packet, form) {
-        let again = parse(Received { payload, ..packet });
+        let again = parse(terms, Received { payload, ..packet });
         assert!(
             !matches!(again, Err(Malformed::Checksum { .. })),
             "a right checksum is not wrong"
@@ -73,8 +92,8 @@ fn with_checksum<'b>(
     Some(copy)
 }
 
-fn parse(packet: Received<'_>) -> Result<(), Malformed> {
-    let advert = match Advert::parse(packet) {
+fn parse(terms: Terms, packet: Received<'_>) -> Result<(), Malformed> {
+    let advert = match Advert::parse_by(terms, packet) {
         Ok(advert) => advert,
         Err(why) => {
             let mut rejects = Rejects::ZERO;
@@ -84,12 +103,14 @@ fn parse(packet: Received<'_>) -> Result<(), Malformed> {
         }
     };
     let listed = advert.addresses();
-    assert!(listed.len() != 0 && listed.clone().count() == listed.len());
+    assert!((listed.len() == 0) == terms.seesaw);
+    assert!((advert.form() == AdvertForm::Seesaw) == terms.seesaw);
+    assert!(listed.clone().count() == listed.len());
     assert!(
         advert.lists(listed.clone()),
         "an advert lists what it lists"
     );
-    assert!(packet.ttl == 255 && advert.interval() >= Centis::MIN);
+    assert!(packet.ttl >= terms.ttl_min && advert.interval() >= Centis::MIN);
 
     let mut again = [0xa5; advert::MESSAGE_BYTES_MAX];
     let mut w = Writer::new(&mut again);
@@ -108,11 +129,14 @@ fn parse(packet: Received<'_>) -> Result<(), Malformed> {
     if packet.payload.get(4).is_some_and(|byte| byte & 0xf0 == 0) {
         let same =
             |range: core::ops::Range<usize>| again.get(range.clone()) == packet.payload.get(range);
-        assert!(same(0..6) && same(8..packet.payload.len()));
+        // seesaw_ha's own count is 0; another's is not looked at.
+        let count = if terms.seesaw { 3 } else { 6 };
+        assert!(same(0..count) && same(4..6) && same(8..packet.payload.len()));
         // One's complement has two zeros, and a peer may send either.
         let sums = [again.get(6..8), packet.payload.get(6..8)];
         let zero = |sum: Option<&[u8]>| matches!(sum, Some([0, 0] | [0xff, 0xff]));
-        assert!(sums[0] == sums[1] || sums.iter().all(|sum| zero(*sum)));
+        let counted = packet.payload.get(3) == again.get(3);
+        assert!(!counted || sums[0] == sums[1] || sums.iter().all(|sum| zero(*sum)));
     }
     Ok(())
 }
