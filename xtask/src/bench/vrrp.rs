@@ -51,6 +51,7 @@ pub fn main(effort: Effort) -> Result {
     failover(&part("failover")?, &mut report);
     reload(&part("reload")?, &mut report);
     many(&part("many")?, &mut report);
+    addresses(&part("addresses")?, &mut report);
     report.finish()
 }
 
@@ -192,6 +193,33 @@ fn many(samples: &Samples, report: &mut Report) {
             for peer in KEEPALIVED {
                 if let Some(value) = samples.median(&case, peer, metric) {
                     report.row(&format!("{case}: {words}"), ours, peer, value, Goal::None);
+                }
+            }
+        }
+    }
+}
+
+fn addresses(samples: &Samples, report: &mut Report) {
+    for case in samples.shapes() {
+        for (metric, words, goal) in [
+            (
+                "take-over",
+                "first advert to the last address announced, ms",
+                Goal::Times(5.0),
+            ),
+            (
+                "longest-gap",
+                "longest gap at 100 ms, ms",
+                Goal::Within(1.0),
+            ),
+        ] {
+            let words = format!("{case}: {words}");
+            let Some(ours) = samples.median(&case, "ours", metric) else {
+                continue;
+            };
+            for peer in KEEPALIVED {
+                if let Some(value) = samples.median(&case, peer, metric) {
+                    report.row(&words, ours / 1e3, peer, value / 1e3, goal);
                 }
             }
         }

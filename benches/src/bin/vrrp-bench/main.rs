@@ -7,6 +7,7 @@
 //! `CASE SUBJECT METRIC VALUE`, microseconds unless the metric says other.
 //! Times are those that the kernel gave the packets on the switch.
 
+mod addresses;
 mod adverts;
 mod capture;
 mod failover;
@@ -49,6 +50,7 @@ fn main() -> std::process::ExitCode {
         "failover" => failover::run(&setting),
         "reload" => reload::run(&setting),
         "many" => many::run(&setting),
+        "addresses" => addresses::run(&setting),
         other => Err(trunnion_tests::lab::LabError::new(format!(
             "no part {other:?}"
         ))),

@@ -69,6 +69,8 @@ pub struct Node<'a> {
     pub backends: u32,
     /// Whether ours checks them, once a second.
     pub checked: bool,
+    /// Addresses that the first router has beside its own.
+    pub addresses: u32,
 }
 
 impl Node<'_> {
@@ -78,6 +80,7 @@ impl Node<'_> {
             routers,
             backends: 0,
             checked: false,
+            addresses: 0,
         }
     }
 }
@@ -238,6 +241,11 @@ fn backend(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x7f10_0001 + number)
 }
 
+/// 10.82.0.0 and up.
+pub fn further(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(0x0a52_0001 + number)
+}
+
 fn service(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x0a50_0001 + number)
 }
@@ -248,26 +256,32 @@ fn ours(wires: &Wires, node: &Node<'_>) -> String {
         routers,
         backends,
         checked,
+        addresses,
     } = *node;
     let name = wires.routers[place].role();
     let run_dir = wires.directory.join(name);
     // Room for the largest config of a reload.
     let mut text = format!(
         "[node]\nname = \"{name}\"\nrun_dir = \"{}\"\n\n\
-         [limits]\nservices = {}\nbackends = {}\nrouters = 512\n",
+         [limits]\nservices = {}\nbackends = {}\nrouters = 512\naddresses = {}\n",
         run_dir.display(),
         services(backends).max(1) + 1,
-        backends.max(1) + EACH
+        backends.max(1) + EACH,
+        addresses + 1024
     );
-    for router in routers {
+    for (at, router) in routers.iter().enumerate() {
         let Router { vrid, interval_ms } = router;
         let _ = write!(
             text,
             "\n[[vrrp]]\ninterface = \"{INTERFACE}\"\nvrid = {vrid}\npriority = {}\n\
-             interval = \"{interval_ms}ms\"\naddresses = [\"{}/32\"]\n",
+             interval = \"{interval_ms}ms\"\naddresses = [\"{}/32\"",
             PRIORITIES[place],
             router.address()
         );
+        for number in 0..if at == 0 { addresses } else { 0 } {
+            let _ = write!(text, ", \"{}/32\"", further(number));
+        }
+        text += "]\n";
     }
     for number in 0..services(backends) {
         let _ = write!(
@@ -294,17 +308,26 @@ fn keepalived(node: &Node<'_>, realtime: bool) -> String {
         text += "  vrrp_rt_priority 50\n  vrrp_rlimit_rttime 10000000\n  vrrp_no_swap\n";
     }
     text += "}\n";
-    for router in node.routers {
+    for (at, router) in node.routers.iter().enumerate() {
         let Router { vrid, interval_ms } = router;
         let _ = write!(
             text,
             "vrrp_instance R{vrid} {{\n  state BACKUP\n  interface {INTERFACE}\n  \
              virtual_router_id {vrid}\n  priority {}\n  advert_int {}\n  \
-             virtual_ipaddress {{\n    {}/32\n  }}\n}}\n",
+             virtual_ipaddress {{\n    {}/32\n  }}\n",
             PRIORITIES[node.place],
             f64::from(*interval_ms) / 1000.0,
             router.address()
         );
+        if at == 0 && node.addresses > 0 {
+            // An advert of it has room for a few.
+            text += "  virtual_ipaddress_excluded {\n";
+            for number in 0..node.addresses {
+                let _ = writeln!(text, "    {}/32", further(number));
+            }
+            text += "  }\n";
+        }
+        text += "}\n";
     }
     for number in 0..services(node.backends) {
         let _ = write!(
