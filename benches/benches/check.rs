@@ -46,12 +46,14 @@ impl Memory {
             scripts: &mut [],
             request: &mut [],
             desks: &mut [],
+            paces: &mut [],
         };
         let settings = Settings {
             tick_ns: 1 << 20,
             sockets_v4: 1_000,
             seats: 0,
             late_margin: Duration::from_millis(250),
+            checks_per_second: 0,
             seed: 0,
             secret: [1, 2],
         };

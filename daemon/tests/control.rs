@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod sample;
+
+use sample::sample;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -15,19 +17,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use trunnion::control::log::RecordsDropped;
-use trunnion::control::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
-    ThreadState,
-};
+use trunnion::control::operate::{Changed, Order, Refusal, Speaker, order};
+use trunnion::control::state::BackendState;
 use trunnion::control::{
     CATALOGUES, Control, Form, Listener, Records, Running, Silence, Source, State, Unavailable,
     Writer, fetch,
 };
-use trunnion_core::check::Health;
-use trunnion_core::model::{DestinationKey, Family, Forward, Protocol, ServiceKey};
+use trunnion_core::director::plan::OperatorState;
 use trunnion_core::record::{Frame, Level};
 use trunnion_core::time::Instant;
-use trunnion_core::vrrp::Role;
 
 /// A directory of this test alone, removed at its end.
 struct Dir(PathBuf);
@@ -53,12 +51,27 @@ impl Drop for Dir {
     }
 }
 
-/// Says what it was given.
+/// Says what it was given, and takes orders for one service.
 struct Fixed(Result<State, Unavailable>);
 
 impl Source for Fixed {
     async fn snapshot(&self) -> Result<State, Unavailable> {
         self.0.clone()
+    }
+
+    async fn operate(
+        &self,
+        order: Order,
+        by: Speaker,
+    ) -> Result<Result<Changed, Refusal>, Unavailable> {
+        if order.service != "web" {
+            return Ok(Err(Refusal(format!("no service {}", order.service))));
+        }
+        let Speaker { uid, pid } = by;
+        Ok(Ok(Changed {
+            backends: vec![(order.service, order.backend, OperatorState::Drain)],
+            warnings: vec![format!("by {uid} in {pid}")],
+        }))
     }
 }
 
@@ -67,6 +80,10 @@ struct Hung;
 
 impl Source for Hung {
     async fn snapshot(&self) -> Result<State, Unavailable> {
+        std::future::pending().await
+    }
+
+    async fn operate(&self, _: Order, _: Speaker) -> Result<Result<Changed, Refusal>, Unavailable> {
         std::future::pending().await
     }
 }
@@ -109,153 +126,38 @@ fn start_logging(
     control.spawn().unwrap()
 }
 
-fn ip(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
-
-fn sample() -> State {
-    let backend = |address: &str, weight, kernel_weight, check| BackendState {
-        key: DestinationKey {
-            address: ip(address),
-            port: 80,
-        },
-        forward: Forward::ROUTE,
-        weight,
-        kernel_weight,
-        check,
+#[test]
+fn an_order_goes_there_and_comes_back_with_who_gave_it() {
+    let dir = Dir::new();
+    let running = start(&dir.socket(), Fixed(Ok(sample())));
+    let asked = |service: &str| Order {
+        state: OperatorState::Maint,
+        service: service.to_owned(),
+        backend: "192.0.2.101:80".to_owned(),
     };
-    let check = |address: &str, health, last: &str, latency| CheckState {
-        target: SocketAddr::new(ip(address), 80),
-        health,
-        last: last.to_owned(),
-        latency,
-        http_status: last.starts_with("http").then_some(503),
-        since: Some(Duration::from_secs(93)),
+    let changed = order(&dir.socket(), &asked("web")).unwrap();
+    assert_eq!(
+        changed.backends,
+        [(
+            "web".to_owned(),
+            "192.0.2.101:80".to_owned(),
+            OperatorState::Drain
+        )]
+    );
+    // The kernel says who we are.
+    let owner = fs::metadata(&dir.0).unwrap();
+    let uid = std::os::unix::fs::MetadataExt::uid(&owner);
+    let pid = std::process::id();
+    assert_eq!(changed.warnings, [format!("by {uid} in {pid}")]);
+    let refused = order(&dir.socket(), &asked("wep")).unwrap_err();
+    assert_eq!(refused.to_string(), "not done: no service wep");
+    let nobody = Order {
+        backend: String::new(),
+        ..asked("")
     };
-    let router = |family, role, addresses| RouterState {
-        name: format!("public{}", if family == Family::V6 { "6" } else { "" }),
-        interface: "eth0".to_owned(),
-        vrid: 51,
-        family,
-        role,
-        since: Some(Duration::from_millis(250)),
-        reason: "the active router fell silent".to_owned(),
-        priority: 150,
-        interval: Duration::from_millis(100),
-        addresses,
-        counters: vec![Counter::new("sent", 12), Counter::new("received", 0)],
-    };
-    let held = |address, prefix, present| AddressState {
-        address: ip(address),
-        prefix,
-        present,
-    };
-    let latency = Some(Duration::from_micros(212));
-    State {
-        name: "lb1".to_owned(),
-        version: "0.1.0".to_owned(),
-        config: "/etc/trunnion.toml".to_owned(),
-        uptime: Duration::from_secs(3 * 86_400 + 7_200),
-        routers: vec![
-            router(
-                Family::V4,
-                Role::Active,
-                vec![held("192.0.2.10", 24, Some(true))],
-            ),
-            router(
-                Family::V6,
-                Role::Active,
-                vec![
-                    held("fe80::5e00:233", 64, Some(false)),
-                    held("2001:db8::10", 64, None),
-                ],
-            ),
-        ],
-        services: vec![
-            ServiceState {
-                name: "web".to_owned(),
-                key: ServiceKey::Address {
-                    protocol: Protocol::TCP,
-                    address: ip("192.0.2.10"),
-                    port: 80,
-                },
-                scheduler: "wrr".to_owned(),
-                in_kernel: Some(true),
-                fail_open: false,
-                min_healthy: 1,
-                backends: vec![
-                    backend(
-                        "192.0.2.101",
-                        3,
-                        Some(3),
-                        Some(check("192.0.2.101", Health::Up, "ok", latency)),
-                    ),
-                    backend(
-                        "192.0.2.102",
-                        2,
-                        Some(0),
-                        Some(check(
-                            "192.0.2.102",
-                            Health::GoingUp { successes: 1 },
-                            "ok",
-                            latency,
-                        )),
-                    ),
-                    backend(
-                        "192.0.2.103",
-                        1,
-                        None,
-                        Some(check("192.0.2.103", Health::Down, "refused", None)),
-                    ),
-                    backend("192.0.2.104", 1, Some(1), None),
-                ],
-            },
-            ServiceState {
-                name: "shop".to_owned(),
-                key: ServiceKey::Fwmark {
-                    mark: 5,
-                    family: Family::V6,
-                },
-                scheduler: "rr".to_owned(),
-                in_kernel: Some(false),
-                fail_open: true,
-                min_healthy: 2,
-                backends: Vec::new(),
-            },
-        ],
-        strangers: 2,
-        settings: vec![
-            SettingState {
-                name: "tcp_timeout".to_owned(),
-                declared: "900s".to_owned(),
-                present: Some("900s".to_owned()),
-                trouble: String::new(),
-            },
-            SettingState {
-                name: "net.ipv4.vs.conn_max".to_owned(),
-                declared: "1000000".to_owned(),
-                present: None,
-                trouble: "needs Linux 7.2 or later".to_owned(),
-            },
-        ],
-        threads: vec![
-            ThreadState {
-                name: "ha".to_owned(),
-                allocations_after_seal: Some(0),
-                records_dropped: 0,
-            },
-            ThreadState {
-                name: "control".to_owned(),
-                allocations_after_seal: None,
-                records_dropped: 0,
-            },
-        ],
-        counters: vec![
-            Counter::which("ipvs_requests", "new_dest", 4),
-            Counter::which("ipvs_requests", "del_dest", 0),
-            Counter::new("ipvs_resyncs", 1),
-        ],
-    }
+    let refused = order(&dir.socket(), &nobody).unwrap_err();
+    assert_eq!(refused.to_string(), "not done: name a service or a backend");
+    running.stop();
 }
 
 /// Compares with a file, or rewrites it where `UPDATE_EXPECT` is set.
@@ -340,15 +242,12 @@ fn a_source_that_cannot_or_does_not_answer_is_an_error_in_words() {
     let gone = Fixed(Err(Unavailable("the lb loop has ended".to_owned())));
     let running = start(&socket, gone);
     let said = fetch(&socket).unwrap_err().to_string();
-    assert_eq!(said, "the node did not tell: the lb loop has ended");
+    assert_eq!(said, "not done: the lb loop has ended");
     running.stop();
 
     let running = start(&socket, Hung);
     let said = fetch(&socket).unwrap_err().to_string();
-    assert_eq!(
-        said,
-        "the node did not tell: the loops did not answer within 2 s"
-    );
+    assert_eq!(said, "not done: the loops did not answer within 2 s");
     running.stop();
 }
 
@@ -358,7 +257,7 @@ fn a_listener_that_never_speaks_is_not_waited_for_for_ever() {
     let socket = dir.socket();
     let _mute = UnixListener::bind(&socket).unwrap();
     let said = fetch(&socket).unwrap_err().to_string();
-    assert_eq!(said, "the node did not tell: no answer within 5 s");
+    assert_eq!(said, "not done: no answer within 5 s");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use trunnion::control::state::{
     ThreadState,
 };
 use trunnion_core::check::Health;
+use trunnion_core::director::plan::OperatorState;
 use trunnion_core::model::{DestinationKey, Family, Forward, Protocol, ServiceKey};
 use trunnion_core::vrrp::Role;
 
@@ -85,6 +86,7 @@ fn backend() -> impl Strategy<Value = BackendState> {
         any::<u8>().prop_map(|successes| Health::GoingUp { successes }),
     ];
     let check = (
+        (any::<bool>(), ".{0,8}"),
         address(),
         any::<u16>(),
         health,
@@ -94,13 +96,17 @@ fn backend() -> impl Strategy<Value = BackendState> {
         prop::option::of(ms()),
     )
         .prop_map(
-            |(address, port, health, last, latency, http_status, since)| CheckState {
-                target: SocketAddr::new(address, port),
-                health,
-                last,
-                latency,
-                http_status,
-                since,
+            |((held, advised), address, port, health, last, latency, http_status, since)| {
+                CheckState {
+                    held,
+                    advised,
+                    target: SocketAddr::new(address, port),
+                    health,
+                    last,
+                    latency,
+                    http_status,
+                    since,
+                }
             },
         );
     let key =
@@ -111,14 +117,24 @@ fn backend() -> impl Strategy<Value = BackendState> {
         any::<u32>(),
         any::<Option<u32>>(),
         prop::option::of(check),
+        (
+            prop::sample::select(OperatorState::ALL.to_vec()),
+            any::<bool>(),
+            any::<bool>(),
+        ),
     )
         .prop_map(
-            |(key, forward, weight, kernel_weight, check)| BackendState {
-                key,
-                forward: Forward(forward),
-                weight,
-                kernel_weight,
-                check,
+            |(key, forward, weight, kernel_weight, check, (operator, sorry, rising))| {
+                BackendState {
+                    operator,
+                    sorry,
+                    rising,
+                    key,
+                    forward: Forward(forward),
+                    weight,
+                    kernel_weight,
+                    check,
+                }
             },
         )
 }
@@ -143,10 +159,18 @@ fn service() -> impl Strategy<Value = ServiceState> {
             any::<bool>(),
             any::<u16>(),
         ),
+        (any::<u32>(), any::<Option<bool>>(), any::<bool>()),
         prop::collection::vec(backend(), 0..4),
     )
         .prop_map(
-            |((name, key, scheduler, in_kernel, fail_open, min_healthy), backends)| ServiceState {
+            |(
+                (name, key, scheduler, in_kernel, fail_open, min_healthy),
+                (quorum, has_quorum, sorry),
+                backends,
+            )| ServiceState {
+                quorum,
+                has_quorum,
+                sorry,
                 name,
                 key,
                 scheduler,

@@ -66,12 +66,14 @@ impl Owner {
             scripts: &mut [],
             request: &mut [],
             desks: &mut [],
+            paces: &mut [],
         };
         let settings = Settings {
             tick_ns: 1 << 20,
             sockets_v4: v4,
             seats: 0,
             late_margin: Duration::from_secs(1),
+            checks_per_second: 0,
             seed: 0,
             secret: [1, 2],
         };

@@ -100,6 +100,21 @@ fn a_table_that_someone_else_insists_on_is_not_fought_over() {
     }
 }
 
+/// Operators speak while backends fail: orders are obeyed, weights that rise do
+/// not fall, a quorum changes beyond its hysteresis alone, and whoever can serve
+/// serves.
+#[test]
+fn operators_speak_and_policies_hold() {
+    each_alone(&[Fault::Operator]);
+    let more = [Fault::Backend, Fault::Reload, Fault::Crash, Fault::Pause];
+    for (seed, also) in (0..12).zip(more.into_iter().cycle()) {
+        check(&Options::only(
+            seed,
+            &[Fault::Operator, Fault::Backend, also],
+        ));
+    }
+}
+
 #[test]
 fn swarm_a() {
     for seed in 0..12 {

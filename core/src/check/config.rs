@@ -1,7 +1,7 @@
 //! What a check is: a target, a way to probe it, and its times.
 
-use super::Limits;
 use super::probe::ScriptId;
+use super::{CheckPolicy, Limits};
 use crate::model::Family;
 use core::hash::{Hash, Hasher};
 use core::net::SocketAddr;
@@ -98,6 +98,8 @@ pub struct CheckConfig {
     pub rise: u8,
     /// Failures in a row that take a target down that was up; 0 is 1.
     pub fall: u8,
+    /// What else verdicts lead to, and how the times stretch.
+    pub policy: CheckPolicy,
 }
 
 impl CheckConfig {
@@ -116,6 +118,7 @@ impl CheckConfig {
             timeout: Duration::from_secs(3),
             rise: 2,
             fall: 3,
+            policy: CheckPolicy::DEFAULT,
         }
     }
 
@@ -183,7 +186,7 @@ impl Hasher for Fnv {
 }
 
 // There are as many as there are checks.
-const _: () = assert!(size_of::<CheckConfig>() <= 112);
+const _: () = assert!(size_of::<CheckConfig>() <= 128);
 
 #[cfg(test)]
 mod tests {

@@ -13,24 +13,28 @@
 //! The first rule is that trouble of this node is no verdict about another:
 //! [`Verdict::Indeterminate`].
 
+mod advice;
 mod config;
 pub mod engine;
 mod health;
+mod policy;
 pub mod probe;
 mod report;
 mod verdict;
 
 pub use crate::netlink::Errno;
+pub use advice::{Advised, Share};
 pub use config::{CheckConfig, Kind, Lane};
 #[doc(hidden)]
 pub use engine::laws;
 pub use engine::{
-    Action, Carrier, CheckId, Desk, Engine, PlanError, REQUEST_BYTES_MAX, Settings, Slot, Socket,
-    SocketId, Status, Storage,
+    Action, Carrier, CheckId, Desk, Engine, Pace, PlanError, REQUEST_BYTES_MAX, Settings, Slot,
+    Socket, SocketId, Status, Storage,
 };
 pub use health::{Change, Health, HealthState, Limits};
+pub use policy::CheckPolicy;
 pub use report::{
-    ChecksIndeterminate, Counters, Merged, PlanTaken, RECORDS, Report, TargetDown, TargetUp,
-    Trouble,
+    ChecksIndeterminate, Counters, Merged, PlanTaken, RECORDS, Report, TargetAdvised, TargetDown,
+    TargetFlaps, TargetUp, Trouble,
 };
 pub use verdict::{Blame, Local, Reason, Verdict};

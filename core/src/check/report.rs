@@ -2,7 +2,7 @@
 //! counters, and the log records of them.
 
 use super::engine::CheckId;
-use super::{HealthState, Local, Reason, Verdict};
+use super::{Advised, HealthState, Local, Reason, Share, Verdict};
 use crate::record::{Ring, records};
 use crate::time::{Duration, Instant};
 use core::net::{IpAddr, SocketAddr};
@@ -22,6 +22,12 @@ records! {
     /// This node could not check; nobody's health changed for it.
     0x0404 Warn ChecksIndeterminate { checks: u64, reason: &'static str }
         "{checks} checks found out nothing: {reason}; no target's health was changed";
+    /// A target falls too often.
+    0x0405 Warn TargetFlaps { address: IpAddr, port: u16 }
+        "target {address} port {port} flaps: it is held down until it has been quiet for a while";
+    /// A target asks for another share of its weight.
+    0x0406 Info TargetAdvised { address: IpAddr, port: u16, away: bool, share: &'static str, number: u32 }
+        "target {address} port {port} advises: {share} {number} (drain or maint: {away})";
 }
 
 /// A target's health is not what the owner heard last.
@@ -39,6 +45,10 @@ pub struct Report {
     pub reason: Option<Reason>,
     /// How long the last probe took.
     pub latency: Duration,
+    /// It fell so often that it is held down.
+    pub held: bool,
+    /// What it says of its weight, if that is news.
+    pub advised: Option<Advised>,
 }
 
 impl Report {
@@ -47,6 +57,26 @@ impl Report {
         let (address, port) = (self.target.ip(), self.target.port());
         let latency_us = u32::try_from(self.latency.as_micros()).unwrap_or(u32::MAX);
         let first = self.previous == HealthState::Unknown;
+        if let Some(Advised { away, share }) = self.advised {
+            let (share, number) = match share {
+                Share::Whole => ("percent", 100),
+                Share::Percent(percent) => ("percent", percent.into()),
+                Share::Weight(weight) => ("weight", weight),
+            };
+            ring.log(
+                now,
+                TargetAdvised {
+                    address,
+                    port,
+                    away,
+                    share,
+                    number,
+                },
+            );
+        }
+        if self.state == self.previous {
+            return;
+        }
         match self.state {
             HealthState::Up => ring.log(
                 now,
@@ -67,6 +97,9 @@ impl Report {
                     first,
                 },
             ),
+        }
+        if self.held {
+            ring.log(now, TargetFlaps { address, port });
         }
     }
 }
@@ -145,12 +178,16 @@ pub struct Counters {
     pub cancelled: u64,
     /// Checks that found no free socket when their time came.
     pub queued: u64,
+    /// Checks put off because there were too many in a second.
+    pub paced: u64,
     /// Checks so late, after a stall, that they were spread anew instead of
     /// starting all at once.
     pub respread: u64,
     /// Events of a socket that no check was waiting for: edges left over from
     /// before its disconnect.
     pub stray: u64,
+    /// Targets that fell so often that they were held down.
+    pub flaps_held: u64,
     /// Targets that went up.
     pub went_up: u64,
     /// Targets that went down.
@@ -168,8 +205,10 @@ impl Default for Counters {
             indeterminate: [0; Local::COUNT],
             cancelled: 0,
             queued: 0,
+            paced: 0,
             respread: 0,
             stray: 0,
+            flaps_held: 0,
             went_up: 0,
             went_down: 0,
             lag_max: Duration::ZERO,

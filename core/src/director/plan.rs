@@ -96,13 +96,74 @@ impl<'a> HaPlan<'a> {
     }
 }
 
-/// What a service's backends are worth when they fail.
+/// What a service's backends are worth when they fail, and when they are back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServicePolicy {
     /// Below so many healthy backends all of them get their weight again: a
     /// wrong verdict about everyone must not take the service down. 0 turns
-    /// this off.
+    /// this off. A sorry server that serves comes first.
     pub min_healthy: u16,
+    /// Weight of those that serve, taken together, that the service should have;
+    /// 0 asks for none. Without it the sorry server takes over.
+    pub quorum: u32,
+    /// How much less than `quorum` loses it, and how much more regains it.
+    pub hysteresis: u32,
+    /// In what time the weight of a backend that is back rises to what it should
+    /// be; zero is at once.
+    pub slow_start: Duration,
+    /// Starts of its checks in a second; 0 is no limit. A check that several
+    /// services share keeps the first one's.
+    pub checks_per_second: u32,
+}
+
+/// What an operator said of a backend. It outweighs what its check says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OperatorState {
+    /// Nothing: its check decides.
+    #[default]
+    Ready,
+    /// No new clients; it is checked on, and has no part in quorum or
+    /// `min_healthy`.
+    Drain,
+    /// The same, and it is not checked.
+    Maint,
+    /// It serves, whatever its check says.
+    ForcedUp,
+    /// It does not, and not even when everybody else has failed.
+    ForcedDown,
+}
+
+impl OperatorState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Ready,
+        Self::Drain,
+        Self::Maint,
+        Self::ForcedUp,
+        Self::ForcedDown,
+    ];
+
+    /// `ready`, `drain`, `maint`, `force-up`, `force-down`: the verb that asks
+    /// for it.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drain => "drain",
+            Self::Maint => "maint",
+            Self::ForcedUp => "force-up",
+            Self::ForcedDown => "force-down",
+        }
+    }
+}
+
+/// What a destination is to its service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Member {
+    /// What an operator said of it.
+    pub operator: OperatorState,
+    /// It gets clients when no other can: at most one in a service.
+    pub sorry: bool,
 }
 
 /// What the LB half should do.
@@ -115,10 +176,16 @@ pub struct LbPlan<'a> {
     /// For each destination of the table, in its order: an index into `checks`,
     /// or `None` for one that is always healthy.
     pub links: &'a [Option<u32>],
+    /// For each destination, in the same order; those that are missing are
+    /// [`Member::default`].
+    pub members: &'a [Member],
     /// Sorted, no check twice: destinations share equal checks.
     pub checks: &'a [CheckConfig],
     /// What they say and expect, as far as they name it.
     pub scripts: Scripts<'a>,
+    /// Starts of checks in a second for each address that is probed; 0 is no
+    /// limit.
+    pub backend_checks_per_second: u32,
     /// Whether services the config does not name are left alone.
     pub declared_only: bool,
     /// How often the kernel's table is looked at when nothing gives cause: IPVS

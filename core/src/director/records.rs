@@ -86,6 +86,18 @@ records! {
     /// Enough healthy backends again.
     0x060b Info ServiceClosed { address: IpAddr, port: u16, mark: u32 }
         "service {address} port {port} mark {mark}: enough healthy backends again";
+    /// Nobody else serves.
+    0x0615 Error SorryServes { address: IpAddr, port: u16, mark: u32 }
+        "service {address} port {port} mark {mark}: the sorry server gets the clients";
+    /// Somebody else serves again.
+    0x0616 Info SorryRests { address: IpAddr, port: u16, mark: u32 }
+        "service {address} port {port} mark {mark}: its own backends get the clients again";
+    /// Too little weight serves.
+    0x0617 Error QuorumLost { address: IpAddr, port: u16, mark: u32 }
+        "service {address} port {port} mark {mark}: quorum lost: less weight serves than quorum less hysteresis";
+    /// Enough weight serves again.
+    0x0618 Info QuorumGained { address: IpAddr, port: u16, mark: u32 }
+        "service {address} port {port} mark {mark}: quorum regained";
     /// A plan does not fit the memory taken at start.
     0x060c Error PlanTooLarge { what: &'static str }
         "the new config needs more {what} than the limits the daemon was started with; restart it";

@@ -6,6 +6,7 @@ mod check;
 mod doctor;
 mod guardian;
 mod ipvs;
+mod operate;
 mod run;
 mod runner;
 mod show;
@@ -53,6 +54,41 @@ const VERBS: &[Verb] = &[
   --config FILE   take the socket's path from the node's config
 ",
         run: show::run,
+    },
+    Verb {
+        name: "drain",
+        arguments: operate::ARGUMENTS,
+        about: "send a backend no new clients; connections live on",
+        options: operate::OPTIONS,
+        run: operate::drain,
+    },
+    Verb {
+        name: "maint",
+        arguments: operate::ARGUMENTS,
+        about: "the same, and do not check it",
+        options: operate::OPTIONS,
+        run: operate::maint,
+    },
+    Verb {
+        name: "ready",
+        arguments: operate::ARGUMENTS,
+        about: "let its check decide again",
+        options: operate::OPTIONS,
+        run: operate::ready,
+    },
+    Verb {
+        name: "force-up",
+        arguments: operate::ARGUMENTS,
+        about: "send it clients whatever its check says",
+        options: operate::OPTIONS,
+        run: operate::force_up,
+    },
+    Verb {
+        name: "force-down",
+        arguments: operate::ARGUMENTS,
+        about: "take it for failed whatever its check says",
+        options: operate::OPTIONS,
+        run: operate::force_down,
     },
     Verb {
         name: "doctor",

@@ -17,19 +17,8 @@ pub(super) fn run(args: &mut Parser) -> Result<ExitCode, Usage> {
             Arg::Value(_) | Arg::Short(_) | Arg::Long(_) => return Err(arg.unexpected().into()),
         }
     }
-    let socket = match (socket, config) {
-        (Some(_), Some(_)) => {
-            return Err(Usage("write --socket or --config, not both".to_owned()));
-        }
-        (Some(socket), None) => socket,
-        (None, Some(config)) => match Config::load(&config) {
-            Ok(config) => config.node.socket(),
-            Err(refused) => {
-                complain(refused);
-                return Ok(ExitCode::FAILURE);
-            }
-        },
-        (None, None) => Path::new("/run/trunnion").join(SOCKET_NAME),
+    let Some(socket) = socket_of(socket, config)? else {
+        return Ok(ExitCode::FAILURE);
     };
     match control::fetch(&socket) {
         Ok(state) if as_json => print(format_args!("{:#}\n", state.to_json())),
@@ -40,4 +29,24 @@ pub(super) fn run(args: &mut Parser) -> Result<ExitCode, Usage> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where the node's control socket is; `None` where the config that should say
+/// so has mistakes, which are printed.
+pub(super) fn socket_of(
+    socket: Option<PathBuf>,
+    config: Option<PathBuf>,
+) -> Result<Option<PathBuf>, Usage> {
+    match (socket, config) {
+        (Some(_), Some(_)) => Err(Usage("write --socket or --config, not both".to_owned())),
+        (Some(socket), None) => Ok(Some(socket)),
+        (None, Some(config)) => match Config::load(&config) {
+            Ok(config) => Ok(Some(config.node.socket())),
+            Err(refused) => {
+                complain(refused);
+                Ok(None)
+            }
+        },
+        (None, None) => Ok(Some(Path::new("/run/trunnion").join(SOCKET_NAME))),
+    }
 }

@@ -21,6 +21,8 @@ pub struct Backend {
     /// How it is known to be up; without one it always is. Boxed, because there
     /// are many backends, and not all have one.
     pub check: Option<Box<CheckConfig>>,
+    /// It gets clients when no other can.
+    pub sorry: bool,
 }
 
 pub(super) const KEYS: &[&str] = &[
@@ -30,6 +32,7 @@ pub(super) const KEYS: &[&str] = &[
     "tunnel",
     "upper_threshold",
     "lower_threshold",
+    "sorry",
     "check",
 ];
 
@@ -49,6 +52,8 @@ pub(super) struct BackendRead {
     /// What its check says and expects.
     pub script: Option<Arc<OwnedScript>>,
     pub span: Span,
+    /// Where it says that it is the sorry server.
+    pub sorry: Option<Span>,
 }
 
 /// The kernel reads a weight and a threshold as a signed number.
@@ -117,8 +122,10 @@ impl BackendRead {
             backend: Backend {
                 destination,
                 check: check.map(Box::new),
+                sorry: keys.sorry.is_some(),
             },
             script: script.flatten(),
+            sorry: keys.sorry,
             span: address.span.start..address.span.end.max(span.start),
         })
     }
@@ -139,6 +146,7 @@ struct Keys {
     tunnel: Tunnel,
     upper: u32,
     lower: u32,
+    sorry: Option<Span>,
     check: Option<CheckRead>,
 }
 
@@ -193,6 +201,10 @@ impl Keys {
             tunnel,
             upper: upper.map_or(0, |at| at.value),
             lower: lower.map_or(0, |at| at.value),
+            sorry: section
+                .and_then(|section| section.boolean("sorry", notes))
+                .filter(|at| at.value)
+                .map(|at| at.span),
             check: section.and_then(|section| CheckRead::read(section, notes)),
         }
     }

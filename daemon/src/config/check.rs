@@ -5,6 +5,7 @@
 //! interval where that is shorter, 2 to rise, 3 to fall; the fast and the down
 //! interval are the interval.
 
+use super::course::Course;
 use super::probe::{OwnedScript, ProbeRead, TYPES, Type};
 use super::scalar::{self, Endpoint, Shown};
 use super::section::{At, Notes, Section, Span};
@@ -42,6 +43,11 @@ pub(super) const KEYS: &[&str] = &[
     "answer",
     "recursion",
     "transport",
+    "initially",
+    "backoff",
+    "backoff_max",
+    "jitter",
+    "damping",
 ];
 
 /// The keys of one `check`, as far as they are there.
@@ -61,6 +67,7 @@ pub(super) struct CheckRead {
     timeout: Option<At<Duration>>,
     rise: Option<At<u8>>,
     fall: Option<At<u8>>,
+    course: Course,
 }
 
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -96,6 +103,7 @@ impl CheckRead {
             timeout: section.duration("timeout", TIMEOUT_MIN..=INTERVAL_MAX, notes),
             rise: section.integer("rise", 1..=255, notes),
             fall: section.integer("fall", 1..=255, notes),
+            course: Course::read(&section, notes),
             span: section.span,
         })
     }
@@ -119,6 +127,7 @@ impl CheckRead {
             timeout,
             rise,
             fall,
+            course,
         } = self.clone();
         // An address may bring its port.
         let own_port = port.is_some() || address.as_ref().is_some_and(|at| at.value.port.is_some());
@@ -145,6 +154,7 @@ impl CheckRead {
             timeout: timeout.or_else(|| service.timeout.clone()),
             rise: rise.or_else(|| service.rise.clone()),
             fall: fall.or_else(|| service.fall.clone()),
+            course: course.over(&service.course),
         }
     }
 
@@ -154,6 +164,9 @@ impl CheckRead {
         if !self.has_type {
             notes.error(&self.span, "`check` has no `type`", "add type = \"tcp\"");
         }
+        let down = self.down_interval.as_ref().or(self.interval.as_ref());
+        let down = down.map_or(DEFAULT_INTERVAL, |at| at.value);
+        self.course.relations(down, notes);
         let Some(timeout) = &self.timeout else {
             return;
         };
@@ -225,6 +238,7 @@ impl CheckRead {
             },
             rise: self.rise.as_ref().map_or(2, |at| at.value),
             fall: self.fall.as_ref().map_or(3, |at| at.value),
+            policy: self.course.policy(),
         };
         Some((config, self.script.clone()))
     }
@@ -292,6 +306,7 @@ impl CheckRead {
             || own.interval.is_some()
             || own.fast_interval.is_some()
             || own.down_interval.is_some()
+            || own.course.stretches()
             || !self.has_type;
         if touches {
             self.relations(notes);

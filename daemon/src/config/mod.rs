@@ -7,11 +7,14 @@
 
 mod backend;
 mod check;
+mod course;
 mod forward;
+mod key;
 mod mistake;
 mod node;
 mod pieces;
 mod place;
+mod policy;
 mod probe;
 mod reader;
 mod relate;
@@ -88,6 +91,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("check", check::KEYS),
     ("expect", probe::EXPECT_KEYS),
     ("expect_headers", probe::HEADER_KEYS),
+    ("damping", course::DAMPING_KEYS),
 ];
 
 impl Config {

@@ -62,6 +62,10 @@ pub struct Limits {
     pub checks_in_flight: u32,
     /// Bytes of all that checks say and expect. Default 256 KiB.
     pub probe_bytes: u32,
+    /// Health checks that begin in a second, over all; 0 is no limit. Default 0.
+    pub checks_per_second: u32,
+    /// The same for each address that is probed. Default 0.
+    pub backend_checks_per_second: u32,
     /// VRRP instances. Default 64.
     pub routers: u32,
     /// Virtual addresses over all instances. Default 1024.
@@ -75,6 +79,8 @@ impl Default for Limits {
             backends: 16_384,
             checks_in_flight: 1_024,
             probe_bytes: 256 << 10,
+            checks_per_second: 0,
+            backend_checks_per_second: 0,
             routers: 64,
             addresses: 1_024,
         }
@@ -163,6 +169,8 @@ pub(super) const LIMITS_KEYS: &[&str] = &[
     "backends",
     "checks_in_flight",
     "probe_bytes",
+    "checks_per_second",
+    "backend_checks_per_second",
     "routers",
     "addresses",
 ];
@@ -298,6 +306,9 @@ fn timeout<'d>(section: &Section<'d>, key: &'d str, notes: &mut Notes) -> Option
     Some(value)
 }
 
+/// More in a second is no limit.
+pub(super) const RATE_MAX: u32 = 1_000_000;
+
 /// The limits, and where each that the file sets stands.
 #[derive(Debug)]
 pub(super) struct LimitsRead {
@@ -326,6 +337,18 @@ impl LimitsRead {
             return read;
         };
         let limits = &mut read.limits;
+        let rates = [
+            ("checks_per_second", &mut limits.checks_per_second),
+            (
+                "backend_checks_per_second",
+                &mut limits.backend_checks_per_second,
+            ),
+        ];
+        for (key, place) in rates {
+            if let Some(at) = section.integer(key, 0..=RATE_MAX, notes) {
+                *place = at.value;
+            }
+        }
         let mut set = |key, most, place: &mut u32| {
             let found: Option<At<u32>> = section.integer(key, 1..=most, notes);
             found.map(|At { value, span }| {

@@ -3,7 +3,9 @@
 use super::backend::{self, Backend, BackendRead, Inherited, protocol_word};
 use super::check;
 use super::forward;
+use super::key::PROTOCOLS;
 use super::node::{kernel_name, name};
+use super::policy;
 use super::probe::OwnedScript;
 use super::scalar::{self, Shown, is_host};
 use super::section::{At, Notes, Raw, Section, Span};
@@ -11,6 +13,7 @@ use super::suggest::nearest;
 use super::value::{choice, duration, one_of, quote};
 use std::sync::Arc;
 use std::time::Duration;
+use trunnion_core::director::plan::ServicePolicy;
 use trunnion_core::model::{
     EngineName, Family, Protocol, SchedulerName, Service, ServiceFlags, ServiceKey,
 };
@@ -23,9 +26,8 @@ pub struct ServiceConfig {
     pub name: String,
     /// What the kernel is told.
     pub service: Service,
-    /// With fewer healthy backends than this, all count as healthy
-    /// (fail-open). 0 turns that off. Default 1.
-    pub min_healthy: u16,
+    /// What becomes of it when backends fail, and when they are back.
+    pub policy: ServicePolicy,
     /// Sorted by key, none twice.
     pub backends: Vec<Backend>,
     /// What their checks say and expect, each once.
@@ -46,6 +48,10 @@ pub(super) const KEYS: &[&str] = &[
     "engine",
     "one_packet",
     "min_healthy",
+    "quorum",
+    "hysteresis",
+    "slow_start",
+    "checks_per_second",
     "check",
     "backend",
     "backends",
@@ -127,8 +133,7 @@ impl ServiceRead {
         };
         let (backends, backends_written) = backends(&section, &inherited, notes);
         backend::tunnel_is_used(&inherited, &backends, notes);
-        let checked = backends.iter().any(|read| read.backend.check.is_some());
-        let min_healthy = min_healthy(&section, backends_written.len(), checked, notes);
+        let policy = policy::read(&section, backends_written.len(), &backends, notes);
         let scripts = backend::scripts(&backends);
         let mut backends: Vec<Backend> = backends.into_iter().map(|read| read.backend).collect();
         backends.sort_by_key(|backend| backend.destination.key);
@@ -138,10 +143,10 @@ impl ServiceRead {
             config: ServiceConfig {
                 name: match &named {
                     Some(at) => at.value.clone(),
-                    None => default_name(&service.key),
+                    None => ServiceConfig::key_words(&service.key),
                 },
                 service,
-                min_healthy,
+                policy,
                 backends,
                 scripts,
             },
@@ -159,33 +164,7 @@ const NO_KEY: ServiceKey = ServiceKey::Fwmark {
     family: Family::V4,
 };
 
-fn default_name(key: &ServiceKey) -> String {
-    match *key {
-        ServiceKey::Address {
-            protocol,
-            address,
-            port,
-        } => {
-            let socket = std::net::SocketAddr::new(address, port);
-            format!("{}/{socket}", protocol_word(protocol))
-        }
-        ServiceKey::Fwmark {
-            mark,
-            family: Family::V4,
-        } => format!("fwmark/{mark}"),
-        ServiceKey::Fwmark {
-            mark,
-            family: Family::V6,
-        } => format!("fwmark/{mark}/ipv6"),
-    }
-}
-
 fn key(section: &Section<'_>, notes: &mut Notes) -> Option<At<ServiceKey>> {
-    const PROTOCOLS: &[(&str, Protocol)] = &[
-        ("tcp", Protocol::TCP),
-        ("udp", Protocol::UDP),
-        ("sctp", Protocol::SCTP),
-    ];
     const FAMILIES: &[(&str, Family)] = &[("ipv4", Family::V4), ("ipv6", Family::V6)];
     let protocol = section.choice("protocol", PROTOCOLS, notes);
     let family = section.choice("family", FAMILIES, notes);
@@ -459,27 +438,4 @@ fn backends(
         );
     }
     (found, written)
-}
-
-fn min_healthy(section: &Section<'_>, backends: usize, checked: bool, notes: &mut Notes) -> u16 {
-    let Some(at) = section.integer::<u16>("min_healthy", 0..=u16::MAX.into(), notes) else {
-        return 1;
-    };
-    if backends > 0 && usize::from(at.value) > backends {
-        notes.error(
-            &at.span,
-            format!(
-                "`min_healthy` {} of {backends}: no check would ever take a backend out",
-                at.value
-            ),
-            format!("write {backends} or less"),
-        );
-    } else if !checked {
-        notes.warn(
-            &at.span,
-            "`min_healthy` has no effect without a check",
-            "add a check, or remove it",
-        );
-    }
-    at.value
 }

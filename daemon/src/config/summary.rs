@@ -141,7 +141,7 @@ impl fmt::Display for ServiceConfig {
         let Self {
             name,
             service,
-            min_healthy: _,
+            policy,
             backends,
             scripts: _,
         } = self;
@@ -167,13 +167,24 @@ impl fmt::Display for ServiceConfig {
         if service.flags.contains(ServiceFlags::PERSISTENT) {
             write!(f, ", persistent {}s", service.timeout_s)?;
         }
-        write!(f, ", {}", plural(backends.len(), "backend"))?;
+        let sorry = backends.iter().any(|backend| backend.sorry);
+        let own = backends.len() - usize::from(sorry);
+        write!(f, ", {}", plural(own, "backend"))?;
+        if sorry {
+            f.write_str(" and a sorry server")?;
+        }
         let mut methods: Vec<_> = backends.iter().map(|b| b.destination.forward).collect();
         methods.sort_unstable();
         methods.dedup();
         let methods: Vec<_> = methods.into_iter().map(word).collect();
         if !methods.is_empty() {
             write!(f, " by {}", methods.join(" and "))?;
+        }
+        if policy.quorum > 0 {
+            write!(f, ", quorum {}", policy.quorum)?;
+        }
+        if !policy.slow_start.is_zero() {
+            write!(f, ", slow start {}", Shown(policy.slow_start))?;
         }
         let mut checks: Vec<_> = backends.iter().filter_map(|b| b.check.as_deref()).collect();
         let checked = checks.len();

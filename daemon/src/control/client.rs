@@ -1,4 +1,5 @@
-//! The other end of the control socket: asks a node for its state.
+//! The other end of the control socket: asks a node for its state, or for
+//! something else.
 
 use super::proto::Odd;
 use super::proto::v1::GetStateRequest;
@@ -10,7 +11,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tonic::transport::{Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Response, Status};
 
 /// How long an answer may take: longer than a node waits for its loops.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +46,7 @@ impl fmt::Display for Silence {
                     write!(f, "{path}: {error}")
                 }
             }
-            Self::Refused(words) => write!(f, "the node did not tell: {words}"),
+            Self::Refused(words) => write!(f, "not done: {words}"),
             Self::Odd(odd) => odd.fmt(f),
         }
     }
@@ -57,12 +59,30 @@ impl std::error::Error for Silence {}
 /// # Errors
 /// [`Silence`] says what to do.
 pub fn fetch(path: &Path) -> Result<State, Silence> {
+    let answer = call(path, async |mut client| {
+        client.get_state(GetStateRequest {}).await
+    })?;
+    State::try_from(answer).map_err(Silence::Odd)
+}
+
+/// Calls the node on the control socket at `path`; blocks for at most 5 s.
+pub(super) fn call<T>(
+    path: &Path,
+    ask: impl AsyncFnOnce(NodeClient<Channel>) -> Result<Response<T>, Status>,
+) -> Result<T, Silence> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Silence::Refused(error.to_string()))?;
     runtime.block_on(async {
-        match tokio::time::timeout(PATIENCE, ask(path)).await {
+        let answer = async {
+            let asked = ask(connect(path).await?).await;
+            match asked {
+                Ok(answer) => Ok(answer.into_inner()),
+                Err(status) => Err(Silence::Refused(status.message().to_owned())),
+            }
+        };
+        match tokio::time::timeout(PATIENCE, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(Silence::Refused(format!(
                 "no answer within {} s",
@@ -72,7 +92,7 @@ pub fn fetch(path: &Path) -> Result<State, Silence> {
     })
 }
 
-async fn ask(path: &Path) -> Result<State, Silence> {
+async fn connect(path: &Path) -> Result<NodeClient<Channel>, Silence> {
     let stream = UnixStream::connect(path)
         .await
         .map_err(|error| Silence::Unreached(path.to_path_buf(), error))?;
@@ -82,16 +102,10 @@ async fn ask(path: &Path) -> Result<State, Silence> {
         let stream = stream.take();
         async move { stream.ok_or_else(|| io::Error::from(ErrorKind::NotConnected)) }
     });
-    let refused = |error: &dyn fmt::Display| Silence::Refused(error.to_string());
     let channel = Endpoint::from_static("http://trunnion")
         .connect_with_connector(connector)
         .await
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| Silence::Refused(error.to_string()))?;
     // A node of many backends has much to tell.
-    let mut client = NodeClient::new(channel).max_decoding_message_size(usize::MAX);
-    let answer = client
-        .get_state(GetStateRequest {})
-        .await
-        .map_err(|status| refused(&status.message()))?;
-    State::try_from(answer.into_inner()).map_err(Silence::Odd)
+    Ok(NodeClient::new(channel).max_decoding_message_size(usize::MAX))
 }

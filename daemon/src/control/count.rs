@@ -4,7 +4,7 @@
 use super::state::Counter;
 use trunnion_core::check::{self, Local, Reason};
 use trunnion_core::director::ha::HaCounters;
-use trunnion_core::director::lb::KernelCounters;
+use trunnion_core::director::lb::{KernelCounters, PolicyCounters};
 use trunnion_core::vrrp::{self, Rejects};
 
 /// What one virtual router counted.
@@ -62,8 +62,10 @@ pub fn checks(counters: &check::Counters) -> Vec<Counter> {
         indeterminate,
         cancelled,
         queued,
+        paced,
         respread,
         stray,
+        flaps_held,
         went_up,
         went_down,
         lag_max,
@@ -81,8 +83,10 @@ pub fn checks(counters: &check::Counters) -> Vec<Counter> {
         [
             ("check_cancelled", *cancelled),
             ("check_queued", *queued),
+            ("check_paced", *paced),
             ("check_respread", *respread),
             ("check_stray", *stray),
+            ("check_flaps_held", *flaps_held),
             ("check_went_up", *went_up),
             ("check_went_down", *went_down),
             ("check_lag_us_max", lag_max_us),
@@ -90,6 +94,33 @@ pub fn checks(counters: &check::Counters) -> Vec<Counter> {
         .map(|(name, value)| Counter::new(name, value)),
     );
     list
+}
+
+/// What verdicts and operators led to.
+#[must_use]
+pub fn policies(counters: &PolicyCounters) -> Vec<Counter> {
+    let PolicyCounters {
+        opened,
+        closed,
+        sorry_began,
+        sorry_ended,
+        quorum_lost,
+        quorum_gained,
+        slow_starts,
+        operator,
+    } = *counters;
+    [
+        ("service_fail_open", "began", opened),
+        ("service_fail_open", "ended", closed),
+        ("service_sorry", "began", sorry_began),
+        ("service_sorry", "ended", sorry_ended),
+        ("service_quorum", "lost", quorum_lost),
+        ("service_quorum", "gained", quorum_gained),
+        ("backend_slow_starts", "", slow_starts),
+        ("backend_operator_states", "", operator),
+    ]
+    .map(|(name, of, value)| Counter::which(name, of, value))
+    .to_vec()
 }
 
 /// What was counted about the kernel's table.

@@ -88,6 +88,9 @@ fn service(service: &ServiceState) -> Value {
         in_kernel,
         fail_open,
         min_healthy,
+        quorum,
+        has_quorum,
+        sorry,
         backends,
     } = service;
     let mut value = json!({
@@ -97,6 +100,9 @@ fn service(service: &ServiceState) -> Value {
         "fail_open": fail_open,
         "min_healthy": min_healthy,
         "healthy": service.healthy(),
+        "quorum": quorum,
+        "has_quorum": has_quorum,
+        "sorry": sorry,
         "backends": all(backends, backend),
     });
     match *key {
@@ -127,6 +133,9 @@ fn backend(backend: &BackendState) -> Value {
         weight,
         kernel_weight,
         check: its_check,
+        operator,
+        sorry,
+        rising,
     } = backend;
     json!({
         "address": key.address.to_string(),
@@ -134,6 +143,9 @@ fn backend(backend: &BackendState) -> Value {
         "forward": forward.to_string().to_lowercase(),
         "weight": weight,
         "kernel_weight": kernel_weight,
+        "operator": operator.words(),
+        "sorry": sorry,
+        "rising": rising,
         "check": its_check.as_ref().map(check),
     })
 }
@@ -146,6 +158,8 @@ fn check(check: &CheckState) -> Value {
         latency,
         http_status,
         since,
+        held,
+        advised,
     } = check;
     let (health, streak) = match *health {
         Health::Unknown => ("unknown", 0),
@@ -162,6 +176,8 @@ fn check(check: &CheckState) -> Value {
         "latency_us": latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
         "http_status": http_status,
         "since_ms": since.map(ms),
+        "held": held,
+        "advised": advised,
     })
 }
 

@@ -11,6 +11,7 @@ mod client;
 pub mod count;
 mod json;
 pub mod log;
+pub mod operate;
 pub mod proto;
 mod server;
 pub mod state;

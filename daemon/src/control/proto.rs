@@ -199,6 +199,9 @@ impl From<ServiceState> for Service {
             in_kernel,
             fail_open,
             min_healthy,
+            quorum,
+            has_quorum,
+            sorry,
             backends,
         } = service;
         let key = match key {
@@ -223,6 +226,9 @@ impl From<ServiceState> for Service {
             in_kernel,
             fail_open,
             min_healthy: min_healthy.into(),
+            quorum,
+            has_quorum,
+            sorry,
             backends: all(backends),
         }
     }
@@ -250,6 +256,9 @@ impl TryFrom<Service> for ServiceState {
             in_kernel: message.in_kernel,
             fail_open: message.fail_open,
             min_healthy: small(message.min_healthy, "min_healthy")?,
+            quorum: message.quorum,
+            has_quorum: message.has_quorum,
+            sorry: message.sorry,
             backends: try_all(message.backends)?,
         })
     }
@@ -263,6 +272,9 @@ impl From<BackendState> for Backend {
             weight,
             kernel_weight,
             check,
+            operator,
+            sorry,
+            rising,
         } = backend;
         Self {
             address: address.to_string(),
@@ -271,6 +283,9 @@ impl From<BackendState> for Backend {
             weight,
             kernel_weight,
             check: check.map(Check::from),
+            operator: v1::OperatorState::from(operator).into(),
+            sorry,
+            rising,
         }
     }
 }
@@ -279,7 +294,11 @@ impl TryFrom<Backend> for BackendState {
     type Error = Odd;
 
     fn try_from(message: Backend) -> Result<Self, Odd> {
+        let operator = message.operator().try_into()?;
         Ok(Self {
+            operator,
+            sorry: message.sorry,
+            rising: message.rising,
             key: DestinationKey {
                 address: ip(&message.address)?,
                 port: small(message.port, "port")?,
@@ -301,6 +320,8 @@ impl From<CheckState> for Check {
             latency,
             http_status,
             since,
+            held,
+            advised,
         } = check;
         let (health, streak) = match health {
             Health::Unknown => (check::Health::Unknown, 0),
@@ -318,6 +339,8 @@ impl From<CheckState> for Check {
                 .map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX)),
             since_ms: since.map(ms),
             http_status: http_status.map(u32::from),
+            held,
+            advised,
         }
     }
 }
@@ -344,6 +367,8 @@ impl TryFrom<Check> for CheckState {
                 .map(|status| small(status, "http status"))
                 .transpose()?,
             since: message.since_ms.map(Duration::from_millis),
+            held: message.held,
+            advised: message.advised,
         })
     }
 }

@@ -2,8 +2,11 @@
 //! [`Source`]'s.
 
 use super::PATIENCE;
+use super::operate::{Order, Refusal, Speaker};
 use super::proto::v1::node_server::{Node, NodeServer};
-use super::proto::v1::{GetStateRequest, GetStateResponse};
+use super::proto::v1::{
+    GetStateRequest, GetStateResponse, SetBackendsRequest, SetBackendsResponse,
+};
 use super::state::{Source, Unavailable};
 use std::future::Future;
 use std::io;
@@ -12,6 +15,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::{fs, io::ErrorKind};
 use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::server::UdsConnectInfo;
 use tonic::{Request, Response, Status};
 
 /// The control socket, bound. The file is removed with it, unless another
@@ -115,13 +119,44 @@ impl<S: Source> Node for Answers<S> {
         &self,
         _: Request<GetStateRequest>,
     ) -> Result<Response<GetStateResponse>, Status> {
-        match tokio::time::timeout(PATIENCE, self.source.snapshot()).await {
-            Ok(Ok(state)) => Ok(Response::new(state.into())),
-            Ok(Err(Unavailable(words))) => Err(Status::unavailable(words)),
-            Err(_) => Err(Status::deadline_exceeded(format!(
-                "the loops did not answer within {} s",
-                PATIENCE.as_secs()
-            ))),
+        let state = patiently(self.source.snapshot()).await?;
+        Ok(Response::new(state.into()))
+    }
+
+    async fn set_backends(
+        &self,
+        request: Request<SetBackendsRequest>,
+    ) -> Result<Response<SetBackendsResponse>, Status> {
+        let info = request.extensions().get::<UdsConnectInfo>();
+        let by = info.and_then(|info| info.peer_cred).map(|peer| Speaker {
+            uid: peer.uid(),
+            pid: peer.pid().and_then(|pid| pid.try_into().ok()).unwrap_or(0),
+        });
+        let message = request.into_inner();
+        let state = message.state().try_into();
+        let order = Order {
+            state: state.map_err(|_| Status::invalid_argument("no state is asked for"))?,
+            service: message.service,
+            backend: message.backend,
+        };
+        if order.service.is_empty() && order.backend.is_empty() {
+            return Err(Status::invalid_argument("name a service or a backend"));
         }
+        match patiently(self.source.operate(order, by.unwrap_or_default())).await? {
+            Ok(changed) => Ok(Response::new(changed.into())),
+            Err(Refusal(words)) => Err(Status::not_found(words)),
+        }
+    }
+}
+
+/// What the source answers, if it does so in time.
+async fn patiently<T>(answer: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Status> {
+    match tokio::time::timeout(PATIENCE, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(Unavailable(words))) => Err(Status::unavailable(words)),
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "the loops did not answer within {} s",
+            PATIENCE.as_secs()
+        ))),
     }
 }

@@ -1,10 +1,12 @@
 //! What the node is, does and believes at one moment, as plain data. Not how
 //! it is asked for (`server`), carried (`proto`) or shown (`text`, `json`).
 
+use super::operate::{Changed, Order, Refusal, Speaker};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use trunnion_core::check::{Health, Status, Verdict};
+use trunnion_core::check::{Advised, Health, Share, Status, Verdict};
+use trunnion_core::director::plan::OperatorState;
 use trunnion_core::model::{DestinationKey, Family, Forward, ServiceKey};
 use trunnion_core::time::Instant;
 use trunnion_core::vrrp::{Role, Router};
@@ -18,6 +20,17 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// [`Unavailable`] when a loop has ended.
     fn snapshot(&self) -> impl Future<Output = Result<State, Unavailable>> + Send;
+
+    /// Takes an order, and returns once the loops know of it. As above in all
+    /// else.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when a loop has ended; within, what speaks against it.
+    fn operate(
+        &self,
+        order: Order,
+        by: Speaker,
+    ) -> impl Future<Output = Result<Result<Changed, Refusal>, Unavailable>> + Send;
 }
 
 /// Why there is no state to be had, in words.
@@ -133,6 +146,13 @@ pub struct ServiceState {
     pub fail_open: bool,
     /// The floor below which that happens.
     pub min_healthy: u16,
+    /// Weight of those that serve, together, that it asks for; 0 for none.
+    pub quorum: u32,
+    /// Whether it has it; `None` where it asks for none or the first verdicts
+    /// are still out.
+    pub has_quorum: Option<bool>,
+    /// The sorry server gets the clients.
+    pub sorry: bool,
     /// Its backends, sorted by key.
     pub backends: Vec<BackendState>,
 }
@@ -143,7 +163,15 @@ impl ServiceState {
     #[must_use]
     pub fn healthy(&self) -> usize {
         let backends = self.backends.iter();
-        backends.filter(|backend| backend.serves()).count()
+        backends
+            .filter(|backend| backend.serves() && !backend.sorry)
+            .count()
+    }
+
+    /// How many backends there are, but for the sorry server.
+    #[must_use]
+    pub fn own(&self) -> usize {
+        self.backends.iter().filter(|b| !b.sorry).count()
     }
 }
 
@@ -161,12 +189,25 @@ pub struct BackendState {
     pub kernel_weight: Option<u32>,
     /// What its check knows; `None` without one.
     pub check: Option<CheckState>,
+    /// What an operator said of it.
+    pub operator: OperatorState,
+    /// It gets clients when no other can.
+    pub sorry: bool,
+    /// Its weight is on its way up.
+    pub rising: bool,
 }
 
 impl BackendState {
-    /// Whether it is believed to serve.
+    /// Whether it is believed to serve, or said to.
     #[must_use]
     pub fn serves(&self) -> bool {
+        match self.operator {
+            OperatorState::ForcedUp => return true,
+            OperatorState::ForcedDown | OperatorState::Drain | OperatorState::Maint => {
+                return false;
+            }
+            OperatorState::Ready => {}
+        }
         self.check.as_ref().is_none_or(|check| match check.health {
             Health::Up | Health::GoingDown { .. } => true,
             Health::Unknown | Health::Down | Health::GoingUp { .. } => false,
@@ -189,6 +230,11 @@ pub struct CheckState {
     pub http_status: Option<u16>,
     /// How long it has been up or down; `None` where nothing is known.
     pub since: Option<Duration>,
+    /// It falls so often that it is held down for a while.
+    pub held: bool,
+    /// What the target says of its own weight, in words; empty where it says
+    /// nothing.
+    pub advised: String,
 }
 
 impl CheckState {
@@ -196,7 +242,10 @@ impl CheckState {
     #[must_use]
     pub fn of(now: Instant, status: &Status) -> Self {
         let last = match status.last {
-            None if status.presumed => "adopted from the kernel",
+            None if status.presumed && status.config.policy.initial == Default::default() => {
+                "adopted from the kernel"
+            }
+            None if status.presumed => "assumed, as configured",
             None => "",
             Some(Verdict::Success) => "ok",
             Some(Verdict::Failure(reason)) => reason.words(),
@@ -209,7 +258,22 @@ impl CheckState {
             latency: status.last.map(|_| status.latency),
             http_status: status.http_status,
             since: (status.health != Health::Unknown).then(|| now.since(status.since)),
+            held: status.held,
+            advised: advised(status.advised),
         }
+    }
+}
+
+fn advised(advised: Advised) -> String {
+    let share = match advised.share {
+        Share::Whole => String::new(),
+        Share::Percent(percent) => format!("{percent}%"),
+        Share::Weight(weight) => format!("weight {weight}"),
+    };
+    match (advised.away, share.as_str()) {
+        (false, _) => share,
+        (true, "") => "drain".to_owned(),
+        (true, share) => format!("drain, {share}"),
     }
 }
 

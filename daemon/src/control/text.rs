@@ -6,6 +6,7 @@ use super::state::{
 use std::fmt;
 use std::time::Duration;
 use trunnion_core::check::Health;
+use trunnion_core::director::plan::OperatorState;
 use trunnion_core::model::Family;
 use trunnion_core::vrrp::Role;
 
@@ -110,14 +111,23 @@ fn show_service(f: &mut fmt::Formatter<'_>, service: &ServiceState) -> fmt::Resu
         in_kernel,
         fail_open,
         min_healthy,
+        quorum,
+        has_quorum,
+        sorry,
         backends,
     } = service;
     let up = service.healthy();
     write!(
         f,
         "SERVICE {name}: {key} {scheduler}, {up} of {} up",
-        backends.len()
+        service.own()
     )?;
+    if *has_quorum == Some(false) {
+        write!(f, ", QUORUM LOST: of weight {quorum}")?;
+    }
+    if *sorry {
+        f.write_str(", SORRY: its sorry server gets the clients")?;
+    }
     if *fail_open {
         write!(
             f,
@@ -147,7 +157,7 @@ fn backend(backend: &BackendState) -> [String; 8] {
         backend
             .kernel_weight
             .map_or_else(none, |weight| weight.to_string()),
-        check.map_or_else(|| "not checked".to_owned(), |check| health(check.health)),
+        standing(backend),
         check.map_or_else(none, |check| age(check.since)),
         check
             .and_then(|check| check.latency)
@@ -163,6 +173,32 @@ fn last(check: &CheckState) -> String {
         (last, Some(status)) => format!("{last} ({status})"),
         (last, None) => last.to_owned(),
     }
+}
+
+/// What is believed of a backend, and what was said of it.
+fn standing(backend: &BackendState) -> String {
+    let check = backend.check.as_ref();
+    let mut words = match check {
+        None => "not checked".to_owned(),
+        Some(_) if backend.operator == OperatorState::Maint => "not checked now".to_owned(),
+        Some(check) => health(check.health),
+    };
+    if check.is_some_and(|check| check.held) {
+        words.push_str(", held: flaps");
+    }
+    if backend.rising {
+        words.push_str(", slow start");
+    }
+    if let Some(check) = check.filter(|check| !check.advised.is_empty()) {
+        words = format!("{words}, says {}", check.advised);
+    }
+    if backend.operator != OperatorState::Ready {
+        words = format!("{words}, OPERATOR {}", backend.operator.words());
+    }
+    if backend.sorry {
+        words.push_str(", sorry server");
+    }
+    words
 }
 
 fn setting(setting: &SettingState) -> [String; 4] {

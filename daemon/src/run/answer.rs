@@ -3,6 +3,7 @@
 use super::snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView, SyncPair};
 use crate::config::Config;
 use crate::control::count;
+use crate::control::operate::{Changed, Order, Refusal, Speaker};
 use crate::control::state::{
     AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
     ThreadState,
@@ -32,8 +33,14 @@ pub struct Taken {
     pub lb: Box<LbSnapshot>,
 }
 
-/// A question for the control thread.
-pub type Question = oneshot::Sender<Taken>;
+/// A question for the control thread, and where the answer goes.
+#[derive(Debug)]
+pub enum Question {
+    /// What is known?
+    State(oneshot::Sender<Taken>),
+    /// Will you do this?
+    Operate(Order, Speaker, oneshot::Sender<Result<Changed, Refusal>>),
+}
 
 /// Asks the control thread of this process.
 #[derive(Clone, Debug)]
@@ -41,11 +48,30 @@ pub struct Asker(pub mpsc::Sender<Question>);
 
 impl Source for Asker {
     async fn snapshot(&self) -> Result<State, Unavailable> {
-        let (question, answer) = oneshot::channel();
-        let stopping = || Unavailable("the node is stopping".to_owned());
-        self.0.send(question).await.map_err(|_| stopping())?;
-        let taken = answer.await.map_err(|_| stopping())?;
+        let taken = self.ask(Question::State).await?;
         Ok(state(&taken))
+    }
+
+    async fn operate(
+        &self,
+        order: Order,
+        by: Speaker,
+    ) -> Result<Result<Changed, Refusal>, Unavailable> {
+        self.ask(|answer| Question::Operate(order, by, answer))
+            .await
+    }
+}
+
+impl Asker {
+    async fn ask<T>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<T>) -> Question,
+    ) -> Result<T, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        let stopping = || Unavailable("the node is stopping".to_owned());
+        let question = question(answer);
+        self.0.send(question).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())
     }
 }
 
@@ -63,6 +89,7 @@ fn state(taken: &Taken) -> State {
     counters.extend(route(&ha.route));
     counters.extend(count::routers(&ha.counters));
     counters.extend(count::checks(&lb.checks));
+    counters.extend(count::policies(&lb.policies));
     counters.push(Counter::new("guardian_deaths", *guardian_deaths));
     let thread = |name: &str, allocations, records_dropped| ThreadState {
         name: name.to_owned(),
@@ -156,6 +183,8 @@ fn services(config: &Config, lb: &LbSnapshot) -> Vec<ServiceState> {
             service,
             in_kernel,
             open,
+            has_quorum,
+            sorry,
             destinations,
         } = view;
         let (own, others) = rest.split_at(*destinations);
@@ -171,7 +200,10 @@ fn services(config: &Config, lb: &LbSnapshot) -> Vec<ServiceState> {
             scheduler: service.scheduler.to_string(),
             in_kernel: Some(*in_kernel),
             fail_open: *open,
-            min_healthy: found.map_or(0, |s| s.min_healthy),
+            min_healthy: found.map_or(0, |s| s.policy.min_healthy),
+            quorum: found.map_or(0, |s| s.policy.quorum),
+            has_quorum: *has_quorum,
+            sorry: *sorry,
             backends: own.iter().map(|view| backend(lb.at, view)).collect(),
         });
     }
@@ -185,6 +217,9 @@ fn backend(now: Instant, view: &DestinationView) -> BackendState {
         weight: view.destination.weight,
         kernel_weight: view.kernel_weight,
         check: view.check.map(|status| CheckState::of(now, &status)),
+        operator: view.member.operator,
+        sorry: view.member.sorry,
+        rising: view.rising,
     }
 }
 

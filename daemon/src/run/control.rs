@@ -1,6 +1,7 @@
 //! The control thread: signals, reloads, the log's text, and snapshots for
 //! whoever asks. It may allocate and may be late; neither loop waits for it.
 
+mod operate;
 mod reload;
 
 use super::answer::{Asker, Question, Taken};
@@ -8,6 +9,7 @@ use super::ha::{HaCommand, HaReply};
 use super::keeper::Keeper;
 use super::lb::{LbCommand, LbReply};
 use super::link::Bell;
+use super::operator::Operators;
 use super::plan::OwnedHaPlan;
 use super::records::{self, OwnLog, OwnLogEnd};
 use super::settings::Settings;
@@ -16,6 +18,7 @@ use super::{HaControl, LbControl, LoopThread};
 use crate::config::{Config, OnExit, Reader};
 use crate::control;
 use crate::control::{CATALOGUES, Form, LevelCell, Listener, Records, Writer};
+use operate::Doing;
 use reload::Offer;
 use std::collections::VecDeque;
 use std::io;
@@ -66,7 +69,7 @@ pub(super) struct Loops {
 struct Pending {
     ha: Option<Box<HaSnapshot>>,
     lb: Option<Box<LbSnapshot>>,
-    answer: Question,
+    answer: oneshot::Sender<Taken>,
 }
 
 /// See the module's words.
@@ -86,6 +89,9 @@ pub(super) struct Control {
     /// A config the loops have not both answered for yet.
     offered: Option<Offer>,
     pending: VecDeque<Pending>,
+    operators: Operators,
+    /// Orders that the LB loop has not done yet.
+    doing: VecDeque<Doing>,
     /// Pings sent and not answered: what keeps the watchdog from being fed.
     unanswered: u32,
     stopping: bool,
@@ -95,7 +101,7 @@ impl Control {
     pub(super) fn new(
         (config, reader): (Config, Reader),
         path: PathBuf,
-        loops: Loops,
+        (loops, operators): (Loops, Operators),
         bell: Arc<Bell>,
         heard: StdUnixStream,
     ) -> Self {
@@ -124,6 +130,8 @@ impl Control {
             settings: Settings::default(),
             notify: None,
             pending: VecDeque::new(),
+            operators,
+            doing: VecDeque::new(),
             unanswered: 0,
             stopping: false,
         }
@@ -169,6 +177,7 @@ impl Control {
         let mut int = signal(SignalKind::interrupt())?;
         // Blocked so far, so that the loops' threads never see one.
         unblock_all()?;
+        self.say_remembered();
         self.settings.take(&self.config.ipvs, &self.log);
         let keeper = &mut self.loops.keeper;
         keeper.take(self.config.node.on_crash, &self.log);
@@ -248,6 +257,10 @@ impl Control {
                         pending.lb = Some(snapshot);
                     }
                 }
+                LbReply::Operated(orders) => {
+                    drop(orders);
+                    self.answer_order();
+                }
                 LbReply::Ready => self.send_held_plan(),
                 LbReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
                 LbReply::Finished => self.loops.lb_finished = true,
@@ -296,7 +309,11 @@ impl Control {
         }
     }
 
-    fn take_question(&mut self, answer: Question) {
+    fn take_question(&mut self, question: Question) {
+        let answer = match question {
+            Question::State(answer) => answer,
+            Question::Operate(order, by, answer) => return self.operate(&order, by, answer),
+        };
         let limits = self.config.limits;
         let ha = HaCommand::Snapshot(HaSnapshot::with_room(&limits));
         let lb = LbCommand::Snapshot(LbSnapshot::with_room(&limits));

@@ -2,6 +2,7 @@
 //! decides nothing: it moves bytes and time between the kernel and [`Lb`].
 
 use super::link::{LoopEnd, SlotOut};
+use super::operator::Orders;
 use super::plan::OwnedLbPlan;
 use super::snapshot::LbSnapshot;
 use mio::unix::SourceFd;
@@ -26,6 +27,8 @@ pub enum LbCommand {
     Plan(Box<OwnedLbPlan>),
     /// Say whether this plan would be taken.
     Fits(Box<OwnedLbPlan>),
+    /// Do as operators say.
+    Operate(Box<Orders>),
     /// Fill this snapshot.
     Snapshot(Box<LbSnapshot>),
     /// Show that the loop goes round.
@@ -44,6 +47,8 @@ pub enum LbReply {
     Plan(Box<OwnedLbPlan>, Result<(), LbTooLarge>),
     /// The plan back, and whether it would be taken.
     Fits(Box<OwnedLbPlan>, Result<(), LbTooLarge>),
+    /// The orders back, done.
+    Operated(Box<Orders>),
     /// The snapshot, filled.
     Snapshot(Box<LbSnapshot>),
     /// Said once, unasked: the node can serve what it is sent.
@@ -299,6 +304,13 @@ impl LbLoop {
                 LbCommand::Fits(plan) => {
                     let fits = self.lb.fits(&plan.plan());
                     LbReply::Fits(plan, fits)
+                }
+                LbCommand::Operate(orders) => {
+                    for (service, destination, state) in &orders.list {
+                        // One that a reload has just taken away is nobody's.
+                        let _ = self.lb.handle_operator(now, service, destination, *state);
+                    }
+                    LbReply::Operated(orders)
                 }
                 LbCommand::Snapshot(mut snapshot) => {
                     snapshot.fill(now, &self.lb, self.sealed, self.turns);

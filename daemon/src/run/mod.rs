@@ -14,6 +14,7 @@ mod ha;
 mod keeper;
 mod lb;
 mod link;
+mod operator;
 mod plan;
 pub mod records;
 mod respawn;
@@ -32,6 +33,7 @@ use keeper::Keeper;
 use lb::LbLoop;
 use link::{Bell, Ends, LogEnd, SlotIn, SlotOut};
 use mio::{Poll, Waker};
+use operator::Operators;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
@@ -137,24 +139,29 @@ pub fn run(path: &Path) -> Result<ExitCode, StartError> {
     let socket = config.node.socket();
     let listener = Listener::bind(&socket).doing(format!("listen on {}", socket.display()))?;
     let (bell, heard) = Bell::new().doing("make a socket pair")?;
-    let loops = start(&config, &bell)?;
+    let (operators, complaints) = Operators::load(&config.node.run_dir);
+    for complaint in complaints {
+        eprintln!("warn control: {complaint}");
+    }
+    let loops = start(&config, &operators, &bell)?;
     // Only now: it takes the kernel a while, and a node that goes on where it
     // was killed has none.
     if let Err(refused) = sys_thread::lock_memory() {
         eprintln!("warn control: {refused}");
     }
-    let control = Control::new((config, reader), PathBuf::from(path), loops, bell, heard);
+    let file = (config, reader);
+    let control = Control::new(file, PathBuf::from(path), (loops, operators), bell, heard);
     control.run(listener).doing("run the control thread")
 }
 
 /// Starts both loops, HA first: after a crash it has no time to lose.
-fn start(config: &Config, bell: &Arc<Bell>) -> Result<Loops, StartError> {
+fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loops, StartError> {
     let lb_poll = Poll::new().doing("make a poller")?;
     let lb_waker = Waker::new(lb_poll.registry(), lb::WAKER).doing("make a waker")?;
     let lb_waker = Arc::new(lb_waker);
     let (role, roles) = link::slot(Arc::clone(&lb_waker));
     let (ha, ha_held, ha_log, ha_thread, keeper) = start_ha(config, bell, role)?;
-    let (lb, lb_log, lb_thread) = start_lb(config, bell, (lb_poll, lb_waker), roles)?;
+    let (lb, lb_log, lb_thread) = start_lb((config, operators), bell, (lb_poll, lb_waker), roles)?;
     Ok(Loops {
         keeper,
         ha_held,
@@ -284,7 +291,7 @@ fn open_slate(config: &Config) -> Result<(Slate, Vec<Memory>), StartError> {
 }
 
 fn start_lb(
-    config: &Config,
+    (config, operators): (&Config, &Operators),
     bell: &Arc<Bell>,
     (poll, waker): (Poll, Arc<Waker>),
     roles: SlotOut,
@@ -304,7 +311,8 @@ fn start_lb(
     let seed = node_seed(&config.node.name);
     let secret = random::words().doing("draw random bytes")?;
     let storage = plan::lb_storage(&limits, seed, secret);
-    let plan = Box::new(plan::OwnedLbPlan::of(config));
+    let mut plan = Box::new(plan::OwnedLbPlan::of(config));
+    operators.tell(&mut plan);
     let _ = control.send(lb::LbCommand::Plan(plan));
     let looped = LbLoop::open(Lb::new(storage), (end, roles), poll, pool)
         .doing("open the sockets of the lb loop")?;

@@ -10,12 +10,14 @@ use trunnion_core::director::guardian::OnCrash;
 use trunnion_core::director::ha::{
     AddressSlot, Entry, HaStorage, InstanceSlot, Interface, Prepared,
 };
-use trunnion_core::director::lb::{LbStorage, Link, ServiceState};
+use trunnion_core::director::lb::{LbStorage, Link, MemberState, ServiceState};
 use trunnion_core::director::plan::{
-    HaPlan, Instance, InstanceName, InterfaceName, LbPlan, Peers, ServicePolicy, SyncPlan,
-    VirtualAddress,
+    HaPlan, Instance, InstanceName, InterfaceName, LbPlan, Member, OperatorState, Peers,
+    ServicePolicy, SyncPlan, VirtualAddress,
 };
-use trunnion_core::model::{BLANK_DESTINATION, Destination, ServiceRow, Table, TableBuf};
+use trunnion_core::model::{
+    BLANK_DESTINATION, Destination, DestinationKey, ServiceKey, ServiceRow, Table, TableBuf,
+};
 use trunnion_core::record::Frame;
 use trunnion_core::time;
 
@@ -104,8 +106,10 @@ pub struct OwnedLbPlan {
     destinations: Vec<Destination>,
     policies: Vec<ServicePolicy>,
     links: Vec<Option<u32>>,
+    members: Vec<Member>,
     checks: Vec<CheckConfig>,
     scripts: Vec<u64>,
+    backend_checks_per_second: u32,
     declared_only: bool,
     audit: time::Duration,
     sync: Option<SyncPlan>,
@@ -116,6 +120,7 @@ impl OwnedLbPlan {
     #[must_use]
     pub fn of(config: &Config) -> Self {
         let mut plan = Self {
+            backend_checks_per_second: config.limits.backend_checks_per_second,
             declared_only: config.ipvs.own == Own::Declared,
             audit: config.ipvs.audit,
             sync: config.ipvs.sync.as_ref().map(|sync| sync.plan.clone()),
@@ -134,18 +139,30 @@ impl OwnedLbPlan {
                 first: count(plan.destinations.len()),
                 count: count(service.backends.len()),
             });
-            plan.policies.push(ServicePolicy {
-                min_healthy: service.min_healthy,
-            });
+            plan.policies.push(service.policy);
             for backend in &service.backends {
                 plan.destinations.push(backend.destination);
                 let check = backend.check.as_deref();
                 let check = check.and_then(|check| plan.checks.binary_search(check).ok());
                 plan.links.push(check.map(count));
+                plan.members.push(Member {
+                    operator: OperatorState::Ready,
+                    sorry: backend.sorry,
+                });
             }
         }
         debug_assert!(plan.plan().table.is_sorted(), "the config sorts its rows");
         plan
+    }
+
+    /// Puts in what operators say of each destination.
+    pub fn operate(&mut self, said: impl Fn(&ServiceKey, &DestinationKey) -> OperatorState) {
+        for row in &self.services {
+            let rows = self.destinations[row.range()].iter();
+            for (destination, member) in rows.zip(&mut self.members[row.range()]) {
+                member.operator = said(&row.service.key, &destination.key);
+            }
+        }
     }
 
     /// As the half takes it.
@@ -158,8 +175,10 @@ impl OwnedLbPlan {
             },
             policies: &self.policies,
             links: &self.links,
+            members: &self.members,
             checks: &self.checks,
             scripts: Scripts::from_words(&self.scripts),
+            backend_checks_per_second: self.backend_checks_per_second,
             declared_only: self.declared_only,
             audit: self.audit,
             sync: self.sync.as_ref(),
@@ -245,6 +264,11 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
             forever(&ServiceState::default(), services),
             forever(&ServiceState::default(), services),
         ],
+        members: [
+            forever(&MemberState::NONE, backends),
+            forever(&MemberState::NONE, backends),
+        ],
+        timers: forever(&time::Slot::EMPTY, services),
         links: forever(&Link::NONE, backends),
         checks: check::Storage {
             checks: forever(&check::Slot::EMPTY, backends),
@@ -253,12 +277,14 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
             scripts: forever(&0, limits.probe_bytes as usize / size_of::<u64>()),
             request: forever(&0, REQUEST_BYTES_MAX),
             desks: forever(&Desk::EMPTY, sockets.div_ceil(CHECKS_PER_DESK)),
+            paces: forever(&check::Pace::FREE, services + backends),
         },
         settings: Settings {
             tick_ns: TICK_NS,
             sockets_v4: limits.checks_in_flight,
             seats: 0,
             late_margin: std::time::Duration::from_millis(100),
+            checks_per_second: limits.checks_per_second,
             seed,
             secret,
         },
@@ -286,6 +312,43 @@ mod tests {
         assert!(plan.instances.is_sorted_by(|a, b| a.key() < b.key()));
         for instance in plan.instances {
             assert!(!plan.addresses_of(instance).is_empty());
+        }
+    }
+
+    /// What a service is called and how it weighs is nothing to its checks: who
+    /// asks the same question shares a probe. What any key of it changes is
+    /// another question.
+    #[test]
+    fn a_backend_of_many_services_is_probed_once() {
+        let service = |number: u32, more: &str, check: &str| {
+            format!(
+                "[[service]]\nname = \"s{number}\"\naddress = \"192.0.2.{number}:80\"\n{more}\n\
+                 check = {{ type = \"tcp\"{check} }}\n\
+                 backends = [{{ address = \"10.0.0.1\", weight = {number} }}, \"10.0.0.2\"]\n"
+            )
+        };
+        let mut text: String = (1..=50)
+            .map(|n| {
+                service(
+                    n,
+                    if n % 2 == 0 {
+                        "slow_start = \"9s\""
+                    } else {
+                        ""
+                    },
+                    "",
+                )
+            })
+            .collect();
+        let plan = |text: &str| OwnedLbPlan::of(&Config::parse(text, "t").unwrap());
+        let checks = |text: &str| plan(text).checks.len();
+        assert_eq!(checks(&text), 2);
+        let links = plan(&text).links;
+        assert_eq!(links.iter().filter(|l| **l == Some(0)).count(), 50);
+        for (number, key) in (51..).zip(["rise = 7", "fall = 7", "jitter = \"5%\""]) {
+            let before = checks(&text);
+            text.push_str(&service(number, "", &format!(", {key}")));
+            assert_eq!(checks(&text), before + 2, "{key}");
         }
     }
 }

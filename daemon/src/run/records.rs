@@ -41,6 +41,16 @@ records! {
     0x070b Error RunnerNotStarted { of: &'static str, why: Text }
         "the runner of {of} cannot be started: {why}; until it is, no command is run and no file is read";
 
+    /// An operator said what becomes of a backend.
+    0x0710 Info OperatorSaid { service: Text, backend: Text, state: &'static str, uid: u32, pid: u32 }
+        "service {service} backend {backend}: {state}, said uid {uid} in process {pid}";
+    /// What operators said could not be written down.
+    0x0711 Error OperatorNotSaved { why: Text }
+        "what operators said of backends cannot be written to run_dir: {why}; a restart will not know it";
+    /// What operators said before a restart.
+    0x0712 Warn OperatorsRemembered { backends: u32 }
+        "{backends} backends are not ready because an operator said so before this start: see `trunnion show`";
+
     /// A timeout of the kernel's IPVS, or a parameter of net.ipv4.vs, was set.
     0x0720 Info SettingMade { name: &'static str, was: Text, is: Text }
         "ipvs: {name} was {was} and is {is}";

@@ -4,8 +4,8 @@
 use crate::config::Limits;
 use trunnion_core::check;
 use trunnion_core::director::ha::{Ha, HaCounters, Presence, RouteCounters};
-use trunnion_core::director::lb::{KernelCounters, Lb};
-use trunnion_core::director::plan::{InstanceName, InterfaceName, VirtualAddress};
+use trunnion_core::director::lb::{KernelCounters, Lb, PolicyCounters};
+use trunnion_core::director::plan::{InstanceName, InterfaceName, Member, VirtualAddress};
 use trunnion_core::model::{Destination, Service, SyncDaemon};
 use trunnion_core::time::Instant;
 use trunnion_core::vrrp::Router;
@@ -102,6 +102,10 @@ pub struct ServiceView {
     pub in_kernel: bool,
     /// Too few healthy backends, so that all get traffic.
     pub open: bool,
+    /// Whether it has its quorum, if it asks for one.
+    pub has_quorum: Option<bool>,
+    /// The sorry server gets the clients.
+    pub sorry: bool,
     /// How many of the destinations that follow in the snapshot are its own.
     pub destinations: usize,
 }
@@ -115,6 +119,10 @@ pub struct DestinationView {
     pub kernel_weight: Option<u32>,
     /// What its check found; nothing for one without a check.
     pub check: Option<check::Status>,
+    /// What it is to its service.
+    pub member: Member,
+    /// Its weight is on its way up.
+    pub rising: bool,
 }
 
 /// What the LB loop knows.
@@ -135,6 +143,8 @@ pub struct LbSnapshot {
     pub settled: bool,
     /// Counters of the kernel's table.
     pub kernel: KernelCounters,
+    /// What verdicts and operators led to, counted.
+    pub policies: PolicyCounters,
     /// Counters of the checks.
     pub checks: check::Counters,
     /// Log records lost because nobody took them in time.
@@ -157,6 +167,7 @@ impl LbSnapshot {
             strangers: 0,
             settled: false,
             kernel: KernelCounters::default(),
+            policies: PolicyCounters::default(),
             checks: check::Counters::default(),
             records_dropped: 0,
             allocations: 0,
@@ -180,6 +191,8 @@ impl LbSnapshot {
                 service: row.service.clone(),
                 in_kernel: held.is_some(),
                 open: lb.is_open(at),
+                has_quorum: lb.has_quorum(at),
+                sorry: lb.is_sorry(at),
                 destinations: row.range().len(),
             });
             for (place, destination) in row.range().zip(desired.destinations_of(row)) {
@@ -188,6 +201,8 @@ impl LbSnapshot {
                     destination: *destination,
                     kernel_weight: found.ok().map(|found| held_rows[found].weight),
                     check: lb.status(place),
+                    member: lb.member(place),
+                    rising: lb.is_rising(place),
                 });
             }
         }
@@ -196,6 +211,7 @@ impl LbSnapshot {
         self.strangers = lb.strangers();
         self.settled = lb.is_settled();
         self.kernel = *lb.kernel_counters();
+        self.policies = *lb.policy_counters();
         self.checks = *lb.engine().counters();
         self.records_dropped = lb.records_dropped();
         self.allocations = sealed.map_or(0, SealedThread::allocations);

@@ -17,7 +17,7 @@ use trunnion_core::check::{Change as Turn, Health, Limits, Verdict};
 use trunnion_core::director::ha::{
     AddressSlot, Entry, Ha, HaStorage, InstanceSlot, Interface, Prepared,
 };
-use trunnion_core::director::lb::{Lb, LbStorage, Link, ServiceState};
+use trunnion_core::director::lb::{Lb, LbStorage, Link, MemberState, ServiceState};
 use trunnion_core::director::plan::{HaPlan, LbPlan, SyncPlan, SyncRoles};
 use trunnion_core::model::{
     BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, SchedulerName, Service,
@@ -218,11 +218,14 @@ fn lb() -> bool {
     let mut cells = [BLANK_DESTINATION; 3];
     let ([a, b, c], [x, y, z]) = (&mut rows, &mut cells);
     let [mut first, mut spare] = [ServiceState::default(); 2];
+    let [mut member, mut spare_member] = [MemberState::NONE; 2];
     let storage = LbStorage {
         desired: TableBuf::new(from_mut(a), from_mut(x)),
         target: TableBuf::new(from_mut(b), from_mut(y)),
         actual: TableBuf::new(from_mut(c), from_mut(z)),
         services: [from_mut(&mut first), from_mut(&mut spare)],
+        members: [from_mut(&mut member), from_mut(&mut spare_member)],
+        timers: &mut [Slot::EMPTY],
         links: &mut [Link::NONE],
         checks: check::Storage {
             checks: &mut [check::Slot::EMPTY],
@@ -231,12 +234,14 @@ fn lb() -> bool {
             scripts: &mut [0; 128],
             request: &mut [0; 64],
             desks: &mut [check::Desk::EMPTY],
+            paces: &mut [],
         },
         settings: check::Settings {
             tick_ns: 1_000_000,
             sockets_v4: 1,
             seats: 1,
             late_margin: Duration::from_millis(100),
+            checks_per_second: 0,
             seed: 1,
             secret: [1, 2],
         },
@@ -247,8 +252,10 @@ fn lb() -> bool {
         table: Table::EMPTY,
         policies: &[],
         links: &[],
+        members: &[],
         checks: &[],
         scripts: check::probe::Scripts::EMPTY,
+        backend_checks_per_second: 0,
         declared_only: true,
         audit: Duration::from_secs(60),
         sync: Some(&SyncPlan {

@@ -5,7 +5,7 @@ use super::random::Random;
 use super::site::{BACKENDS, backend};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use trunnion_core::check::{CheckConfig, Kind};
+use trunnion_core::check::{CheckConfig, CheckPolicy, HealthState, Kind};
 use trunnion_core::model::{DestinationKey, Family};
 use trunnion_core::time::{Duration, Instant};
 
@@ -149,5 +149,18 @@ pub fn check(key: DestinationKey, r: &mut Random) -> CheckConfig {
     check.timeout = Duration::from_millis(r.pick(&[100, 300, 1000]));
     check.rise = r.small(1, 3);
     check.fall = r.small(1, 3);
+    check.policy = CheckPolicy {
+        initial: r.pick(&[
+            HealthState::Unknown,
+            HealthState::Unknown,
+            HealthState::Up,
+            HealthState::Down,
+        ]),
+        backoff_percent: r.pick(&[100, 100, 200]),
+        backoff_max_ms: 4_000,
+        jitter_percent: r.pick(&[0, 0, 20]),
+        flap_falls: r.pick(&[0, 0, 3]),
+        flap_half_life_ms: 3_000,
+    };
     check
 }

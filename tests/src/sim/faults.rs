@@ -85,6 +85,7 @@ impl World<'_> {
                 let (address, behaviour) = self.backends.change(self.now);
                 self.note(|| format!("backend {address}: {behaviour:?}"));
             }
+            Fault::Operator => self.order(),
         }
         self.watch.disturbed(self.now);
     }
@@ -119,6 +120,30 @@ impl World<'_> {
         self.tell_all();
         self.watch.disturbed(self.now);
         self.watch.calm(self.now);
+    }
+
+    /// An operator tells all nodes what becomes of a backend.
+    fn order(&mut self) {
+        let Some((service, destination, state)) = self.site.order(&mut self.random) else {
+            return;
+        };
+        self.note(|| {
+            format!(
+                "an operator says {} of {destination} of {service}",
+                state.words()
+            )
+        });
+        for node in 0..self.nodes.len() {
+            let here = &mut self.nodes[node];
+            here.plan.order(&service, &destination, state);
+            let local = here.local(self.now);
+            if let Some(life) = here.life.as_mut().filter(|l| !l.leaving) {
+                life.lb
+                    .handle_operator(local, &service, &destination, state);
+            }
+            self.watch.ordered(self.now, &self.nodes[node]);
+            self.wake_lb_soon(node);
+        }
     }
 
     fn tell_all(&mut self) {
@@ -179,6 +204,7 @@ impl World<'_> {
             sockets_v4: u32::try_from(here.sockets).unwrap_or(u32::MAX),
             seats: 0,
             late_margin: Duration::from_millis(50),
+            checks_per_second: 0,
             seed: self.options.seed ^ node as u64,
             secret: [self.options.seed, node as u64],
         };

@@ -24,6 +24,7 @@ mod link;
 pub(crate) mod netlink;
 mod node;
 mod options;
+mod plan;
 pub(crate) mod random;
 mod route_kernel;
 #[cfg(test)]

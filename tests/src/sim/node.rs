@@ -12,7 +12,7 @@ use trunnion_core::check::{self, Settings, Slot, Socket};
 use trunnion_core::director::ha::{
     AddressSlot, Entry, Ha, HaStorage, InstanceSlot, Interface, Memory, Prepared,
 };
-use trunnion_core::director::lb::{Lb, LbStorage, Link, ServiceState};
+use trunnion_core::director::lb::{Lb, LbStorage, Link, MemberState, ServiceState};
 use trunnion_core::model::{BLANK_DESTINATION, Destination, ServiceRow, TableBuf};
 use trunnion_core::record::Frame;
 use trunnion_core::time::{self, Duration, Instant};
@@ -35,10 +35,13 @@ pub struct Arena {
     rows: [Vec<ServiceRow>; 3],
     destinations: [Vec<Destination>; 3],
     states: [Vec<ServiceState>; 2],
+    members: [Vec<MemberState>; 2],
+    ramps: Vec<time::Slot>,
     links: Vec<Link>,
     checks: Vec<Slot>,
     timers: Vec<time::Slot>,
     sockets: Vec<Socket>,
+    paces: Vec<check::Pace>,
     lb_records: Vec<Frame>,
 }
 
@@ -48,6 +51,7 @@ impl Arena {
         let addresses = || vec![AddressSlot::BLANK; 2 * limits::ADDRESSES];
         let rows = || vec![ServiceRow::blank(); 2 * limits::SERVICES];
         let destinations = || vec![BLANK_DESTINATION; 2 * limits::DESTINATIONS];
+        let members = || vec![MemberState::NONE; 2 * limits::DESTINATIONS];
         let states = || vec![ServiceState::default(); 2 * limits::SERVICES];
         Self {
             instances: [instances(), instances()],
@@ -61,10 +65,13 @@ impl Arena {
             rows: [rows(), rows(), rows()],
             destinations: [destinations(), destinations(), destinations()],
             states: [states(), states()],
+            members: [members(), members()],
+            ramps: vec![time::Slot::EMPTY; 2 * limits::SERVICES],
             links: vec![Link::NONE; 2 * limits::DESTINATIONS],
             checks: vec![Slot::EMPTY; limits::CHECKS],
             timers: vec![time::Slot::EMPTY; limits::CHECKS],
             sockets: vec![Socket::EMPTY; 2 * SOCKETS_MAX],
+            paces: vec![check::Pace::FREE; limits::SERVICES + limits::DESTINATIONS],
             lb_records: vec![Frame::EMPTY; 512],
         }
     }
@@ -86,11 +93,14 @@ impl Arena {
         let [desired, target, actual] = &mut self.rows;
         let [desired_rows, target_rows, actual_rows] = &mut self.destinations;
         let [states, spare_states] = &mut self.states;
+        let [members, spare_members] = &mut self.members;
         let lb = Lb::new(LbStorage {
             desired: TableBuf::new(desired, desired_rows),
             target: TableBuf::new(target, target_rows),
             actual: TableBuf::new(actual, actual_rows),
             services: [states, spare_states],
+            members: [members, spare_members],
+            timers: &mut self.ramps,
             links: &mut self.links,
             checks: check::Storage {
                 checks: &mut self.checks,
@@ -99,6 +109,7 @@ impl Arena {
                 scripts: &mut [],
                 request: &mut [],
                 desks: &mut [],
+                paces: &mut self.paces,
             },
             settings,
             records: &mut self.lb_records,

@@ -38,10 +38,13 @@ pub enum Fault {
     Reload,
     /// A backend begins to behave in another way.
     Backend,
+    /// An operator says what becomes of a backend.
+    Operator,
 }
 
 impl Fault {
-    /// All of them.
+    /// All of them, but for those that are drawn apart so that seeds keep their
+    /// others.
     pub const ALL: [Self; 13] = [
         Self::Crash,
         Self::Reboot,
@@ -132,6 +135,11 @@ impl Options {
             if (r.chance(300) && !calm) || fault == Fault::Backend {
                 faults.push((fault, mean));
             }
+        }
+        let mut apart = Random::stream(seed, "operator");
+        if apart.chance(300) && !calm {
+            let mean = apart.time(Duration::from_secs(3), Duration::from_secs(20));
+            faults.push((Fault::Operator, mean));
         }
         Self {
             seed,

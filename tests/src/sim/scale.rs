@@ -7,7 +7,9 @@ use super::netlink::Received;
 use super::random::Random;
 use std::net::{IpAddr, SocketAddr};
 use trunnion_core::check::{self, Action, CheckConfig, Kind, Settings, SocketId};
-use trunnion_core::director::lb::{BATCH_MAX, KernelCounters, Lb, LbStorage, Link, ServiceState};
+use trunnion_core::director::lb::{
+    BATCH_MAX, KernelCounters, Lb, LbStorage, Link, MemberState, ServiceState,
+};
 use trunnion_core::director::plan::{AUDIT, LbPlan, ServicePolicy};
 use trunnion_core::model::{
     BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, Service, ServiceKey,
@@ -21,7 +23,7 @@ const SERVICES: usize = 500;
 /// Destinations of each.
 const EACH: usize = 10;
 const DESTINATIONS: usize = SERVICES * EACH;
-const SOCKETS: u32 = 64;
+const SOCKETS: u32 = 640;
 
 fn service_of(at: usize) -> Service {
     let [.., high, low] = at.to_be_bytes();
@@ -74,7 +76,13 @@ impl Plan {
         Self {
             services: services.collect(),
             destinations: destinations.collect(),
-            policies: vec![ServicePolicy { min_healthy: 1 }; SERVICES],
+            policies: vec![
+                ServicePolicy {
+                    min_healthy: 1,
+                    ..ServicePolicy::default()
+                };
+                SERVICES
+            ],
             links: links.collect(),
             checks: if checked {
                 checks.collect()
@@ -92,8 +100,10 @@ impl Plan {
             },
             policies: &self.policies,
             links: &self.links,
+            members: &[],
             checks: &self.checks,
             scripts: check::probe::Scripts::EMPTY,
+            backend_checks_per_second: 0,
             declared_only: false,
             audit: AUDIT,
             sync: None,
@@ -106,8 +116,11 @@ struct Stage {
     lb: Lb<'static>,
     kernel: IpvsKernel,
     now: Instant,
-    /// The one backend that does not answer.
-    dead: Option<IpAddr>,
+    /// Backends that refuse.
+    dead: Vec<IpAddr>,
+    /// Backends that say nothing, and the probes they leave unanswered.
+    silent: Vec<IpAddr>,
+    flying: Vec<SocketId>,
 }
 
 fn room<T: Clone>(value: &T, len: usize) -> &'static mut [T] {
@@ -122,12 +135,15 @@ impl Stage {
                 room(&BLANK_DESTINATION, DESTINATIONS),
             )
         };
+        let members = || room(&MemberState::NONE, DESTINATIONS);
         let states = || room(&ServiceState::default(), SERVICES);
         let lb = Lb::new(LbStorage {
             desired: table(),
             target: table(),
             actual: table(),
             services: [states(), states()],
+            members: [members(), members()],
+            timers: room(&time::Slot::EMPTY, SERVICES),
             links: room(&Link::NONE, DESTINATIONS),
             checks: check::Storage {
                 checks: room(&check::Slot::EMPTY, DESTINATIONS),
@@ -136,12 +152,14 @@ impl Stage {
                 scripts: &mut [],
                 request: &mut [],
                 desks: &mut [],
+                paces: &mut [],
             },
             settings: Settings {
                 tick_ns: 1 << 20,
                 sockets_v4: SOCKETS,
                 seats: 0,
                 late_margin: Duration::from_millis(100),
+                checks_per_second: 0,
                 seed: 1,
                 secret: [1, 2],
             },
@@ -151,13 +169,16 @@ impl Stage {
             lb,
             kernel: IpvsKernel::new(Random::new(1)),
             now: Instant::ZERO + Duration::from_secs(1),
-            dead: None,
+            dead: Vec::new(),
+            silent: Vec::new(),
+            flying: Vec::new(),
         }
     }
 
     fn take(&mut self, plan: &Plan) {
         self.lb.handle_plan(self.now, &plan.plan()).unwrap();
         self.settle();
+        assert!(self.lb.is_settled());
     }
 
     /// Lets both talk until neither has anything to say.
@@ -172,7 +193,6 @@ impl Stage {
                 self.lb.handle_ipvs(self.now, &datagram);
             }
         }
-        assert!(self.lb.is_settled());
         while self.lb.poll_record().is_some() {}
     }
 
@@ -193,7 +213,9 @@ impl Stage {
     }
 
     fn answer(&mut self, socket: SocketId, target: SocketAddr) {
-        if self.dead == Some(target.ip()) {
+        if self.silent.contains(&target.ip()) {
+            self.flying.push(socket);
+        } else if self.dead.contains(&target.ip()) {
             self.lb.handle_failed(self.now, socket, Errno(111));
         } else {
             self.lb.handle_connected(self.now, socket);
@@ -301,7 +323,7 @@ fn a_verdict_costs_what_its_service_has_and_not_what_there_is() {
 
     stage.kernel.tried.clear();
     let dead = address_of(EACH * 100 + 3);
-    stage.dead = Some(dead);
+    stage.dead = vec![dead];
     stage.run(Duration::from_secs(6));
     let fallen = KernelCounters {
         set_dest: started.set_dest + 1,
@@ -318,7 +340,7 @@ fn a_verdict_costs_what_its_service_has_and_not_what_there_is() {
     assert_eq!((row.key.address, row.weight), (dead, 0));
 
     // It comes back, and a whole look finds everything as it should be.
-    stage.dead = None;
+    stage.dead.clear();
     stage.run(Duration::from_secs(6));
     assert_eq!(weighted(&stage), DESTINATIONS);
     stage.kernel.tried.clear();
@@ -326,4 +348,78 @@ fn a_verdict_costs_what_its_service_has_and_not_what_there_is() {
     stage.run(Duration::from_secs(70));
     assert!(stage.counters().dumps >= 2);
     assert!(stage.kernel.tried.is_empty());
+}
+
+/// The fourth backend of every service: a rack of its own.
+fn rack() -> Vec<IpAddr> {
+    (0..SERVICES).map(|at| address_of(EACH * at + 3)).collect()
+}
+
+fn drained(stage: &Stage) -> usize {
+    let rows = stage.kernel.rows.iter().flat_map(|row| &row.destinations);
+    rows.filter(|d| d.weight == 0).count()
+}
+
+/// 500 backends, each of another service, fail in one instant: as many datagrams
+/// as 500 requests fill.
+#[test]
+fn a_rack_that_dies_at_once_is_one_batch() {
+    let mut stage = Stage::new();
+    let mut plan = Plan::new(true);
+    for check in &mut plan.checks {
+        check.timeout = check.interval * 2;
+    }
+    stage.take(&plan);
+    stage.run(Duration::from_secs(10));
+    assert_eq!(drained(&stage), 0);
+    // All are asked, and none has answered yet.
+    stage.silent = rack();
+    stage.flying.clear();
+    let asked = |stage: &Stage| stage.flying.len() == SERVICES;
+    while !asked(&stage) {
+        stage.run(Duration::from_millis(10));
+        assert_eq!(drained(&stage), 0, "{} asked", stage.flying.len());
+    }
+    let before = stage.counters();
+    for socket in std::mem::take(&mut stage.flying) {
+        stage.lb.handle_failed(stage.now, socket, Errno(104));
+    }
+    stage.silent.clear();
+    stage.dead = rack();
+    stage.run(Duration::from_millis(60));
+    let after = stage.counters();
+    assert_eq!(drained(&stage), SERVICES);
+    assert_eq!(after.set_dest - before.set_dest, SERVICES as u64);
+    assert_eq!(after.datagrams - before.datagrams, batches(SERVICES));
+}
+
+/// A rack dies, and each of its backends is found in its own time within an
+/// interval of five seconds: a datagram for each wait, not for each verdict. One
+/// backend alone waits for nobody.
+#[test]
+fn a_rack_that_is_found_dead_in_an_interval_takes_a_datagram_for_each_wait() {
+    let mut stage = Stage::new();
+    stage.take(&Plan::new(true));
+    stage.run(Duration::from_secs(10));
+    let before = stage.counters();
+    stage.dead = rack();
+    stage.run(Duration::from_secs(6));
+    let after = stage.counters();
+    assert_eq!(drained(&stage), SERVICES);
+    let datagrams = after.datagrams - before.datagrams;
+    // 5 s in waits of 50 ms.
+    assert!(datagrams <= 101, "{datagrams}");
+
+    let alone = address_of(EACH * 7 + 5);
+    stage.dead.push(alone);
+    let seen = |stage: &Stage| drained(stage) == SERVICES + 1;
+    let mut failed_at = None;
+    while !seen(&stage) {
+        let failures = stage.lb.engine().counters().went_down;
+        stage.run(Duration::from_millis(1));
+        if stage.lb.engine().counters().went_down > failures {
+            failed_at = Some(stage.now);
+        }
+    }
+    assert_eq!(failed_at, Some(stage.now), "it waited");
 }

@@ -2,17 +2,18 @@
 //! follows from it.
 
 use super::backends::check;
+pub use super::plan::Plan;
 use super::random::Random;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use trunnion_core::check::CheckConfig;
-use trunnion_core::check::probe::Scripts;
 use trunnion_core::director::plan::{
-    HaPlan, Instance, InterfaceName, LbPlan, Peers, ServicePolicy, SyncPlan, SyncRoles,
+    Instance, InterfaceName, Member, OperatorState, Peers, ServicePolicy, SyncPlan, SyncRoles,
     VirtualAddress,
 };
 use trunnion_core::model::{
     Destination, DestinationKey, Family, Forward, Protocol, Service, ServiceKey, ServiceRow,
-    SyncDaemon, SyncState, Table,
+    SyncDaemon, SyncState,
 };
 use trunnion_core::route::Scope;
 use trunnion_core::time::Duration;
@@ -95,6 +96,8 @@ pub struct Balanced {
     pub service: Service,
     pub policy: ServicePolicy,
     pub destinations: Vec<(Destination, Option<CheckConfig>)>,
+    /// What some of them are, besides.
+    pub members: BTreeMap<DestinationKey, Member>,
 }
 
 /// See the module's words.
@@ -110,61 +113,6 @@ pub struct Site {
     /// How often a node looks for what others changed: 16 of these are less than
     /// the time there is to heal.
     pub audit: Duration,
-}
-
-/// What one node is told.
-#[derive(Clone, Debug, Default)]
-pub struct Plan {
-    pub instances: Vec<Instance>,
-    pub addresses: Vec<VirtualAddress>,
-    pub services: Vec<ServiceRow>,
-    pub destinations: Vec<Destination>,
-    pub policies: Vec<ServicePolicy>,
-    pub links: Vec<Option<u32>>,
-    pub checks: Vec<CheckConfig>,
-    pub declared_only: bool,
-    pub audit: Duration,
-    pub sync: Option<SyncPlan>,
-}
-
-impl Plan {
-    pub fn ha(&self) -> HaPlan<'_> {
-        HaPlan {
-            instances: &self.instances,
-            addresses: &self.addresses,
-        }
-    }
-
-    pub fn lb(&self) -> LbPlan<'_> {
-        LbPlan {
-            table: self.table(),
-            policies: &self.policies,
-            links: &self.links,
-            checks: &self.checks,
-            scripts: Scripts::EMPTY,
-            declared_only: self.declared_only,
-            audit: self.audit,
-            sync: self.sync.as_ref(),
-        }
-    }
-
-    pub fn table(&self) -> Table<'_> {
-        Table {
-            services: &self.services,
-            destinations: &self.destinations,
-        }
-    }
-
-    /// The virtual router of a key.
-    pub fn instance(&self, key: Key) -> Option<&Instance> {
-        self.instances.iter().find(|i| key_of(i) == key)
-    }
-
-    /// The addresses of a virtual router; none where there is none.
-    pub fn addresses_of(&self, key: Key) -> &[VirtualAddress] {
-        let instance = self.instance(key);
-        instance.map_or(&[], |i| self.ha().addresses_of(i))
-    }
 }
 
 fn roles(r: &mut Random) -> Option<SyncRoles> {
@@ -269,13 +217,42 @@ impl Site {
             service: Service::new(key, scheduler.try_into().expect("short")),
             policy: ServicePolicy {
                 min_healthy: r.pick(&[0, 1, 1, 1, 2]),
+                quorum: r.pick(&[0, 0, 1, 2, 4]),
+                hysteresis: 0,
+                slow_start: Duration::from_secs(r.pick(&[0, 0, 2, 10])),
+                checks_per_second: 0,
             },
             destinations: Vec::new(),
+            members: BTreeMap::new(),
         };
+        balanced.policy.hysteresis = r.pick(&[0, 1]).min(balanced.policy.quorum);
         for _ in 0..=r.index(5) {
             balanced.add_destination(r);
         }
+        let last = balanced.destinations.last_mut();
+        if let Some((destination, _)) = last.filter(|_| r.chance(250)) {
+            destination.weight = destination.weight.max(1);
+            let member = Member {
+                sorry: true,
+                ..Member::default()
+            };
+            balanced.members.insert(destination.key, member);
+        }
         self.services.push(balanced);
+    }
+
+    /// An operator has something to say of a backend.
+    pub fn order(&mut self, r: &mut Random) -> Option<(ServiceKey, DestinationKey, OperatorState)> {
+        let at = r.index(self.services.len());
+        let balanced = &mut self.services[at];
+        let state = r.pick(&OperatorState::ALL);
+        if balanced.destinations.is_empty() {
+            return None;
+        }
+        let at = r.index(balanced.destinations.len());
+        let key = balanced.destinations[at].0.key;
+        balanced.members.entry(key).or_default().operator = state;
+        Some((balanced.service.key, key, state))
     }
 
     /// The operator edits the config.
@@ -425,6 +402,8 @@ impl Site {
             });
             plan.policies.push(balanced.policy);
             for (destination, check) in destinations {
+                let member = balanced.members.get(&destination.key);
+                plan.members.push(member.copied().unwrap_or_default());
                 plan.destinations.push(destination);
                 let at = check.and_then(|check| checks.binary_search(&check).ok());
                 plan.links

@@ -1,8 +1,7 @@
 //! What goes into an engine and comes out of it, besides reports.
 
 use super::SocketId;
-use crate::check::probe::Advice;
-use crate::check::{CheckConfig, Health, Verdict};
+use crate::check::{Advised, CheckConfig, Health, Verdict};
 use crate::time::{Duration, Instant};
 use core::net::SocketAddr;
 
@@ -20,6 +19,8 @@ pub struct Settings {
     /// A timeout served so much after its deadline is no verdict: the answer
     /// may lie in a queue that this node was too late to read.
     pub late_margin: Duration,
+    /// Starts of checks in a second, taken together; 0 is no limit.
+    pub checks_per_second: u32,
     /// Moves all phases, so that two nodes do not probe in step.
     pub seed: u64,
     /// Bytes that nobody can guess, from the system's generator: tokens are made
@@ -87,8 +88,14 @@ pub struct Status {
     pub plan: u32,
     /// What is believed of its target.
     pub health: Health,
-    /// That belief was adopted, and no verdict has borne it out yet.
+    /// That belief was adopted, or is what the config begins with, and no verdict
+    /// has borne it out yet.
     pub presumed: bool,
+    /// It falls so often that it is held down; it comes up when it has been
+    /// quiet for long enough.
+    pub held: bool,
+    /// What it says of its own weight.
+    pub advised: Advised,
     /// When the health's [`state`](Health::state) became what it is.
     pub since: Instant,
     /// The last verdict, other than indeterminate ones.
@@ -97,6 +104,4 @@ pub struct Status {
     pub latency: Duration,
     /// The status of its HTTP response, if one came so far.
     pub http_status: Option<u16>,
-    /// What its agent said.
-    pub advice: Option<Advice>,
 }

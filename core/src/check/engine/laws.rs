@@ -4,7 +4,7 @@
 use super::list::NIL;
 use super::schedule::nanos;
 use super::storage::{Phase, State, Use};
-use super::{Action, CheckId, Desk, Engine, Settings, Slot, Socket, SocketId, Storage};
+use super::{Action, CheckId, Desk, Engine, Pace, Settings, Slot, Socket, SocketId, Storage};
 use crate::bytes::{Overflow, Reader, Short};
 use crate::check::probe::{Agent, Expect, Grpc, Pattern, ScriptId, Scripts, Spec};
 use crate::check::{CheckConfig, HealthState, Kind, Lane, Reason, Verdict};
@@ -20,6 +20,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
     let law = |holds: bool, law: &'static str| if holds { Ok(()) } else { Err(law) };
     let (mut idle, mut waiting, mut probing, mut news) = (0_u32, 0_u32, 0_u32, 0_u32);
+    let mut held_back = 0_u32;
     for (index, slot) in (0_u32..).zip(engine.slots.iter()) {
         let running = !matches!(slot.state, State::Free);
         if running {
@@ -29,12 +30,16 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
                 "a check has no entry in the plan",
             )?;
             law(entry == Some(index), "the plan's entry names another check")?;
-            let untold = slot.told != slot.health.state();
+            let untold = !slot.is_told();
             law(slot.news.is_linked() == untold, "a change is told, or lost")?;
             news = news.saturating_add(u32::from(untold));
         }
         match slot.state {
             State::Free => law(!slot.news.is_linked(), "news of no check")?,
+            State::Held => {
+                held_back = held_back.saturating_add(1);
+                law(!slot.link.is_linked(), "a held check is in a queue")?;
+            }
             State::Idle { due, timer } => {
                 idle = idle.saturating_add(1);
                 law(
@@ -42,6 +47,12 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
                     "an idle check sleeps for ever",
                 )?;
                 law(!slot.link.is_linked(), "an idle check is in a queue")?;
+            }
+            State::Paced { at, timer, .. } => {
+                idle = idle.saturating_add(1);
+                let armed = engine.wheel.deadline(timer) == Some(at);
+                law(armed, "a check that was put off sleeps for ever")?;
+                law(!slot.link.is_linked(), "a check put off is in a queue")?;
             }
             State::Waiting { .. } => {
                 waiting = waiting.saturating_add(1);
@@ -122,6 +133,7 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
     )?;
     law(engine.news.len() == news, "changes do not add up")?;
     let running = idle.saturating_add(waiting).saturating_add(probing);
+    let running = running.saturating_add(held_back);
     law(running == engine.planned, "checks do not add up")?;
     law(
         engine.wheel.len() == idle.saturating_add(probing),
@@ -149,6 +161,7 @@ pub fn any_life(data: &[u8]) {
     let mut timers = [time::Slot::EMPTY; CHECKS];
     let mut sockets = [Socket::EMPTY; SOCKETS];
     let (mut scripts, mut request, mut desks) = ([0; 512], [0; 256], [Desk::EMPTY; 1]);
+    let mut paces = [Pace::FREE; 2];
     let storage = Storage {
         checks: &mut checks,
         timers: &mut timers,
@@ -156,12 +169,14 @@ pub fn any_life(data: &[u8]) {
         scripts: &mut scripts,
         request: &mut request,
         desks: &mut desks,
+        paces: &mut paces,
     };
     let settings = Settings {
         tick_ns: 1 << 20,
         sockets_v4: SOCKETS_V4,
         seats: SEATS,
         late_margin: LATE_MARGIN,
+        checks_per_second: u32::from(data.first().copied().unwrap_or(0)),
         seed: 0,
         secret: [1, 2],
     };
@@ -224,10 +239,26 @@ impl Life<'_> {
     fn step(&mut self, script: &mut Reader<'_>) -> Result<(), Short> {
         let [what, arg] = script.take("step")?;
         let socket = SocketId(u32::from(arg >> 4));
-        match what % 12 {
-            0 => self.plan(arg, script)?,
-            1 => self.engine.handle_connected(self.now, socket),
-            2 => {
+        match what % 20 {
+            12 => {
+                let id = CheckId(u32::from(arg >> 4));
+                self.engine.hold(self.now, id, arg & 1 == 0);
+            }
+            13 => {
+                let id = CheckId(u32::from(arg >> 4));
+                let weight = (arg & 1 == 0).then_some(u32::from(arg & 7));
+                self.engine
+                    .handle_advice(id, |advised| advised.with_weight(weight));
+            }
+            14 => {
+                let group = u32::from(arg & 1);
+                self.engine.set_pace(group, u32::from(arg >> 2));
+                let id = CheckId(u32::from(arg >> 4));
+                self.engine.join(id, [Some(group), None]);
+            }
+            0 | 15 => self.plan(arg, script)?,
+            1 | 16 => self.engine.handle_connected(self.now, socket),
+            2 | 17 => {
                 let errno = Errno(i32::from(script.u8("errno")?));
                 let before = self.healths();
                 self.engine.handle_failed(self.now, socket, errno);
@@ -236,7 +267,7 @@ impl Life<'_> {
                 }
             }
             // Up to 8 s, so that some steps are stalls.
-            3 | 4 => self.advance(Duration::from_millis(u64::from(arg) << (what % 32 / 6))),
+            3 | 4 | 19 => self.advance(Duration::from_millis(u64::from(arg) << (what % 32 / 6))),
             5 => {
                 let state = match arg % 3 {
                     0 => HealthState::Unknown,
@@ -246,7 +277,7 @@ impl Life<'_> {
                 let id = CheckId(u32::from(arg >> 4));
                 self.engine.adopt(self.now, id, state);
             }
-            6 => self.act(usize::from(arg)),
+            6 | 18 => self.act(usize::from(arg)),
             7 => {
                 let (readable, writable) = (arg & 1 != 0, arg & 2 != 0);
                 self.engine.handle_ready(socket, readable, writable);
@@ -259,9 +290,9 @@ impl Life<'_> {
             }
             _ => {
                 while let Some(report) = self.engine.poll_change() {
-                    assert_ne!(report.state, report.previous);
+                    assert!(report.state != report.previous || report.advised.is_some());
                     assert_eq!(report.state, self.engine.health(report.id));
-                    assert_eq!(report.reason.is_some(), report.state == HealthState::Down);
+                    assert!(report.reason.is_none() || report.state == HealthState::Down);
                 }
                 while self.engine.poll_trouble(self.now).is_some() {}
             }

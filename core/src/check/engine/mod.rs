@@ -44,10 +44,14 @@
 //! about a datagram is [`Engine::handle_failed`]. No `Disconnect` follows, for a
 //! seat is free at once: tokens tell its probes apart.
 
+mod flap;
+mod hold;
 mod interface;
 #[doc(hidden)]
 pub mod laws;
 mod list;
+mod news;
+mod pace;
 mod plan;
 mod round;
 mod schedule;
@@ -56,12 +60,13 @@ mod talk;
 mod token;
 
 pub use interface::{Action, Carrier, Settings, Status};
+pub use pace::Pace;
 pub use plan::PlanError;
 pub use schedule::SPREAD_MAX;
 pub use storage::{CheckId, Desk, Slot, Socket, SocketId, Storage};
 pub use talk::REQUEST_BYTES_MAX;
 
-use super::report::{Counters, Report, Trouble};
+use super::report::{Counters, Trouble};
 use super::{Health, HealthState, Lane, Local, Reason, Verdict};
 use crate::time::{Duration, Instant, Wheel};
 use core::fmt;
@@ -81,6 +86,9 @@ pub struct Engine<'s> {
     slots: &'s mut [Slot],
     sockets: &'s mut [Socket],
     wheel: Wheel<'s>,
+    /// Of all checks together, and of each group.
+    pace: Pace,
+    paces: &'s mut [Pace],
     /// Checks of the plan in force, and which of `Slot::order` it is in.
     planned: u32,
     side: usize,
@@ -125,12 +133,15 @@ impl<'s> Engine<'s> {
             scripts,
             request,
             desks,
+            paces,
         } = storage;
         let mut engine = Self {
             settings,
             slots: checks,
             sockets,
             wheel: Wheel::new(timers, settings.tick_ns),
+            pace: Pace::new(settings.checks_per_second),
+            paces,
             planned: 0,
             side: 0,
             free: List::EMPTY,
@@ -236,11 +247,12 @@ impl<'s> Engine<'s> {
             plan: slot.plan,
             health: slot.health,
             presumed: slot.presumed,
+            held: slot.flap.held,
+            advised: slot.advised,
             since: slot.since,
             last: slot.last,
             latency: slot.latency,
             http_status: (slot.http_status != 0).then_some(slot.http_status),
-            advice: slot.advice,
         })
     }
 
@@ -261,27 +273,6 @@ impl<'s> Engine<'s> {
         slot.presumed = state != HealthState::Unknown;
         slot.since = now;
         true
-    }
-
-    /// A target whose health is not what the owner heard last, oldest first.
-    /// Changes that cancelled out before the owner asked are not told. Call
-    /// after every `handle_*`, until `None`.
-    pub fn poll_change(&mut self) -> Option<Report> {
-        let index = self.news.pop(self.slots, Slot::news)?;
-        let slot = self.slots.get_mut(index as usize)?;
-        let previous = slot.told;
-        slot.told = slot.health.state();
-        Some(Report {
-            id: CheckId(index),
-            target: slot.config.target,
-            state: slot.told,
-            previous,
-            reason: match slot.told {
-                HealthState::Down => slot.reason,
-                HealthState::Up | HealthState::Unknown => None,
-            },
-            latency: slot.latency,
-        })
     }
 
     /// What kept this node from checking: each trouble at most once in

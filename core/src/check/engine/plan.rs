@@ -202,6 +202,7 @@ impl Engine<'_> {
                 order: slot.order,
                 ..Slot::EMPTY
             };
+            slot.believe(config.policy.initial);
         }
         self.set_order(side, plan, index);
         self.idle_until(CheckId(index), first_start(config, now, self.settings.seed));
@@ -222,7 +223,11 @@ impl Engine<'_> {
                 *due = first_start(config, now, seed);
                 self.wheel.postpone(*timer, *due);
             }
-            State::Waiting { .. } | State::Probing { .. } | State::Free => {}
+            State::Held
+            | State::Paced { .. }
+            | State::Waiting { .. }
+            | State::Probing { .. }
+            | State::Free => {}
         }
     }
 
@@ -231,22 +236,8 @@ impl Engine<'_> {
         let Some(slot) = self.running(id) else {
             return;
         };
-        match slot.state {
-            State::Idle { timer, .. } => {
-                self.wheel.cancel(timer);
-            }
-            State::Waiting { .. } => {
-                let lane = slot.config.lane().index();
-                if let Some(waiting) = self.waiting.get_mut(lane) {
-                    waiting.remove(self.slots, id.0, Slot::link);
-                }
-            }
-            State::Probing { .. } => {
-                self.stop_probe(id);
-                self.counters.cancelled = self.counters.cancelled.saturating_add(1);
-            }
-            State::Free => {}
-        }
+        let state = slot.state;
+        self.stop(id, state);
         self.news.remove(self.slots, id.0, Slot::news);
         if let Some(slot) = self.slots.get_mut(id.index()) {
             slot.state = State::Free;

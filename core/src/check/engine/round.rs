@@ -27,6 +27,7 @@ impl Engine<'_> {
             };
             match slot.state {
                 State::Idle { due, .. } => self.become_due(now, id, due),
+                State::Paced { due, .. } => self.queue(id, due),
                 State::Probing {
                     deadline, socket, ..
                 } => {
@@ -38,7 +39,7 @@ impl Engine<'_> {
                     };
                     self.time_is_over(now, id, verdict);
                 }
-                State::Waiting { .. } | State::Free => {}
+                State::Held | State::Waiting { .. } | State::Free => {}
             }
         }
     }
@@ -72,7 +73,19 @@ impl Engine<'_> {
             self.idle_until(id, first_start(&config, now, self.settings.seed));
             return;
         }
-        let lane = config.lane().index();
+        let start = self.take_start(now, id);
+        if start > now {
+            self.pace_until(id, due, start);
+        } else {
+            self.queue(id, due);
+        }
+    }
+
+    /// A check that holds no timer queues for a socket.
+    fn queue(&mut self, id: CheckId, due: Instant) {
+        let Some(lane) = self.running(id).map(|slot| slot.config.lane().index()) else {
+            return;
+        };
         if let Some(slot) = self.running_mut(id) {
             slot.state = State::Waiting { since: due };
         }
@@ -175,14 +188,13 @@ impl Engine<'_> {
             return;
         };
         self.counters.verdict(verdict);
-        let news = &mut self.news;
         let Some(slot) = self.slots.get_mut(id.index()) else {
             return;
         };
         let before = slot.health.state();
         // Whether others must hear of it is for `told` to say.
-        (slot.health, _) = slot.health.on(verdict, slot.config.limits());
-        let (health, after) = (slot.health, slot.health.state());
+        let held = slot.take_verdict(now, verdict);
+        let after = slot.health.state();
         match verdict {
             Verdict::Success | Verdict::Failure(_) => {
                 slot.last = Some(verdict);
@@ -191,7 +203,9 @@ impl Engine<'_> {
                 }
                 slot.latency = now.since(started);
                 slot.http_status = probe.and_then(|p| p.http_status()).unwrap_or(0);
-                slot.advice = probe.and_then(|p| p.advice());
+                if let Some(advice) = probe.and_then(|p| p.advice()) {
+                    slot.advised = slot.advised.with(&advice);
+                }
                 slot.presumed = false;
             }
             Verdict::Indeterminate(local) => {
@@ -199,6 +213,9 @@ impl Engine<'_> {
                     quiet.checks = quiet.checks.saturating_add(1);
                 }
             }
+        }
+        if held {
+            self.counters.flaps_held = self.counters.flaps_held.saturating_add(1);
         }
         if before != after {
             slot.since = now;
@@ -208,12 +225,8 @@ impl Engine<'_> {
             };
             *count = count.saturating_add(1);
         }
-        let next = next_start(&slot.config, health, started, self.settings.seed).max(now);
-        if slot.told == after {
-            news.remove(self.slots, id.0, Slot::news);
-        } else {
-            news.push(self.slots, id.0, Slot::news);
-        }
+        let next = next_start(slot, started, self.settings.seed).max(now);
+        self.note_news(id);
         self.idle_until(id, next);
     }
 

@@ -1,8 +1,10 @@
 //! What the engine keeps of each check and each socket, in the owner's slices.
 
+use super::flap::Flap;
 use super::list::{Link, NIL};
-use crate::check::probe::{Advice, Probe, Room, SPEC_KEEP_BYTES_MAX};
-use crate::check::{CheckConfig, Health, HealthState, Kind, Reason, Verdict};
+use super::pace::{GROUPS, Pace};
+use crate::check::probe::{Probe, Room, SPEC_KEEP_BYTES_MAX};
+use crate::check::{Advised, CheckConfig, Health, HealthState, Kind, Reason, Share, Verdict};
 use crate::time::{self, Duration, Instant, Timer};
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -49,6 +51,8 @@ pub struct Storage<'s> {
     pub request: &'s mut [u8],
     /// One for each probe at once that gathers its answer before it reads it.
     pub desks: &'s mut [Desk],
+    /// One for each group of checks with a rate of its own.
+    pub paces: &'s mut [Pace],
 }
 
 /// Room for one check.
@@ -59,6 +63,13 @@ pub struct Slot {
     pub(super) health: Health,
     /// What the owner has heard of its health.
     pub(super) told: HealthState,
+    /// What it says of its weight, and what the owner has heard of that.
+    pub(super) advised: Advised,
+    pub(super) told_advised: Advised,
+    /// Which rates it keeps.
+    pub(super) groups: [Option<u32>; GROUPS],
+    /// Its falls, as far as they are remembered.
+    pub(super) flap: Flap,
     /// The health was adopted and no verdict has borne it out.
     pub(super) presumed: bool,
     /// The last verdict that was one, and how long it took.
@@ -69,8 +80,6 @@ pub struct Slot {
     pub(super) latency: Duration,
     /// The status of its HTTP response; 0 for none.
     pub(super) http_status: u16,
-    /// What its agent said.
-    pub(super) advice: Option<Advice>,
     /// When the health's state became what it is.
     pub(super) since: Instant,
     /// Its index in the plan.
@@ -89,8 +98,16 @@ pub struct Slot {
 pub(super) enum State {
     /// No check is here.
     Free,
+    /// It does not run until it is let go.
+    Held,
     /// Until its time comes.
     Idle { due: Instant, timer: Timer },
+    /// Its time has come; it was put off, for there are too many.
+    Paced {
+        due: Instant,
+        at: Instant,
+        timer: Timer,
+    },
     /// Its time has come; it waits for a socket.
     Waiting { since: Instant },
     /// The owner was told to connect.
@@ -102,6 +119,11 @@ pub(super) enum State {
     },
 }
 
+const NOTHING_ADVISED: Advised = Advised {
+    away: false,
+    share: Share::Whole,
+};
+
 impl Slot {
     /// A slot without a check, to fill storage with.
     pub const EMPTY: Self = Self {
@@ -112,18 +134,38 @@ impl Slot {
         state: State::Free,
         health: Health::Unknown,
         told: HealthState::Unknown,
+        advised: NOTHING_ADVISED,
+        told_advised: NOTHING_ADVISED,
+        groups: [None; GROUPS],
+        flap: Flap::NONE,
         presumed: false,
         last: None,
         reason: None,
         latency: Duration::ZERO,
         http_status: 0,
-        advice: None,
         since: Instant::ZERO,
         plan: NIL,
         order: [NIL; 2],
         link: Link::LOOSE,
         news: Link::LOOSE,
     };
+
+    /// Begins with what the config says, which the owner knows.
+    pub(super) const fn believe(&mut self, initial: HealthState) {
+        self.health = match initial {
+            HealthState::Unknown => Health::Unknown,
+            HealthState::Up => Health::Up,
+            // Not down: it was not seen failing, and is checked fast.
+            HealthState::Down => Health::GoingUp { successes: 0 },
+        };
+        self.told = initial;
+        self.presumed = !matches!(initial, HealthState::Unknown);
+    }
+
+    /// Whether the owner knows what is believed of it.
+    pub(super) fn is_told(&self) -> bool {
+        self.told == self.health.state() && self.told_advised == self.advised
+    }
 
     pub(super) const fn link(&mut self) -> &mut Link {
         &mut self.link

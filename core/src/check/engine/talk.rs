@@ -368,7 +368,11 @@ impl Engine<'_> {
     pub(super) fn probe_of(&self, id: CheckId) -> Option<Probe> {
         match self.running(id)?.state {
             State::Probing { socket, .. } => self.sockets.get(socket.index())?.probe,
-            State::Free | State::Idle { .. } | State::Waiting { .. } => None,
+            State::Free
+            | State::Held
+            | State::Idle { .. }
+            | State::Paced { .. }
+            | State::Waiting { .. } => None,
         }
     }
 

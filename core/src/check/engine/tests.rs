@@ -1,6 +1,7 @@
 mod laws;
+mod seesaw;
 mod talk;
-mod world;
+pub(super) mod world;
 
 use super::laws::audit;
 use super::*;

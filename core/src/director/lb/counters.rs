@@ -42,6 +42,27 @@ pub struct KernelCounters {
     pub contests: u64,
 }
 
+/// What verdicts and operators led to, beside weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PolicyCounters {
+    /// Services that had too few healthy backends, so that all got traffic.
+    pub opened: u64,
+    /// Services that had enough again.
+    pub closed: u64,
+    /// Times a sorry server took over.
+    pub sorry_began: u64,
+    /// Times one was not needed any more.
+    pub sorry_ended: u64,
+    /// Times a service lost its quorum.
+    pub quorum_lost: u64,
+    /// Times one regained it.
+    pub quorum_gained: u64,
+    /// Backends whose weight began to rise slowly.
+    pub slow_starts: u64,
+    /// States of backends that operators changed.
+    pub operator: u64,
+}
+
 impl KernelCounters {
     /// Requests that change the table, of all kinds.
     #[must_use]

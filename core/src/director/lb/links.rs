@@ -79,12 +79,20 @@ impl<'s> Links<'s> {
         (link.check != NIL).then_some(CheckId(link.check))
     }
 
+    /// The destinations with this check.
+    pub(super) fn destinations(&self, check: CheckId) -> impl Iterator<Item = usize> {
+        let known = |at: u32| (at != NIL).then_some(at);
+        let link = |at: u32| self.links.get(at as usize);
+        let first = self.links.get(check.index()).and_then(|l| known(l.first));
+        let each = core::iter::successors(first, move |at| known(link(*at)?.next));
+        each.map(|at| at as usize)
+    }
+
     /// The services that have a destination with this check, once for each of
     /// those.
     pub(super) fn services(&self, check: CheckId) -> impl Iterator<Item = usize> {
-        let link = |at: u32| self.links.get(at as usize);
-        let first = self.links.get(check.index()).and_then(|l| link(l.first));
-        let each = core::iter::successors(first, move |l| link(l.next));
+        let link = |at: usize| self.links.get(at);
+        let each = self.destinations(check).filter_map(link);
         each.map(|l| l.service as usize)
     }
 }

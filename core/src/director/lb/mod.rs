@@ -10,39 +10,71 @@
 mod counters;
 mod kernel;
 mod links;
+mod operate;
 mod plan;
 mod probes;
+mod rise;
+mod settle;
 mod sync;
+mod view;
 mod weights;
 
-pub use counters::KernelCounters;
+pub use counters::{KernelCounters, PolicyCounters};
 pub use kernel::BATCH_MAX;
 pub use links::Link;
 pub use plan::LbTooLarge;
 
-use super::plan::ServicePolicy;
+use super::plan::{Member, OperatorState, ServicePolicy};
 use super::records;
 use crate::check::probe::Scripts;
-use crate::check::{self, Engine, HealthState, Settings, Status};
+use crate::check::{self, CheckId, Engine, Settings};
 use crate::model::{ServiceKey, ServiceRow, Table, TableBuf};
 use crate::record::{Frame, Ring};
-use crate::time::{Duration, Instant, earliest};
+use crate::time::{self, Duration, Instant, Timer, Wheel, earliest};
 use kernel::{Kernel, Pass, Progress};
 use links::Links;
+use rise::Rise;
+use settle::{Call, Stand};
 use sync::Syncing;
-use weights::{serves, weigh};
+use weights::{Scales, serves};
 
 /// How long a shutdown waits for the kernel's table to be cleared.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long changes wait after a pass, so that those of a rack that dies go
+/// together: a datagram for each wait, and not for each verdict.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// What is kept of a service beside its row.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServiceState {
     policy: ServicePolicy,
-    /// Too few healthy backends: all get traffic.
-    open: bool,
+    stand: Stand,
     /// A check of one of its destinations has changed its mind.
     changed: bool,
+    /// When its weights will be others.
+    timer: Option<Timer>,
+}
+
+/// What is kept of a destination beside its row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberState {
+    member: Member,
+    rise: Rise,
+    /// What was said of it when it was last weighed.
+    call: Call,
+}
+
+impl MemberState {
+    /// Of nothing, to fill the owner's slice with.
+    pub const NONE: Self = Self {
+        member: Member {
+            operator: OperatorState::Ready,
+            sorry: false,
+        },
+        rise: Rise::First,
+        call: Call::Away,
+    };
 }
 
 /// What the next pass looks at.
@@ -69,6 +101,10 @@ pub struct LbStorage<'s> {
     pub actual: TableBuf<'s>,
     /// As many as there may be services, twice.
     pub services: [&'s mut [ServiceState]; 2],
+    /// As many as there may be destinations, twice.
+    pub members: [&'s mut [MemberState]; 2],
+    /// As many as there may be services.
+    pub timers: &'s mut [time::Slot],
     /// As many as there may be destinations, or checks if those are more.
     pub links: &'s mut [Link],
     /// The checks' memory.
@@ -85,10 +121,17 @@ pub struct Lb<'s> {
     desired: TableBuf<'s>,
     services: &'s mut [ServiceState],
     spare: &'s mut [ServiceState],
+    members: &'s mut [MemberState],
+    spare_members: &'s mut [MemberState],
+    /// Services whose weights rise; a timer's payload is the service's place.
+    wheel: Wheel<'s>,
+    counters: PolicyCounters,
     links: Links<'s>,
     engine: Engine<'s>,
     kernel: Kernel<'s>,
     due: Due,
+    /// Until when changes wait for others.
+    gather_until: Instant,
     /// Every destination before this one has a verdict, or a presumption, or no
     /// check.
     known: usize,
@@ -112,6 +155,8 @@ impl<'s> Lb<'s> {
             target,
             actual,
             services: [services, spare],
+            members: [members, spare_members],
+            timers,
             links,
             checks,
             settings,
@@ -121,10 +166,15 @@ impl<'s> Lb<'s> {
             desired,
             services,
             spare,
+            members,
+            spare_members,
+            wheel: Wheel::new(timers, settings.tick_ns),
+            counters: PolicyCounters::default(),
             links: Links::new(links),
             engine: Engine::new(checks, settings),
             kernel: Kernel::new(target, actual),
             due: Due::Nothing,
+            gather_until: Instant::ZERO,
             known: 0,
             declared_only: false,
             planned: false,
@@ -165,7 +215,7 @@ impl<'s> Lb<'s> {
         let checks = self.desired.table().destinations.len();
         let unknown = |at: &usize| {
             let check = self.links.check(*at);
-            check.is_some_and(|check| self.engine.health(check) == HealthState::Unknown)
+            check.is_some_and(|check| self.engine.is_awaited(check))
         };
         self.known = (self.known..checks).find(unknown).unwrap_or(checks);
         self.known == checks && self.is_settled()
@@ -175,20 +225,6 @@ impl<'s> Lb<'s> {
     #[must_use]
     pub const fn engine(&self) -> &Engine<'s> {
         &self.engine
-    }
-
-    /// What the check of the destination at this place of [`Self::desired`]
-    /// found; nothing for one without a check.
-    #[must_use]
-    pub fn status(&self, destination: usize) -> Option<Status> {
-        self.engine.status(self.links.check(destination)?)
-    }
-
-    /// Whether the service at this place of [`Self::desired`] has too few
-    /// healthy destinations, so that all of them get traffic.
-    #[must_use]
-    pub fn is_open(&self, service: usize) -> bool {
-        self.services.get(service).is_some_and(|s| s.open)
     }
 
     /// What was counted about the kernel's table.
@@ -263,6 +299,7 @@ impl<'s> Lb<'s> {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.engine.handle_timeout(now);
         self.take_changes(now);
+        self.expire_weights(now);
         self.kernel.handle_timeout(now, &mut self.log);
     }
 
@@ -273,7 +310,7 @@ impl<'s> Lb<'s> {
         if !self.planned {
             return None;
         }
-        if self.due > Due::Nothing && self.kernel.is_settled() {
+        if self.due > Due::Nothing && self.kernel.is_settled() && !self.gathers(now) {
             self.begin_pass(now);
         }
         if self.due > Due::Nothing {
@@ -312,7 +349,16 @@ impl<'s> Lb<'s> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let work = earliest(self.engine.poll_timeout(), self.kernel.poll_timeout());
+        let work = earliest(work, self.wheel.poll_timeout());
+        let gathers = self.due == Due::Changed && self.kernel.is_settled();
+        let work = earliest(work, gathers.then_some(self.gather_until));
         earliest(work, self.give_up)
+    }
+
+    /// Whether changes wait for others that may follow. The first one after a
+    /// while does not.
+    fn gathers(&self, now: Instant) -> bool {
+        self.due == Due::Changed && now < self.gather_until
     }
 
     /// Works out the weights of what is due and hands them to the kernel's side.
@@ -320,6 +366,10 @@ impl<'s> Lb<'s> {
         let Self {
             desired,
             services,
+            members,
+            wheel,
+            counters,
+            gather_until,
             links,
             engine,
             kernel,
@@ -327,6 +377,7 @@ impl<'s> Lb<'s> {
             ..
         } = self;
         let desired = desired.table();
+        *gather_until = now + GATHER;
         let whole = core::mem::replace(&mut self.due, Due::Nothing) == Due::All;
         let pass = kernel.begin_pass(whole, |target, actual| {
             if whole {
@@ -335,11 +386,30 @@ impl<'s> Lb<'s> {
                 let changed = |at| services.get(at).is_some_and(|s: &ServiceState| s.changed);
                 target.copy_some(desired, changed)?;
             }
-            for (row, state) in desired.services.iter().zip(services.iter_mut()) {
-                if core::mem::take(&mut state.changed) || whole {
-                    let serving = serves(actual, &row.service.key);
-                    weigh(now, row, state, serving, links, engine, target, log);
+            let mut scales = Scales {
+                now,
+                links,
+                engine,
+                counters,
+            };
+            for (at, (row, state)) in (0..).zip(desired.services.iter().zip(services.iter_mut())) {
+                if !core::mem::take(&mut state.changed) && !whole {
+                    continue;
                 }
+                let members = members.get_mut(row.range()).unwrap_or_default();
+                let serving = serves(
+                    desired.destinations_of(row),
+                    members,
+                    actual,
+                    &row.service.key,
+                );
+                let rows = target.destinations_mut(row.range());
+                let next = scales.weigh(row, state, serving, members, rows, log);
+                if let Some(timer) = state.timer.take() {
+                    wheel.cancel(timer);
+                }
+                // There is a timer for each service.
+                state.timer = next.and_then(|next| wheel.insert(next, at).ok());
             }
             Ok(())
         });
@@ -352,16 +422,34 @@ impl<'s> Lb<'s> {
     /// Health changes become weights with the next pass.
     fn take_changes(&mut self, now: Instant) {
         while let Some(report) = self.engine.poll_change() {
-            for service in self.links.services(report.id) {
-                if let Some(state) = self.services.get_mut(service) {
-                    state.changed = true;
-                    self.due = self.due.max(Due::Changed);
-                }
-            }
+            self.note_changed(report.id);
             report.log(now, &mut self.log);
         }
         while let Some(trouble) = self.engine.poll_trouble(now) {
             trouble.log(now, &mut self.log);
+        }
+    }
+}
+
+impl Lb<'_> {
+    /// The services of a check are to be weighed anew.
+    fn note_changed(&mut self, check: CheckId) {
+        for service in self.links.services(check) {
+            if let Some(state) = self.services.get_mut(service) {
+                state.changed = true;
+                self.due = self.due.max(Due::Changed);
+            }
+        }
+    }
+
+    /// Services whose weights rise are to be weighed anew when it is time.
+    fn expire_weights(&mut self, now: Instant) {
+        while let Some((_, service)) = self.wheel.expire(now) {
+            if let Some(state) = self.services.get_mut(service as usize) {
+                state.timer = None;
+                state.changed = true;
+                self.due = self.due.max(Due::Changed);
+            }
         }
     }
 }

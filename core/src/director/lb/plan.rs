@@ -1,8 +1,10 @@
 //! Taking a plan, and what an earlier run of this daemon left in the kernel.
 
-use super::{Due, Lb, ServiceState, find};
+use super::rise::Rise;
+use super::settle::{Call, Stand};
+use super::{Due, Lb, MemberState, ServiceState, find};
 use crate::check::{HealthState, PlanError};
-use crate::director::plan::{LbPlan, ServicePolicy};
+use crate::director::plan::{LbPlan, OperatorState, ServicePolicy};
 use crate::model::Full;
 use crate::time::Instant;
 use core::cmp::Ordering;
@@ -65,9 +67,12 @@ impl Lb<'_> {
             Err(Full::Destinations(_)) => return Err(LbTooLarge::Backends),
         }
         core::mem::swap(&mut self.services, &mut self.spare);
+        core::mem::swap(&mut self.members, &mut self.spare_members);
         let checks = plan.links.iter().take(plan.table.destinations.len());
         let checks = checks.map(|check| check.and_then(|check| self.engine.check_id(check)));
         self.links.take(plan.table, checks);
+        self.set_paces(plan);
+        self.hold_checks(now);
         self.known = 0;
         self.declared_only = plan.declared_only;
         self.kernel.set_audit(plan.audit);
@@ -77,6 +82,36 @@ impl Lb<'_> {
         Ok(())
     }
 
+    /// Puts each check into the groups of the first service that has it, and of
+    /// the address that it probes: the services' come first, then one for each
+    /// check, of which the first of an address is used.
+    fn set_paces(&mut self, plan: &LbPlan<'_>) {
+        let group = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        // By the room there is, so that no reload moves the addresses' groups.
+        let services = self.services.len();
+        for (at, policy) in (0..).zip(plan.policies.iter().take(services)) {
+            self.engine.set_pace(at, policy.checks_per_second);
+        }
+        let mut first = 0_usize;
+        for (at, config) in plan.checks.iter().enumerate() {
+            let of_first = plan.checks.get(first).map(|c| c.target.ip());
+            if of_first != Some(config.target.ip()) {
+                first = at;
+            }
+            let Some(check) = self.engine.check_id(group(at)) else {
+                continue;
+            };
+            let service = self.links.services(check).min();
+            let address = services.saturating_add(first);
+            if first == at {
+                let most = plan.backend_checks_per_second;
+                self.engine.set_pace(group(address), most);
+            }
+            let groups = [service.map(group), Some(group(address))];
+            self.engine.join(check, groups);
+        }
+    }
+
     /// Whether [`Self::handle_plan`] would take it, now or later.
     ///
     /// # Errors
@@ -84,7 +119,7 @@ impl Lb<'_> {
     pub fn fits(&self, plan: &LbPlan<'_>) -> Result<(), LbTooLarge> {
         if plan.table.services.len() > self.services.len().min(self.spare.len()) {
             Err(LbTooLarge::Services)
-        } else if plan.table.destinations.len() > self.links.capacity() {
+        } else if plan.table.destinations.len() > self.links.capacity().min(self.members.len()) {
             Err(LbTooLarge::Backends)
         } else if plan.checks.len() > self.engine.capacity() as usize {
             Err(LbTooLarge::Checks)
@@ -99,60 +134,121 @@ impl Lb<'_> {
     /// what its weight says, until its check has a verdict: a restart moves no traffic.
     pub(super) fn adopt(&mut self, now: Instant) {
         let (desired, actual) = (self.desired.table(), self.kernel.actual());
-        for row in desired.services {
+        for (place, row) in desired.services.iter().enumerate() {
             let Some(twin) = find(actual, &row.service.key) else {
                 continue;
             };
             let held = actual.destinations_of(twin);
+            let slow_start = self.services.get(place).map(|s| s.policy.slow_start);
             for (at, wanted) in row.range().zip(desired.destinations_of(row)) {
-                let check = self.links.check(at);
-                let found = held.binary_search_by_key(&wanted.key, |d| d.key);
-                if let (Some(check), Ok(found)) = (check, found)
-                    && let Some(held) = held.get(found)
-                    && wanted.weight > 0
-                    && self.engine.health(check) == HealthState::Unknown
+                let Ok(found) = held.binary_search_by_key(&wanted.key, |d| d.key) else {
+                    continue;
+                };
+                let Some(held) = held.get(found).filter(|_| wanted.weight > 0) else {
+                    continue;
+                };
+                if let (Some(member), Some(slow_start)) = (self.members.get_mut(at), slow_start)
+                    && held.weight > 0
                 {
-                    let state = if held.weight > 0 {
-                        HealthState::Up
-                    } else {
-                        HealthState::Down
-                    };
-                    self.engine.adopt(now, check, state);
+                    member.rise = Rise::resumed(now, slow_start, held.weight, wanted.weight);
+                }
+                // What an operator, or having others, made of a weight says nothing
+                // of the target.
+                let silent = held.weight == 0
+                    && self.members.get(at).is_none_or(|m| {
+                        m.member.sorry || m.member.operator != OperatorState::Ready
+                    });
+                let Some(check) = self.links.check(at).filter(|_| !silent) else {
+                    continue;
+                };
+                // Of those that share a check, one that serves is enough.
+                if held.weight > 0 {
+                    self.engine.adopt(now, check, HealthState::Up);
+                } else if self.engine.is_awaited(check) {
+                    self.engine.adopt(now, check, HealthState::Down);
                 }
             }
         }
     }
 
-    /// Carries over what is kept of services that are in both plans.
+    /// Carries over what is kept of services, and of their destinations, that
+    /// are in both plans.
     fn merge_services(&mut self, plan: &LbPlan<'_>) {
-        let old = self.desired.table().services;
+        let Self {
+            desired,
+            services,
+            spare,
+            members,
+            spare_members,
+            wheel,
+            ..
+        } = self;
+        let old = desired.table();
         let mut at = 0_usize;
-        let policies = plan
-            .policies
-            .iter()
-            .chain(core::iter::repeat(&ServicePolicy { min_healthy: 1 }));
+        let default = ServicePolicy {
+            min_healthy: 1,
+            ..ServicePolicy::default()
+        };
+        let policies = plan.policies.iter().chain(core::iter::repeat(&default));
+        for state in services.iter_mut() {
+            if let Some(timer) = state.timer.take() {
+                wheel.cancel(timer);
+            }
+        }
         for ((row, policy), place) in plan
             .table
             .services
             .iter()
             .zip(policies)
-            .zip(self.spare.iter_mut())
+            .zip(spare.iter_mut())
         {
-            while old
-                .get(at)
-                .is_some_and(|o| o.service.key.cmp(&row.service.key) == Ordering::Less)
-            {
-                at = at.saturating_add(1);
-            }
-            let same = old
-                .get(at)
-                .is_some_and(|o| o.service.key == row.service.key);
-            let open = same && self.services.get(at).is_some_and(|s| s.open);
+            let (found, twin) = advance(old.services, &mut at, |o| {
+                o.service.key.cmp(&row.service.key)
+            });
             *place = ServiceState {
                 policy: *policy,
-                open,
+                stand: match twin.and_then(|_| services.get(found)) {
+                    Some(state) => state.stand,
+                    None => Stand::default(),
+                },
                 changed: false,
+                timer: None,
             };
+            let held = twin.map_or(&[][..], |twin| old.destinations_of(twin));
+            let first = twin.map_or(0, |twin| twin.range().start);
+            let mut at = 0;
+            let new = plan.table.destinations_of(row);
+            for (destination, index) in new.iter().zip(row.range()) {
+                let (found, twin_row) = advance(held, &mut at, |o| o.key.cmp(&destination.key));
+                let known = twin_row.and_then(|_| members.get(first.saturating_add(found)));
+                let Some(place) = spare_members.get_mut(index) else {
+                    continue;
+                };
+                *place = MemberState {
+                    member: plan.members.get(index).copied().unwrap_or_default(),
+                    rise: match known {
+                        Some(state) => state.rise,
+                        // It joins others, who have their clients.
+                        None if twin.is_some() => Rise::Out,
+                        None => Rise::First,
+                    },
+                    call: Call::Away,
+                };
+            }
         }
     }
+}
+
+/// Goes on in a sorted slice to the first row that is not less; where that is,
+/// and the row if it is equal.
+fn advance<'a, T>(
+    rows: &'a [T],
+    at: &mut usize,
+    compare: impl Fn(&T) -> Ordering,
+) -> (usize, Option<&'a T>) {
+    while rows.get(*at).is_some_and(|row| compare(row).is_lt()) {
+        *at = at.saturating_add(1);
+    }
+    let row = rows.get(*at).filter(|row| compare(row).is_eq());
+    (*at, row)
 }

@@ -1,215 +1,146 @@
-//! What a destination's weight is right now: the configured one while it is
-//! healthy, 0 (drain) while it is not, and the configured one again for all
-//! when too few are left to be believed.
+//! What a destination's weight is right now: who says what of it, put together.
 
 use super::links::Links;
-use super::{ServiceState, find};
+use super::rise::{Rise, Turn};
+use super::settle::{Call, Quorum, Stand, settle};
+use super::{MemberState, PolicyCounters, ServiceState, find};
 use crate::check::{Engine, HealthState};
-use crate::director::plan::ServicePolicy;
+use crate::director::plan::OperatorState;
 use crate::director::records;
-use crate::model::{Destination, ServiceKey, ServiceRow, Table, TableBuf};
+use crate::model::{Destination, ServiceKey, ServiceRow, Table};
 use crate::record::Ring;
-use crate::time::Instant;
+use crate::time::{Instant, earliest};
 
-/// Whether clients of a service are sent anywhere now.
-pub(super) fn serves(actual: Table<'_>, key: &ServiceKey) -> bool {
-    let held = find(actual, key).map_or(&[][..], |row| actual.destinations_of(row));
-    held.iter().any(|destination| destination.weight > 0)
-}
-
-/// Sets the weights of one service in the target.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "the parts of `Lb` it needs, apart"
-)]
-pub(super) fn weigh(
-    now: Instant,
-    row: &ServiceRow,
-    state: &mut ServiceState,
-    serving: bool,
-    links: &Links<'_>,
-    engine: &Engine<'_>,
-    target: &mut TableBuf<'_>,
-    log: &mut Ring<'_>,
-) {
-    let first = row.range().start;
-    let standing = |at: usize| match links.check(first.saturating_add(at)) {
-        None => Standing::Up,
-        Some(check) => match engine.health(check) {
-            HealthState::Up => Standing::Up,
-            HealthState::Down => Standing::Down,
-            HealthState::Unknown => Standing::Unknown,
-        },
-    };
-    let rows: &mut [Destination] = target.destinations_mut(row.range());
-    let open = settle(state.policy, state.open, serving, rows, standing);
-    if open != state.open {
-        state.open = open;
-        let (address, port, mark) = records::service_fields(&row.service.key);
-        if open {
-            log.log(
-                now,
-                records::ServiceOpened {
-                    address,
-                    port,
-                    mark,
-                },
-            );
-        } else {
-            log.log(
-                now,
-                records::ServiceClosed {
-                    address,
-                    port,
-                    mark,
-                },
-            );
-        }
-    }
-}
-
-/// What the checks say of a destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Healthy, or presumed so.
-    Up,
-    /// Not healthy.
-    Down,
-    /// No verdict yet.
-    Unknown,
-}
-
-/// Sets the weights of one service's rows, which hold the configured ones.
-/// Returns whether the service is open: too few healthy ones, so that all get
-/// their weight. `was_open` is what the last call returned; while a verdict is
-/// still out an open service stays open and a closed one stays closed.
-///
-/// `serving` is whether clients are sent anywhere now. Then, while none is known
-/// to be healthy, those without a verdict are presumed to be: a reload that
-/// replaces all destinations must not cut off a service until their first
-/// checks.
-fn settle(
-    policy: ServicePolicy,
-    was_open: bool,
-    serving: bool,
-    rows: &mut [Destination],
-    standing: impl Fn(usize) -> Standing,
+/// Whether clients of a service are sent anywhere now, but to a sorry server.
+/// `members` are those of the service as it is desired.
+pub(super) fn serves(
+    desired: &[Destination],
+    members: &[MemberState],
+    actual: Table<'_>,
+    key: &ServiceKey,
 ) -> bool {
-    let (mut up, mut weighted, mut unknown) = (0_usize, 0_usize, false);
-    for (at, row) in rows.iter().enumerate() {
-        if row.weight > 0 {
-            weighted = weighted.saturating_add(1);
-            match standing(at) {
-                Standing::Up => up = up.saturating_add(1),
-                Standing::Down => {}
-                Standing::Unknown => unknown = true,
-            }
-        }
-    }
-    let floor = usize::from(policy.min_healthy).min(weighted);
-    let open = up < floor && (was_open || !unknown);
-    let presume = serving && up == 0;
-    if !open {
-        for (at, row) in rows.iter_mut().enumerate() {
-            row.weight = match standing(at) {
-                Standing::Up => row.weight,
-                Standing::Unknown if presume => row.weight,
-                Standing::Unknown | Standing::Down => 0,
-            };
-        }
-    }
-    open
+    let mut sorry = desired.iter().zip(members).filter(|(_, m)| m.member.sorry);
+    let sorry = sorry.next().map(|(d, _)| d.key);
+    let held = find(actual, key).map_or(&[][..], |row| actual.destinations_of(row));
+    held.iter().any(|d| d.weight > 0 && Some(d.key) != sorry)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::BLANK_DESTINATION;
-    use std::vec::Vec;
+/// What weights follow from.
+pub(super) struct Scales<'a, 's> {
+    pub now: Instant,
+    pub links: &'a Links<'s>,
+    pub engine: &'a Engine<'s>,
+    pub counters: &'a mut PolicyCounters,
+}
 
-    /// One letter a destination: `u`p, `d`own, `?` unknown; digits weights.
-    fn check(min_healthy: u16, was_open: bool, standings: &str, configured: &str, expect: &str) {
-        check_serving(false, min_healthy, was_open, standings, configured, expect);
-    }
-
-    fn check_serving(
+impl Scales<'_, '_> {
+    /// Sets the weights of a service's `rows`, which hold the configured ones.
+    /// Returns when they will be others with nothing else happening.
+    pub fn weigh(
+        &mut self,
+        row: &ServiceRow,
+        state: &mut ServiceState,
         serving: bool,
-        min_healthy: u16,
-        was_open: bool,
-        standings: &str,
-        configured: &str,
-        expect: &str,
-    ) {
-        let letters: Vec<char> = standings.chars().collect();
-        let mut rows: Vec<Destination> = configured
-            .chars()
-            .map(|digit| Destination {
-                weight: digit.to_digit(10).unwrap(),
-                ..BLANK_DESTINATION
-            })
-            .collect();
-        let open = settle(
-            ServicePolicy { min_healthy },
-            was_open,
-            serving,
-            &mut rows,
-            |at| match letters[at] {
-                'u' => Standing::Up,
-                'd' => Standing::Down,
-                _ => Standing::Unknown,
-            },
-        );
-        let mut got: std::string::String = rows
-            .iter()
-            .map(|row| char::from_digit(row.weight, 10).unwrap())
-            .collect();
-        if open {
-            got.push_str(" open");
+        members: &mut [MemberState],
+        rows: &mut [Destination],
+        log: &mut Ring<'_>,
+    ) -> Option<Instant> {
+        let now = self.now;
+        let first = row.range().start;
+        let sorry = members.iter().position(|m| m.member.sorry);
+        for (at, (member, row)) in members.iter_mut().zip(rows.iter()).enumerate() {
+            member.call = self.call(first.saturating_add(at), row.weight, member);
         }
-        assert_eq!(
-            got, expect,
-            "{min_healthy} {was_open} {standings} {configured}"
-        );
+        let was = state.stand;
+        let policy = state.policy;
+        let mut rising: u64 = 0;
+        let call = |at: usize| members.get(at).map_or(Call::Away, |member| member.call);
+        let stand = settle(policy, was, serving, sorry, rows, call);
+        let mut next = None;
+        for (at, (member, row)) in members.iter_mut().zip(rows.iter_mut()).enumerate() {
+            if Some(at) == sorry {
+                continue;
+            }
+            let turn = turn(row.weight, stand.open, member.call);
+            let before = member.rise;
+            member.rise = before.on(now, policy.slow_start, turn);
+            if row.weight > 0 {
+                row.weight = member.rise.weight(now, policy.slow_start, row.weight);
+            }
+            if let (Rise::Out, Rise::Rising { .. }) = (before, member.rise) {
+                rising = rising.saturating_add(1);
+            }
+            next = earliest(next, member.rise.next(now, policy.slow_start));
+        }
+        self.counters.slow_starts = self.counters.slow_starts.saturating_add(rising);
+        state.stand = stand;
+        self.tell(&row.service.key, was, stand, log);
+        next
     }
 
-    #[test]
-    fn the_unhealthy_drain_and_the_last_ones_do_not() {
-        check(1, false, "uuu", "321", "321");
-        check(1, false, "udu", "321", "301");
-        check(1, false, "ddu", "321", "001");
-        check(1, false, "ddd", "321", "321 open");
-        check(2, false, "ddu", "321", "321 open");
-        check(2, true, "duu", "321", "021");
-        check(0, false, "ddd", "321", "000");
-        // A floor above what there is means all of them.
-        check(9, false, "uud", "321", "321 open");
-        check(9, false, "uuu", "321", "321");
+    /// What is said of a destination.
+    fn call(&self, at: usize, configured: u32, member: &MemberState) -> Call {
+        let check = self.links.check(at);
+        let advised = check.map_or_else(Default::default, |check| self.engine.advised(check));
+        let weight = advised.weight(configured);
+        match member.member.operator {
+            OperatorState::Drain | OperatorState::Maint => Call::Away,
+            _ if configured == 0 => Call::Away,
+            OperatorState::ForcedUp => Call::Up(configured),
+            OperatorState::ForcedDown => Call::Barred,
+            OperatorState::Ready if weight == 0 => Call::Away,
+            OperatorState::Ready => match check.map(|check| self.engine.health(check)) {
+                None | Some(HealthState::Up) => Call::Up(weight),
+                Some(HealthState::Down) => Call::Down(weight),
+                Some(HealthState::Unknown) => Call::Unknown(weight),
+            },
+        }
     }
 
-    #[test]
-    fn an_outstanding_verdict_changes_nothing_by_itself() {
-        check(1, false, "???", "321", "000");
-        check(1, false, "dd?", "321", "000");
-        check(1, true, "dd?", "321", "321 open");
-        check(1, true, "du?", "321", "020");
+    /// Says and counts how a service stands now, where that is news.
+    fn tell(&mut self, key: &ServiceKey, was: Stand, is: Stand, log: &mut Ring<'_>) {
+        let now = self.now;
+        let (address, port, mark) = records::service_fields(key);
+        macro_rules! say {
+            ($counter:ident, $record:ident) => {{
+                let counter = &mut self.counters.$counter;
+                *counter = counter.saturating_add(1);
+                let record = records::$record {
+                    address,
+                    port,
+                    mark,
+                };
+                log.log(now, record);
+            }};
+        }
+        match (was.open, is.open) {
+            (false, true) => say!(opened, ServiceOpened),
+            (true, false) => say!(closed, ServiceClosed),
+            (false, false) | (true, true) => {}
+        }
+        match (was.sorry, is.sorry) {
+            (false, true) => say!(sorry_began, SorryServes),
+            (true, false) => say!(sorry_ended, SorryRests),
+            (false, false) | (true, true) => {}
+        }
+        match (was.quorum, is.quorum) {
+            (Quorum::Unasked | Quorum::Held, Quorum::Lost) => say!(quorum_lost, QuorumLost),
+            (Quorum::Lost, Quorum::Held) => say!(quorum_gained, QuorumGained),
+            (Quorum::Unasked, Quorum::Held)
+            | (_, Quorum::Unasked)
+            | (Quorum::Held, Quorum::Held)
+            | (Quorum::Lost, Quorum::Lost) => {}
+        }
     }
+}
 
-    #[test]
-    fn a_service_with_clients_is_not_cut_off_for_want_of_a_verdict() {
-        // All destinations were replaced.
-        check_serving(true, 1, false, "???", "321", "321");
-        check_serving(true, 0, false, "???", "321", "321");
-        // The only one known to be healthy went down.
-        check_serving(true, 1, false, "dd?", "321", "001");
-        check_serving(true, 1, false, "du?", "321", "020");
-        check_serving(true, 1, false, "ddd", "321", "321 open");
-        check_serving(true, 0, false, "ddd", "321", "000");
-    }
-
-    #[test]
-    fn a_weight_of_zero_counts_for_nothing() {
-        check(1, false, "du", "30", "30 open");
-        check(1, false, "uu", "30", "30");
-        check(1, false, "", "", "");
+/// What came of a destination that was given this weight.
+const fn turn(weight: u32, open: bool, call: Call) -> Turn {
+    match call {
+        Call::Up(_) if weight > 0 => Turn::Serves,
+        Call::Down(_) | Call::Unknown(_) if weight > 0 && open => Turn::Pressed,
+        Call::Unknown(_) if weight > 0 => Turn::Serves,
+        Call::Unknown(_) => Turn::Waits,
+        Call::Up(_) | Call::Down(_) | Call::Barred | Call::Away => Turn::Rests,
     }
 }

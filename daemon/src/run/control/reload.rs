@@ -100,8 +100,10 @@ impl Control {
             return;
         }
         if offer.refused.is_none()
-            && let (Some(ha), Some(lb)) = (offer.ha.take(), offer.lb.take())
+            && let (Some(ha), Some(mut lb)) = (offer.ha.take(), offer.lb.take())
         {
+            // Only now: an order may have come since the plan was made.
+            self.operators.tell(&mut lb);
             offer.waiting = 2;
             self.offer(HaCommand::Plan(ha), LbCommand::Plan(lb));
             return;
@@ -129,6 +131,12 @@ impl Control {
                     level.set(config.node.log);
                 }
                 self.config = config;
+                if self.operators.forget_others(&self.config)
+                    && let Err(error) = self.operators.save()
+                {
+                    let why = records::text(&error.to_string());
+                    self.log.log(&records::OperatorNotSaved { why });
+                }
                 if !first {
                     self.settings.take(&self.config.ipvs, &self.log);
                     let keeper = &mut self.loops.keeper;

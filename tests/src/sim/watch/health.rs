@@ -7,6 +7,7 @@ use crate::sim::node::Node;
 use crate::sim::options::Options;
 use std::collections::BTreeMap;
 use trunnion_core::check::{CheckConfig, HealthState};
+use trunnion_core::director::plan::OperatorState;
 use trunnion_core::time::{Duration, Instant};
 
 /// First checks, and checks after a stall, are spread over this at most.
@@ -40,6 +41,7 @@ impl HealthWatch {
         self.planned_at[node.id] = now;
     }
 
+    /// A config was read, or an order given.
     pub fn planned(&mut self, now: Instant, node: &Node<'_>) {
         self.planned_at[node.id] = now;
     }
@@ -87,6 +89,8 @@ impl HealthWatch {
                 .interval
                 .max(config.fast_interval)
                 .max(config.timeout);
+            let late = |interval: Duration| interval * config.policy.jitter_percent.into() / 100;
+            let between = between + late(between);
             let span = (between + config.timeout) * fall + SPREAD + self.slack;
             if before != Some(HealthState::Down) && state == HealthState::Down && !status.presumed {
                 let since = now - (span + pause);
@@ -98,6 +102,14 @@ impl HealthWatch {
                     );
                     return Err(Violation::new(now, "false verdict", text));
                 }
+            }
+            // In maintenance nobody looks.
+            let mut users = (0..).zip(&node.plan.links);
+            if users.all(|(at, link): (usize, _)| {
+                let operator = node.plan.members[at].operator;
+                *link != Some(plan) || operator == OperatorState::Maint
+            }) {
+                continue;
             }
             let target = backends.get(config.target.ip());
             let since = [
@@ -117,15 +129,16 @@ impl HealthWatch {
                 None => continue,
             };
             let rise = u32::from(config.rise.max(1));
-            let up_span = (config.down_interval.max(config.fast_interval) + config.timeout)
-                * (rise + 1)
-                + SPREAD
-                + self.slack;
+            let mut down = config.down_interval.max(config.fast_interval);
+            if config.policy.backoff_percent > 100 {
+                down = down.max(config.policy.backoff_max());
+            }
+            let up_span = (down + late(down) + config.timeout) * (rise + 1) + SPREAD + self.slack;
             let bound = match right {
                 HealthState::Up => up_span,
                 HealthState::Down | HealthState::Unknown => span + between,
             };
-            if state != right && paused_at <= now && now.since(since) > bound {
+            if state != right && !status.held && paused_at <= now && now.since(since) > bound {
                 let text = format!(
                     "node {} takes {} for {state}, which is {right} for {:?}; bound {bound:?}; {status:?}",
                     node.id,

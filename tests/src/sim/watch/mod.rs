@@ -5,6 +5,7 @@
 mod addresses;
 mod election;
 mod health;
+mod policy;
 mod table;
 
 use super::backends::Backends;
@@ -75,6 +76,7 @@ pub struct Watch {
     addresses: addresses::Addresses,
     table: table::TableWatch,
     health: health::HealthWatch,
+    policy: policy::PolicyWatch,
 }
 
 impl Watch {
@@ -93,6 +95,7 @@ impl Watch {
             addresses: addresses::Addresses::new(options.nodes),
             table: table::TableWatch::new(options),
             health: health::HealthWatch::new(options),
+            policy: policy::PolicyWatch::new(options),
         }
     }
 
@@ -131,6 +134,7 @@ impl Watch {
         self.election.started(node);
         self.table.started(now, node);
         self.health.started(now, node);
+        self.policy.told(now, node.id);
     }
 
     pub fn died(&mut self, now: Instant, node: usize) {
@@ -154,11 +158,19 @@ impl Watch {
         self.addresses.planned(node);
         self.table.planned(now, node);
         self.health.planned(now, node);
+        self.policy.told(now, node.id);
     }
 
     /// Someone other than us wrote into a table.
     pub fn written(&mut self, now: Instant, node: usize) {
         self.table.written(now, node);
+    }
+
+    /// An operator gave a node an order.
+    pub fn ordered(&mut self, now: Instant, node: &Node<'_>) {
+        self.table.planned(now, node);
+        self.health.planned(now, node);
+        self.policy.told(now, node.id);
     }
 
     pub fn local_trouble(&mut self, now: Instant, node: usize) {
@@ -204,11 +216,15 @@ impl Watch {
     pub fn changed(&mut self, now: Instant, node: &Node<'_>, tried: &Tried, backends: &Backends) {
         let result = self.table.changed(now, node, tried, backends);
         self.take(result);
+        let result = self.policy.changed(now, node, tried);
+        self.take(result);
     }
 
     /// The health a node believes in may have changed.
     pub fn health(&mut self, now: Instant, node: &Node<'_>, backends: &Backends) {
         let result = self.health.look(now, node, backends);
+        self.take(result);
+        let result = self.policy.look(now, node);
         self.take(result);
     }
 

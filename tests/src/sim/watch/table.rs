@@ -9,7 +9,7 @@ use crate::sim::node::{Life, Node};
 use crate::sim::options::{Fault, Options};
 use crate::sim::site::Plan;
 use trunnion_core::check::HealthState;
-use trunnion_core::director::plan::SyncRoles;
+use trunnion_core::director::plan::{OperatorState, SyncRoles};
 use trunnion_core::model::{Destination, ServiceKey, SyncDaemon, SyncState};
 use trunnion_core::time::{Duration, Instant};
 use trunnion_core::vrrp::Role;
@@ -34,18 +34,12 @@ pub struct TableWatch {
 
 impl TableWatch {
     pub fn new(options: &Options) -> Self {
-        let ipvs = options.ipvs;
         Self {
             planned_at: vec![Instant::ZERO; options.nodes],
             written_at: vec![None; options.nodes],
             leaving: vec![false; options.nodes],
             starts: vec![0; options.nodes],
-            // Strange answers must change nothing.
-            faulty: ipvs.lost + ipvs.refused + ipvs.send > 0
-                || ipvs.silent + ipvs.malformed + ipvs.busy > 0
-                || options.has(Fault::Writer)
-                || options.has(Fault::Rival)
-                || options.has(Fault::Module),
+            faulty: is_faulty(options),
             calm_at: None,
         }
     }
@@ -208,6 +202,17 @@ impl TableWatch {
     }
 }
 
+/// Whether replies get lost, requests are refused, or others write.
+pub fn is_faulty(options: &Options) -> bool {
+    let ipvs = options.ipvs;
+    // Strange answers must change nothing.
+    ipvs.lost + ipvs.refused + ipvs.send > 0
+        || ipvs.silent + ipvs.malformed + ipvs.busy > 0
+        || options.has(Fault::Writer)
+        || options.has(Fault::Rival)
+        || options.has(Fault::Module)
+}
+
 /// The synchronization daemons are those of the role that is followed.
 fn daemons(now: Instant, node: &Node<'_>) -> Result<(), Violation> {
     let (Some(sync), Some(life)) = (&node.plan.sync, &node.life) else {
@@ -246,28 +251,56 @@ fn daemons(now: Instant, node: &Node<'_>) -> Result<(), Violation> {
 fn effective(plan: &Plan, service: usize, backends: &Backends) -> Option<Vec<Destination>> {
     let row = &plan.services[service];
     let mut rows = plan.table().destinations_of(row).to_vec();
-    let mut good = Vec::new();
+    let policy = plan.policies[service];
+    let (mut weighted, mut healthy, mut sum) = (0, 0, 0);
+    let mut sorry = None;
+    // Of each: whether it may serve at all, whether it does.
+    let mut calls = Vec::new();
     for (at, d) in row.range().zip(&rows) {
-        good.push(match plan.links[at] {
+        let good = match plan.links[at] {
             None => true,
             Some(check) => {
                 let check = plan.checks[check as usize];
                 backends.get(d.key.address).serves(check.timeout)?
             }
-        });
-    }
-    let weighted = rows.iter().filter(|d| d.weight > 0).count();
-    let healthy = rows
-        .iter()
-        .zip(&good)
-        .filter(|(d, good)| d.weight > 0 && **good)
-        .count();
-    let floor = usize::from(plan.policies[service].min_healthy).min(weighted);
-    if healthy >= floor {
-        for (d, good) in rows.iter_mut().zip(good) {
-            if !good {
-                d.weight = 0;
+        };
+        let member = plan.members[at];
+        let call = match member.operator {
+            _ if d.weight == 0 => (false, false),
+            OperatorState::Ready => (true, good),
+            OperatorState::ForcedUp => (true, true),
+            OperatorState::ForcedDown | OperatorState::Drain | OperatorState::Maint => {
+                (false, false)
             }
+        };
+        if member.sorry {
+            sorry = Some((calls.len(), call.1));
+        } else if call.0 || d.weight > 0 && member.operator == OperatorState::ForcedDown {
+            weighted += 1;
+            healthy += usize::from(call.1);
+            sum += if call.1 { d.weight } else { 0 };
+        }
+        calls.push(call);
+    }
+    let ready = sorry.is_some_and(|(_, ready)| ready);
+    let lost = match policy.quorum {
+        0 => false,
+        quorum if sum >= quorum + policy.hysteresis => false,
+        quorum if sum < quorum - policy.hysteresis => true,
+        // It depends on what was before.
+        _ if ready => return None,
+        _ => false,
+    };
+    let floor = usize::from(policy.min_healthy).min(weighted);
+    let open = healthy < floor && !ready;
+    let takes = ready && (lost || healthy == 0);
+    for (at, (d, (may, good))) in rows.iter_mut().zip(calls).enumerate() {
+        let gets = match sorry {
+            Some((place, _)) if place == at => takes,
+            _ => !takes && (good || open && may),
+        };
+        if !gets {
+            d.weight = 0;
         }
     }
     Some(rows)
@@ -301,7 +334,12 @@ fn believed(
         .zip(plan.table().destinations_of(row))
         .any(|(at, d)| {
             let state = life.lb.status(at).map(|status| status.health.state());
-            d.weight > 0 && serves(d) && state != Some(HealthState::Down)
+            let trusted = match plan.members[at].operator {
+                OperatorState::Ready => state != Some(HealthState::Down),
+                OperatorState::ForcedUp => true,
+                OperatorState::Drain | OperatorState::Maint | OperatorState::ForcedDown => false,
+            };
+            d.weight > 0 && serves(d) && trusted
         })
 }
 

@@ -297,8 +297,10 @@ fn who_speaks_first_is_heard_once_the_probe_has_begun() {
     assert_eq!(talk.engine.poll_read(), Some(socket));
     talk.engine.handle_bytes(talk.now, socket, b"up 75%\n");
     talk.ends(socket, Verdict::Success);
-    let advice = talk.engine.status(CheckId(0)).unwrap().advice.unwrap();
-    assert_eq!(advice.weight_percent, Some(75));
+    let advised = talk.engine.status(CheckId(0)).unwrap().advised;
+    assert_eq!(advised.weight(100), 75);
+    let told = talk.engine.poll_change().unwrap();
+    assert_eq!(told.advised, Some(advised), "the owner hears of it");
 }
 
 #[test]

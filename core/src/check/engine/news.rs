@@ -1,0 +1,72 @@
+//! What the owner has not heard yet: changes of health, and what targets say of
+//! their weight.
+
+use super::storage::Use;
+use super::{CheckId, Engine, Slot, SocketId};
+use crate::check::{Advised, HealthState, Report};
+
+impl Engine<'_> {
+    /// A target whose health, or whose advice about its weight, is not what the
+    /// owner heard last, oldest first. Changes that cancelled out before the
+    /// owner asked are not told. Call after every `handle_*`, until `None`.
+    pub fn poll_change(&mut self) -> Option<Report> {
+        let index = self.news.pop(self.slots, Slot::news)?;
+        let slot = self.slots.get_mut(index as usize)?;
+        let previous = slot.told;
+        let advised = (slot.told_advised != slot.advised).then_some(slot.advised);
+        slot.told = slot.health.state();
+        slot.told_advised = slot.advised;
+        let fell = slot.told == HealthState::Down && previous != HealthState::Down;
+        Some(Report {
+            id: CheckId(index),
+            target: slot.config.target,
+            state: slot.told,
+            previous,
+            reason: match slot.told {
+                HealthState::Down => slot.reason,
+                HealthState::Up | HealthState::Unknown => None,
+            },
+            latency: slot.latency,
+            held: fell && slot.flap.held,
+            advised,
+        })
+    }
+
+    /// What a target said of its weight last.
+    #[must_use]
+    pub fn advised(&self, id: CheckId) -> Advised {
+        self.running(id)
+            .map_or(Advised::default(), |slot| slot.advised)
+    }
+
+    /// The check that a socket is in use for.
+    #[must_use]
+    pub fn probed_by(&self, socket: SocketId) -> Option<CheckId> {
+        match self.sockets.get(socket.index())?.use_ {
+            Use::Probe(id) => Some(id),
+            Use::Free | Use::Closing => None,
+        }
+    }
+
+    /// A target says something of its weight: `take` makes the new from the old
+    /// ([`Advised::with`], [`Advised::with_weight`]). To be called before the
+    /// verdict of the same probe.
+    pub fn handle_advice(&mut self, id: CheckId, take: impl FnOnce(Advised) -> Advised) {
+        if let Some(slot) = self.running_mut(id) {
+            slot.advised = take(slot.advised);
+            self.note_news(id);
+        }
+    }
+
+    /// Puts a check among those the owner must hear of, or takes it from there.
+    pub(super) fn note_news(&mut self, id: CheckId) {
+        let Some(slot) = self.slots.get(id.index()) else {
+            return;
+        };
+        if slot.is_told() {
+            self.news.remove(self.slots, id.0, Slot::news);
+        } else {
+            self.news.push(self.slots, id.0, Slot::news);
+        }
+    }
+}
