@@ -162,7 +162,7 @@ impl LbLoop {
     /// # Errors
     /// Those of epoll_wait(2) and timerfd_settime(2), which only a broken
     /// process sees.
-    pub fn run(mut self) -> io::Result<()> {
+    pub fn run(mut self: Box<Self>) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             self.wait(&mut events)?;

@@ -316,6 +316,9 @@ fn start_lb(
     let _ = control.send(lb::LbCommand::Plan(plan));
     let looped = LbLoop::open(Lb::new(storage), (end, roles), poll, pool)
         .doing("open the sockets of the lb loop")?;
+    // Not by value: it is far larger than a stack should carry, several times over
+    // in a build that does not optimize.
+    let looped = Box::new(looped);
     let thread = thread::Builder::new()
         .name("lb".to_owned())
         .stack_size(STACK_BYTES)
