@@ -5,12 +5,13 @@ use super::ipvs_kernel::{IpvsKernel, Row};
 use super::ipvs_request::Op;
 use super::netlink::Received;
 use super::random::Random;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use trunnion_core::check::{self, Action, CheckConfig, Kind, Settings, SocketId};
 use trunnion_core::director::lb::{
     BATCH_MAX, KernelCounters, Lb, LbStorage, Link, MemberState, ServiceState,
 };
-use trunnion_core::director::plan::{AUDIT, LbPlan, ServicePolicy};
+use trunnion_core::director::plan::{AUDIT, LbPlan, Member, ServicePolicy};
 use trunnion_core::model::{
     BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, Service, ServiceKey,
     ServiceRow, Table, TableBuf,
@@ -18,6 +19,8 @@ use trunnion_core::model::{
 use trunnion_core::netlink::Errno;
 use trunnion_core::record::Frame;
 use trunnion_core::time::{self, Duration, Instant};
+
+mod verdicts;
 
 const SERVICES: usize = 500;
 /// Destinations of each.
@@ -46,6 +49,8 @@ struct Plan {
     destinations: Vec<Destination>,
     policies: Vec<ServicePolicy>,
     links: Vec<Option<u32>>,
+    members: Vec<Member>,
+    backend_checks_per_second: u32,
     checks: Vec<CheckConfig>,
 }
 
@@ -84,6 +89,8 @@ impl Plan {
                 SERVICES
             ],
             links: links.collect(),
+            members: Vec::new(),
+            backend_checks_per_second: 0,
             checks: if checked {
                 checks.collect()
             } else {
@@ -100,10 +107,10 @@ impl Plan {
             },
             policies: &self.policies,
             links: &self.links,
-            members: &[],
+            members: &self.members,
             checks: &self.checks,
             scripts: check::probe::Scripts::EMPTY,
-            backend_checks_per_second: 0,
+            backend_checks_per_second: self.backend_checks_per_second,
             declared_only: false,
             audit: AUDIT,
             sync: None,
@@ -121,6 +128,8 @@ struct Stage {
     /// Backends that say nothing, and the probes they leave unanswered.
     silent: Vec<IpAddr>,
     flying: Vec<SocketId>,
+    /// How often each address was asked.
+    asked: BTreeMap<IpAddr, u64>,
 }
 
 fn room<T: Clone>(value: &T, len: usize) -> &'static mut [T] {
@@ -152,7 +161,7 @@ impl Stage {
                 scripts: &mut [],
                 request: &mut [],
                 desks: &mut [],
-                paces: &mut [],
+                paces: room(&check::Pace::FREE, SERVICES + DESTINATIONS),
             },
             settings: Settings {
                 tick_ns: 1 << 20,
@@ -172,6 +181,7 @@ impl Stage {
             dead: Vec::new(),
             silent: Vec::new(),
             flying: Vec::new(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -213,6 +223,7 @@ impl Stage {
     }
 
     fn answer(&mut self, socket: SocketId, target: SocketAddr) {
+        *self.asked.entry(target.ip()).or_default() += 1;
         if self.silent.contains(&target.ip()) {
             self.flying.push(socket);
         } else if self.dead.contains(&target.ip()) {
@@ -348,78 +359,4 @@ fn a_verdict_costs_what_its_service_has_and_not_what_there_is() {
     stage.run(Duration::from_secs(70));
     assert!(stage.counters().dumps >= 2);
     assert!(stage.kernel.tried.is_empty());
-}
-
-/// The fourth backend of every service: a rack of its own.
-fn rack() -> Vec<IpAddr> {
-    (0..SERVICES).map(|at| address_of(EACH * at + 3)).collect()
-}
-
-fn drained(stage: &Stage) -> usize {
-    let rows = stage.kernel.rows.iter().flat_map(|row| &row.destinations);
-    rows.filter(|d| d.weight == 0).count()
-}
-
-/// 500 backends, each of another service, fail in one instant: as many datagrams
-/// as 500 requests fill.
-#[test]
-fn a_rack_that_dies_at_once_is_one_batch() {
-    let mut stage = Stage::new();
-    let mut plan = Plan::new(true);
-    for check in &mut plan.checks {
-        check.timeout = check.interval * 2;
-    }
-    stage.take(&plan);
-    stage.run(Duration::from_secs(10));
-    assert_eq!(drained(&stage), 0);
-    // All are asked, and none has answered yet.
-    stage.silent = rack();
-    stage.flying.clear();
-    let asked = |stage: &Stage| stage.flying.len() == SERVICES;
-    while !asked(&stage) {
-        stage.run(Duration::from_millis(10));
-        assert_eq!(drained(&stage), 0, "{} asked", stage.flying.len());
-    }
-    let before = stage.counters();
-    for socket in std::mem::take(&mut stage.flying) {
-        stage.lb.handle_failed(stage.now, socket, Errno(104));
-    }
-    stage.silent.clear();
-    stage.dead = rack();
-    stage.run(Duration::from_millis(60));
-    let after = stage.counters();
-    assert_eq!(drained(&stage), SERVICES);
-    assert_eq!(after.set_dest - before.set_dest, SERVICES as u64);
-    assert_eq!(after.datagrams - before.datagrams, batches(SERVICES));
-}
-
-/// A rack dies, and each of its backends is found in its own time within an
-/// interval of five seconds: a datagram for each wait, not for each verdict. One
-/// backend alone waits for nobody.
-#[test]
-fn a_rack_that_is_found_dead_in_an_interval_takes_a_datagram_for_each_wait() {
-    let mut stage = Stage::new();
-    stage.take(&Plan::new(true));
-    stage.run(Duration::from_secs(10));
-    let before = stage.counters();
-    stage.dead = rack();
-    stage.run(Duration::from_secs(6));
-    let after = stage.counters();
-    assert_eq!(drained(&stage), SERVICES);
-    let datagrams = after.datagrams - before.datagrams;
-    // 5 s in waits of 50 ms.
-    assert!(datagrams <= 101, "{datagrams}");
-
-    let alone = address_of(EACH * 7 + 5);
-    stage.dead.push(alone);
-    let seen = |stage: &Stage| drained(stage) == SERVICES + 1;
-    let mut failed_at = None;
-    while !seen(&stage) {
-        let failures = stage.lb.engine().counters().went_down;
-        stage.run(Duration::from_millis(1));
-        if stage.lb.engine().counters().went_down > failures {
-            failed_at = Some(stage.now);
-        }
-    }
-    assert_eq!(failed_at, Some(stage.now), "it waited");
 }

@@ -1,0 +1,174 @@
+//! What many verdicts at once cost, which rates they keep, and what a restart
+//! makes of the weights it finds.
+
+use super::*;
+use trunnion_core::check::HealthState;
+use trunnion_core::director::plan::OperatorState;
+
+/// The fourth backend of every service: a rack of its own.
+fn rack() -> Vec<IpAddr> {
+    (0..SERVICES).map(|at| address_of(EACH * at + 3)).collect()
+}
+
+fn drained(stage: &Stage) -> usize {
+    let rows = stage.kernel.rows.iter().flat_map(|row| &row.destinations);
+    rows.filter(|d| d.weight == 0).count()
+}
+
+/// 500 backends, each of another service, fail in one instant: as many datagrams
+/// as 500 requests fill.
+#[test]
+fn a_rack_that_dies_at_once_is_one_batch() {
+    let mut stage = Stage::new();
+    let mut plan = Plan::new(true);
+    for check in &mut plan.checks {
+        check.timeout = check.interval * 2;
+    }
+    stage.take(&plan);
+    stage.run(Duration::from_secs(10));
+    assert_eq!(drained(&stage), 0);
+    // All are asked, and none has answered yet.
+    stage.silent = rack();
+    stage.flying.clear();
+    let asked = |stage: &Stage| stage.flying.len() == SERVICES;
+    while !asked(&stage) {
+        stage.run(Duration::from_millis(10));
+        assert_eq!(drained(&stage), 0, "{} asked", stage.flying.len());
+    }
+    let before = stage.counters();
+    for socket in std::mem::take(&mut stage.flying) {
+        stage.lb.handle_failed(stage.now, socket, Errno(104));
+    }
+    stage.silent.clear();
+    stage.dead = rack();
+    stage.run(Duration::from_millis(60));
+    let after = stage.counters();
+    assert_eq!(drained(&stage), SERVICES);
+    assert_eq!(after.set_dest - before.set_dest, SERVICES as u64);
+    assert_eq!(after.datagrams - before.datagrams, batches(SERVICES));
+}
+
+/// A rack dies, and each of its backends is found in its own time within an
+/// interval of five seconds: a datagram for each wait, not for each verdict. One
+/// backend alone waits for nobody.
+#[test]
+fn a_rack_that_is_found_dead_in_an_interval_takes_a_datagram_for_each_wait() {
+    let mut stage = Stage::new();
+    stage.take(&Plan::new(true));
+    stage.run(Duration::from_secs(10));
+    let before = stage.counters();
+    stage.dead = rack();
+    stage.run(Duration::from_secs(6));
+    let after = stage.counters();
+    assert_eq!(drained(&stage), SERVICES);
+    let datagrams = after.datagrams - before.datagrams;
+    // 5 s in waits of 50 ms.
+    assert!(datagrams <= 101, "{datagrams}");
+
+    let alone = address_of(EACH * 7 + 5);
+    stage.dead.push(alone);
+    let seen = |stage: &Stage| drained(stage) == SERVICES + 1;
+    let mut failed_at = None;
+    while !seen(&stage) {
+        let failures = stage.lb.engine().counters().went_down;
+        stage.run(Duration::from_millis(1));
+        if stage.lb.engine().counters().went_down > failures {
+            failed_at = Some(stage.now);
+        }
+    }
+    assert_eq!(failed_at, Some(stage.now), "it waited");
+}
+
+/// A service's own rate, and that of an address with ten ports; others are asked
+/// as often as ever.
+#[test]
+fn rates_are_of_services_and_of_addresses() {
+    let mut plan = Plan::new(true);
+    plan.policies[7].checks_per_second = 1;
+    plan.backend_checks_per_second = 4;
+    for (port, at) in (80..).zip(EACH * 9..EACH * 10) {
+        let address = address_of(EACH * 9);
+        plan.destinations[at].key = DestinationKey { address, port };
+        plan.checks[at].target = SocketAddr::new(address, port);
+        plan.checks[at].interval = Duration::from_secs(1);
+    }
+    let mut stage = Stage::new();
+    stage.take(&plan);
+    stage.run(Duration::from_secs(20));
+    stage.asked.clear();
+    for _ in 0..20 {
+        stage.run(Duration::from_secs(1));
+        // A reload that changes nothing lets nobody start sooner.
+        stage.take(&plan);
+    }
+    let of = |service: usize| -> u64 {
+        let each = (0..EACH).map(|n| address_of(service * EACH + n));
+        each.filter_map(|address| stage.asked.get(&address)).sum()
+    };
+    assert!((19..=21).contains(&of(7)), "{} at 1 a second", of(7));
+    assert!((78..=81).contains(&of(9)), "{} at 4 a second", of(9));
+    assert!((39..=41).contains(&of(8)), "{} without need", of(8));
+    let counters = stage.lb.engine().counters();
+    assert!(counters.paced > 100);
+    assert_eq!(counters.went_down, 0);
+}
+
+/// A service whose backends are drained and one that shares their checks: after a
+/// restart the latter goes on, though checks begin with "down", and nothing is
+/// written.
+#[test]
+fn a_restart_takes_no_word_of_an_operators_for_a_verdict() {
+    let mut plan = Plan::new(true);
+    plan.members = vec![Member::default(); DESTINATIONS];
+    for check in &mut plan.checks {
+        check.policy.initial = HealthState::Down;
+    }
+    for at in 0..EACH {
+        plan.members[at].operator = OperatorState::Drain;
+        plan.destinations[EACH + at].key = plan.destinations[at].key;
+        plan.links[EACH + at] = plan.links[at];
+    }
+    let mut stage = Stage::new();
+    for row in &plan.services {
+        let mut destinations = plan.destinations[row.range()].to_vec();
+        for (at, destination) in row.range().zip(&mut destinations) {
+            if at < EACH {
+                destination.weight = 0;
+            }
+        }
+        stage.kernel.rows.push(Row {
+            service: row.service.clone(),
+            destinations,
+        });
+    }
+    stage.take(&plan);
+    assert!(stage.kernel.tried.is_empty(), "{:?}", stage.kernel.tried);
+    assert!(stage.lb.is_ready());
+    stage.run(Duration::from_secs(10));
+    assert!(stage.kernel.tried.is_empty(), "{:?}", stage.kernel.tried);
+}
+
+#[test]
+fn a_node_is_ready_when_there_is_nothing_to_wait_for() {
+    // What begins with "down" has not been asked.
+    let mut plan = Plan::new(true);
+    for check in &mut plan.checks {
+        check.policy.initial = HealthState::Down;
+    }
+    let mut stage = Stage::new();
+    stage.take(&plan);
+    assert!(!stage.lb.is_ready());
+    stage.run(Duration::from_secs(6));
+    assert!(stage.lb.is_ready());
+    // In maintenance nobody is asked, and nobody is waited for.
+    let maint = Member {
+        operator: OperatorState::Maint,
+        sorry: false,
+    };
+    plan.members = vec![maint; DESTINATIONS];
+    let mut stage = Stage::new();
+    stage.take(&plan);
+    assert!(stage.lb.is_ready());
+    stage.run(Duration::from_secs(6));
+    assert_eq!(stage.lb.engine().counters().started, 0);
+}
