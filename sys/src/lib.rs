@@ -10,6 +10,7 @@ pub mod child;
 pub mod clock;
 mod control;
 pub mod datagram;
+pub mod fifo;
 pub mod ipvs;
 pub mod netlink;
 pub mod netns;
