@@ -1,12 +1,13 @@
 //! Addresses and links over rtnetlink: its numbers, its requests ([`request`])
-//! and what the kernel says ([`decode`]), in answer or unasked. Not a socket,
-//! and no routes: the node adds and deletes addresses and watches links, the
-//! rest of the network's configuration is not its own.
+//! and what the kernel says ([`decode`]), in answer or unasked. Not a socket:
+//! the node adds and deletes addresses and watches links; of routes it only asks
+//! whether they are there ([`fib`]).
 //!
 //! Source: rtnetlink(7), linux/rtnetlink.h, if_addr.h, if_link.h, if.h; kernels
 //! 4.14 and later. Host byte order; addresses are bytes.
 
 mod decode;
+pub mod fib;
 #[doc(hidden)]
 pub mod laws;
 mod meaning;
@@ -52,6 +53,12 @@ numbers! {
         DELADDR = 21;
         /// Asks for all addresses; a dump only.
         GETADDR = 22;
+        /// A route is there.
+        NEWROUTE = 24;
+        /// A route is gone.
+        DELROUTE = 25;
+        /// Asks for all routes with `Flags::DUMP`.
+        GETROUTE = 26;
     }
 }
 
