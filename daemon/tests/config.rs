@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use trunnion::config::{Config, Errors, Mistake, OnCrash, OnExit, Own, SECTIONS, Severity};
+use trunnion::config::{
+    Config, Errors, Instance, Mistake, OnCrash, OnExit, Own, SECTIONS, Severity, TrackSource,
+    Tracked,
+};
 use trunnion_core::check::Kind;
 use trunnion_core::model::{
     Family, Forward, ServiceFlags, ServiceKey, Tunnel, TunnelFlags, TunnelType,
@@ -182,6 +185,51 @@ fn the_docs_show_what_is_really_printed() {
     );
 }
 
+/// What of the full example moves virtual routers.
+fn moves(config: &Config, public: &Instance, inside: &Instance) {
+    let tracked = |track: usize, weight| Tracked {
+        track,
+        weight,
+        reverse: false,
+    };
+    // The group's first, then what its member alone names: one for all.
+    let all = [(2, 0), (3, 1), (4, 0), (5, 0), (0, 0), (1, -30)];
+    let all = all.map(|(track, weight)| tracked(track, weight));
+    assert_eq!(
+        (&public.tracks[..], &inside.tracks[..]),
+        (&all[..], &all[..])
+    );
+    assert_eq!((public.group, inside.group), (Some(0), Some(0)));
+    let [pair] = config.groups.as_slice() else {
+        panic!()
+    };
+    assert_eq!(
+        (pair.name.as_str(), &pair.members[..]),
+        ("pair", &[0, 1][..])
+    );
+    let stop = pair.notify.as_ref().and_then(|notify| notify.stop.as_ref());
+    assert_eq!(stop.unwrap(), &["/usr/local/bin/say", "stop"]);
+    let any = public
+        .notify
+        .as_ref()
+        .and_then(|notify| notify.any.as_ref());
+    assert_eq!(any.unwrap(), &["/usr/local/bin/moved"]);
+    let TrackSource::Script(ping) = &config.tracks[1].source else {
+        panic!()
+    };
+    assert_eq!((ping.command.len(), ping.rise, ping.fall), (6, 2, 3));
+    assert_eq!(ping.timeout, Duration::from_millis(1500));
+    assert_eq!(
+        config.tracks[2].source,
+        TrackSource::Service {
+            name: "web".to_owned(),
+            quorum: 2
+        }
+    );
+    let fifo = config.node.notify_fifo.as_deref();
+    assert_eq!(fifo, Some(Path::new("/run/trunnion/notify")));
+}
+
 #[test]
 fn everything_in_the_full_example_arrives() {
     let config = Config::parse(&example("full"), "full.toml").unwrap();
@@ -216,9 +264,10 @@ fn everything_in_the_full_example_arrives() {
     let keys: Vec<_> = config.services.iter().map(|s| s.service.key).collect();
     assert!(keys.is_sorted(), "{keys:?}");
 
-    let [public, old] = config.vrrp.as_slice() else {
+    let [public, inside, old] = config.vrrp.as_slice() else {
         panic!()
     };
+    moves(&config, public, inside);
     let announce = AnnounceConfig::DEFAULT;
     assert_eq!(
         public.router,

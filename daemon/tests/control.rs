@@ -20,8 +20,8 @@ use trunnion::control::log::RecordsDropped;
 use trunnion::control::operate::{Changed, Order, Refusal, Speaker, order};
 use trunnion::control::state::BackendState;
 use trunnion::control::{
-    CATALOGUES, Control, Form, Listener, Records, Running, Silence, Source, State, Unavailable,
-    Writer, fetch,
+    CATALOGUES, Control, Failover, Form, Listener, NotDone, Records, Running, Silence, Source,
+    State, Unavailable, Writer, fail_over, fetch,
 };
 use trunnion_core::director::plan::OperatorState;
 use trunnion_core::record::{Frame, Level};
@@ -59,6 +59,14 @@ impl Source for Fixed {
         self.0.clone()
     }
 
+    async fn fail_over(&self, order: Failover) -> Result<u16, NotDone> {
+        match order.name.as_str() {
+            "public" => Ok(if order.hold.is_some() { 2 } else { 1 }),
+            "" => Err(NotDone::Refused("not active here")),
+            _ => Err(NotDone::NoSuch("there is no such virtual router")),
+        }
+    }
+
     async fn operate(
         &self,
         order: Order,
@@ -80,6 +88,10 @@ struct Hung;
 
 impl Source for Hung {
     async fn snapshot(&self) -> Result<State, Unavailable> {
+        std::future::pending().await
+    }
+
+    async fn fail_over(&self, _: Failover) -> Result<u16, NotDone> {
         std::future::pending().await
     }
 
@@ -380,4 +392,25 @@ fn the_log_is_written_while_it_runs_and_to_its_last_word() {
         )
     };
     assert_eq!(log.text(), line(1) + &line(2));
+}
+
+#[test]
+fn a_failover_arrives_and_a_refusal_says_why() {
+    let dir = Dir::new();
+    let running = start(&dir.socket(), Fixed(Ok(State::default())));
+    let minute = Some(Duration::from_secs(60));
+    let told = |name: &str, hold| {
+        let name = name.to_owned();
+        let told = fail_over(&dir.socket(), &Failover { name, hold });
+        told.map_err(|why| why.to_string())
+    };
+    assert_eq!(told("public", minute), Ok(2));
+    assert_eq!(told("public", None), Ok(1));
+    assert_eq!(told("", minute).unwrap_err(), "not done: not active here");
+    assert!(
+        told("publik", None)
+            .unwrap_err()
+            .contains("no such virtual router")
+    );
+    running.stop();
 }

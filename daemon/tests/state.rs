@@ -6,8 +6,8 @@ use std::time::Duration;
 use trunnion::control::State;
 use trunnion::control::proto::v1::GetStateResponse;
 use trunnion::control::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
-    ThreadState,
+    AddressState, BackendState, CheckState, Counter, GroupState, HeardState, Moves, RouterState,
+    ServiceState, SettingState, ThreadState, TrackedState,
 };
 use trunnion_core::check::Health;
 use trunnion_core::director::plan::OperatorState;
@@ -52,6 +52,7 @@ fn router() -> impl Strategy<Value = RouterState> {
         (prop::option::of(ms()), ".{0,8}", any::<u8>(), ms()),
         prop::collection::vec(held, 0..3),
         counters(),
+        moves(),
     )
         .prop_map(
             |(
@@ -59,6 +60,7 @@ fn router() -> impl Strategy<Value = RouterState> {
                 (since, reason, priority, interval),
                 addresses,
                 counters,
+                moves,
             )| {
                 RouterState {
                     name,
@@ -72,7 +74,33 @@ fn router() -> impl Strategy<Value = RouterState> {
                     interval,
                     addresses,
                     counters,
+                    moves,
                 }
+            },
+        )
+}
+
+fn moves() -> impl Strategy<Value = Moves> {
+    let heard = (address(), any::<u8>(), ms()).prop_map(|(source, priority, ago)| HeardState {
+        source,
+        priority,
+        ago,
+    });
+    (
+        any::<u8>(),
+        (".{0,8}", ".{0,8}"),
+        prop::option::of(ms()),
+        prop::option::of(heard),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(base_priority, (group, barred), held, heard, split_brain)| Moves {
+                base_priority,
+                group,
+                barred,
+                held,
+                heard,
+                split_brain,
             },
         )
 }
@@ -190,6 +218,18 @@ fn state() -> impl Strategy<Value = State> {
             records_dropped,
         },
     );
+    let group = (".{0,8}", ".{0,8}", prop::collection::vec(".{0,8}", 0..3)).prop_map(
+        |(name, state, members)| GroupState {
+            name,
+            state,
+            members,
+        },
+    );
+    let track = (".{0,8}", ".{0,8}", ".{0,8}").prop_map(|(name, what, state)| TrackedState {
+        name,
+        what,
+        state,
+    });
     let setting = (".{0,8}", ".{0,8}", prop::option::of(".{0,8}"), ".{0,8}").prop_map(
         |(name, declared, present, trouble)| SettingState {
             name,
@@ -204,6 +244,10 @@ fn state() -> impl Strategy<Value = State> {
         prop::collection::vec(service(), 0..3),
         prop::collection::vec(setting, 0..3),
         prop::collection::vec(thread, 0..3),
+        (
+            prop::collection::vec(group, 0..3),
+            prop::collection::vec(track, 0..3),
+        ),
         counters(),
     )
         .prop_map(
@@ -213,6 +257,7 @@ fn state() -> impl Strategy<Value = State> {
                 services,
                 settings,
                 threads,
+                (groups, tracks),
                 counters,
             )| {
                 State {
@@ -221,6 +266,8 @@ fn state() -> impl Strategy<Value = State> {
                     config,
                     uptime,
                     routers,
+                    groups,
+                    tracks,
                     services,
                     strangers,
                     settings,

@@ -4,7 +4,7 @@ use crate::check::CheckConfig;
 use crate::check::probe::Scripts;
 use crate::model::{Family, SyncDaemon, Table};
 use crate::route::Scope;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::vrrp::{AdvertForm, RouterConfig, TTL, Terms};
 use core::net::IpAddr;
 use heapless::{String, Vec};
@@ -15,6 +15,13 @@ pub type InstanceName = String<31, u8>;
 pub type InterfaceName = String<15, u8>;
 /// Unicast peers of an instance; empty means multicast.
 pub type Peers = Vec<IpAddr, 8, u8>;
+
+/// Name of a group of virtual routers, for people.
+pub type GroupName = String<31, u8>;
+/// Name of something tracked, for people.
+pub type TrackName = String<31, u8>;
+/// What an instance tracks.
+pub type TrackUses = Vec<TrackUse, 16, u8>;
 
 /// A virtual router as the config declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +51,42 @@ pub struct Instance {
     /// Whether the synchronization daemons follow its role
     /// ([`SyncRoles::Follow`]); of at most one.
     pub followed: bool,
+    /// What it tracks. The members of a group all track the same, and have one
+    /// priority: otherwise one member is better here and another there.
+    pub tracks: TrackUses,
+    /// Its place in [`HaPlan::groups`], if it belongs to one.
+    pub group: Option<u16>,
+}
+
+/// Something tracked, as an instance weighs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrackUse {
+    /// Its place in [`HaPlan::tracks`].
+    pub track: u16,
+    /// 0: a fault while it is down. More: added to the priority while it is up.
+    /// Less: taken off while it is down. Of a value: multiplied with it.
+    pub weight: i16,
+    /// The opposite of that.
+    pub reverse: bool,
+}
+
+/// Something that virtual routers track.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// Its name.
+    pub name: TrackName,
+    /// Where to look.
+    pub source: TrackSource,
+}
+
+/// Where to look for the state of something tracked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrackSource {
+    /// Whether this interface is up, with carrier.
+    Interface(InterfaceName),
+    /// Somebody else finds out, and writes it into this cell. A cell is one
+    /// thing's for as long as any plan names that.
+    Cell(u16),
 }
 
 impl Instance {
@@ -78,12 +121,18 @@ pub struct VirtualAddress {
 }
 
 /// What the HA half should do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct HaPlan<'a> {
     /// Sorted by [`Instance::key`], no key twice.
     pub instances: &'a [Instance],
     /// Addresses of all instances, each instance's in one run.
     pub addresses: &'a [VirtualAddress],
+    /// What instances track.
+    pub tracks: &'a [Track],
+    /// Names of the groups that instances belong to.
+    pub groups: &'a [GroupName],
+    /// No instance begins before this, unless it goes on from an earlier run.
+    pub not_before: Instant,
 }
 
 impl<'a> HaPlan<'a> {

@@ -56,6 +56,25 @@ records! {
     0x050e Error PortFailed { interface: Name, errno: i32 }
         "interface {interface}: raw sockets cannot be opened (errno {errno}): CAP_NET_RAW is needed";
 
+    /// Something tracked is another than it was.
+    0x0540 Info TrackChanged { name: Name, state: &'static str, value: i32 }
+        "track {name}: {state} ({value})";
+    /// What is tracked weighs on a priority, or a failover does.
+    0x0541 Info PriorityChanged { name: Name, priority: u8, base: u8 }
+        "vrrp {name}: priority {priority} of {base}";
+    /// A router cannot take part, and its interface is not the cause.
+    0x0542 Warn RouterBarred { name: Name, why: &'static str, what: Name }
+        "vrrp {name}: takes no part: {why}{what}";
+    /// A router may preempt again after a failover.
+    0x0543 Info HoldOver { name: Name }
+        "vrrp {name}: the failover is over, it may preempt again";
+    /// Two routers believe to be Active.
+    0x0544 Error SplitBrain { name: Name, role: &'static str, source: IpAddr, priority: u8 }
+        "vrrp {name}: split brain: {role} {source} with priority {priority}; one of them does not hear the other";
+    /// No more than one does.
+    0x0545 Info SplitBrainOver { name: Name }
+        "vrrp {name}: split brain: no rival was heard for a while";
+
     /// What the kernel's IPVS table holds is unknown.
     0x0601 Warn TableUnknown { why: &'static str }
         "ipvs: {why}; asking the kernel what it holds";

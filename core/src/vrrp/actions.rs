@@ -41,11 +41,19 @@ pub enum Reason {
     Fault,
     /// The operator shut it down.
     Shutdown,
+    /// Something it tracks is down.
+    Tracked,
+    /// Another router of its group cannot take part.
+    GroupFault,
+    /// Another router of its group became Backup.
+    GroupBackup,
+    /// The operator told it to let a peer take over.
+    Failover,
 }
 
 impl Reason {
     /// Every reason, by its number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 16] = [
         Self::Started,
         Self::Owner,
         Self::Resumed,
@@ -58,6 +66,10 @@ impl Reason {
         Self::CannotSpeak,
         Self::Fault,
         Self::Shutdown,
+        Self::Tracked,
+        Self::GroupFault,
+        Self::GroupBackup,
+        Self::Failover,
     ];
 
     /// The reason as the end of a sentence.
@@ -76,6 +88,10 @@ impl Reason {
             Self::CannotSpeak => "cannot send, and another router advertises",
             Self::Fault => "interface down or without an address",
             Self::Shutdown => "shut down",
+            Self::Tracked => "something it tracks is down",
+            Self::GroupFault => "another router of its group cannot take part",
+            Self::GroupBackup => "another router of its group is backup",
+            Self::Failover => "told to fail over",
         }
     }
 }

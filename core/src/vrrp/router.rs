@@ -125,7 +125,20 @@ impl Router {
     /// The operator wants us gone. While Active an advert of priority 0 is owed
     /// now: go on polling until it was sent.
     pub fn handle_shutdown(&mut self, now: Instant) -> Actions {
-        self.apply(now, Event::Shutdown)
+        self.handle_resign(now, Reason::Shutdown)
+    }
+
+    /// It can speak and must not take part, as [`Reason::Tracked`] and
+    /// [`Reason::GroupFault`] say: as [`handle_shutdown`](Self::handle_shutdown).
+    pub fn handle_resign(&mut self, now: Instant, why: Reason) -> Actions {
+        self.apply(now, Event::Shutdown(why))
+    }
+
+    /// An Active becomes Backup without having heard a better one. Who should
+    /// take over soon is to be told by the owner, with an advert of priority 0:
+    /// a Backup has none to send.
+    pub fn handle_step_down(&mut self, now: Instant, why: Reason) -> Actions {
+        self.apply(now, Event::StepDown(why))
     }
 
     /// A reload, or a tracked thing that weighs on the priority. An unchanged

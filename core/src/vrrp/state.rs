@@ -72,7 +72,10 @@ pub(super) enum Event {
     Announced,
     AddressesAdded,
     Fault,
-    Shutdown,
+    /// Leave with a goodbye, for this reason.
+    Shutdown(Reason),
+    /// Be Backup, for this reason.
+    StepDown(Reason),
     /// The config given to `step` is the one before.
     Config(RouterConfig),
 }
@@ -144,14 +147,7 @@ fn initialize(
             } else if resume.is_some_and(|resume| resume.holds(now)) {
                 become_active(config, now, Role::Initialize, Reason::Resumed)
             } else {
-                let waiting = Waiting {
-                    active_down_at: now,
-                    learned: None,
-                    heard_at: now,
-                    then: Reason::NobodyActive,
-                    lower_since: None,
-                };
-                let to = waiting.reset(config, now, Reason::NobodyActive);
+                let to = Waiting::begin(config, now);
                 (to, moved(Role::Initialize, &to, Reason::Started))
             }
         }
@@ -164,7 +160,8 @@ fn initialize(
         | Event::Timeout
         | Event::Announced
         | Event::AddressesAdded
-        | Event::Shutdown
+        | Event::Shutdown(_)
+        | Event::StepDown(_)
         | Event::Config(_) => (stay, Actions::NOOP),
     }
 }
@@ -180,6 +177,18 @@ struct Waiting {
 }
 
 impl Waiting {
+    /// A Backup that has heard nobody yet.
+    fn begin(config: &RouterConfig, now: Instant) -> State {
+        let waiting = Self {
+            active_down_at: now,
+            learned: None,
+            heard_at: now,
+            then: Reason::NobodyActive,
+            lower_since: None,
+        };
+        waiting.reset(config, now, Reason::NobodyActive)
+    }
+
     fn step(self, config: &RouterConfig, now: Instant, event: Event) -> (State, Actions) {
         match event {
             Event::Advert(heard) => (self.advert(config, now, heard), remarks(config, heard)),
@@ -188,10 +197,7 @@ impl Waiting {
             }
             Event::Fault => (State::NEW, moved(Role::Backup, &State::NEW, Reason::Fault)),
             // 6.4.2: cancel the timer, go to Initialize; nothing is sent.
-            Event::Shutdown => (
-                State::NEW,
-                moved(Role::Backup, &State::NEW, Reason::Shutdown),
-            ),
+            Event::Shutdown(why) => (State::NEW, moved(Role::Backup, &State::NEW, why)),
             Event::Config(new) if new.is_owner() && !config.is_owner() => {
                 become_active(&new, now, Role::Backup, Reason::Owner)
             }
@@ -201,7 +207,8 @@ impl Waiting {
             | Event::Startup(_)
             | Event::Sent
             | Event::Announced
-            | Event::AddressesAdded => (self.state(), Actions::NOOP),
+            | Event::AddressesAdded
+            | Event::StepDown(_) => (self.state(), Actions::NOOP),
         }
     }
 
@@ -318,11 +325,15 @@ fn active(
             Actions::NOOP,
         ),
         Event::Fault => (State::NEW, moved(Role::Active, &State::NEW, Reason::Fault)),
-        Event::Shutdown => {
+        Event::Shutdown(why) => {
             let to = State::Initialize {
                 resign_at: Some(now),
             };
-            (to, moved(Role::Active, &to, Reason::Shutdown))
+            (to, moved(Role::Active, &to, why))
+        }
+        Event::StepDown(why) => {
+            let to = Waiting::begin(config, now);
+            (to, moved(Role::Active, &to, why))
         }
         // Peers count by the interval they last heard: a longer one must reach
         // them before we fall silent for it, so the next advert stays where it

@@ -147,7 +147,8 @@ fn events() -> Vec<(&'static str, RouterConfig, Event)> {
         ("announced", CONFIG, Event::Announced),
         ("addresses added", CONFIG, Event::AddressesAdded),
         ("fault", CONFIG, Event::Fault),
-        ("shutdown", CONFIG, Event::Shutdown),
+        ("shutdown", CONFIG, Event::Shutdown(Reason::Shutdown)),
+        ("step down", CONFIG, Event::StepDown(Reason::Failover)),
         (
             "config, priority 254",
             CONFIG,

@@ -4,6 +4,7 @@
 
 mod check;
 mod doctor;
+mod failover;
 mod guardian;
 mod ipvs;
 mod operate;
@@ -54,6 +55,19 @@ const VERBS: &[Verb] = &[
   --config FILE   take the socket's path from the node's config
 ",
         run: show::run,
+    },
+    Verb {
+        name: "failover",
+        arguments: "NAME | --all [--for DURATION | --cancel] [--socket PATH | --config FILE]",
+        about: "let peers take over what is active here",
+        options: "  NAME            a virtual router, which takes its group along, or a group
+  --all           all of them
+  --for DURATION  take nothing back from a living peer for so long; 1m by default
+  --cancel        end an earlier failover: the node may preempt again
+  --socket PATH   the node's control socket, /run/trunnion/control.sock by default
+  --config FILE   take the socket's path from the node's config
+",
+        run: failover::run,
     },
     Verb {
         name: "drain",

@@ -9,9 +9,11 @@ mod backend;
 mod check;
 mod course;
 mod forward;
+mod group;
 mod key;
 mod mistake;
 mod node;
+mod notify;
 mod pieces;
 mod place;
 mod policy;
@@ -26,15 +28,20 @@ mod summary;
 mod sync;
 mod syntax;
 mod sysctl;
+mod track;
+mod tracked;
 mod value;
 mod vrrp;
 
 pub use backend::Backend;
+pub use group::Group;
 pub(crate) use mistake::plural;
 pub use mistake::{Also, Errors, Mistake, Severity};
 pub use node::{Ipvs, Limits, Node, OnCrash, OnExit, Own, SOCKET_NAME, Timeouts};
+pub use notify::Notify;
 pub use probe::OwnedScript;
 pub use reader::Reader;
+pub(crate) use scalar::duration;
 pub use scalar::{Prefixed, Shown};
 pub(crate) use section::Notes;
 pub use service::ServiceConfig;
@@ -42,6 +49,8 @@ pub(crate) use service::{SCHEDULER_FLAGS, SCHEDULERS};
 pub use suggest::nearest;
 pub use sync::SyncConfig;
 pub use sysctl::{GROUP as SYSCTL_GROUP, Sysctl};
+pub use track::{Script, Track, TrackSource};
+pub use tracked::Tracked;
 pub use vrrp::Instance;
 
 use mistake::Note;
@@ -52,6 +61,7 @@ use service::ServiceRead;
 use std::path::Path;
 use std::sync::Arc;
 use toml::de::DeTable;
+use track::TrackRead;
 use vrrp::InstanceRead;
 
 /// A config without an error.
@@ -66,13 +76,25 @@ pub struct Config {
     /// Virtual routers, in the order of the file; no two with the same
     /// interface, vrid and family, no address twice.
     pub vrrp: Vec<Instance>,
+    /// Groups of them, in the order of the file; an instance is in one at most.
+    pub groups: Vec<Group>,
+    /// What they track, in the order of the file, no name twice.
+    pub tracks: Vec<Track>,
     /// Services sorted by key, none twice.
     pub services: Vec<Arc<ServiceConfig>>,
     /// What someone should look at.
     pub warnings: Vec<Mistake>,
 }
 
-const ROOT_KEYS: &[&str] = &["node", "limits", "ipvs", "vrrp", "service"];
+const ROOT_KEYS: &[&str] = &[
+    "node",
+    "limits",
+    "ipvs",
+    "vrrp",
+    "vrrp_group",
+    "track",
+    "service",
+];
 
 /// Every section and its keys, in the order of docs/config.md.
 pub const SECTIONS: &[(&str, &[&str])] = &[
@@ -84,6 +106,10 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("[ipvs.sync]", sync::KEYS),
     ("[[vrrp]]", vrrp::KEYS),
     ("announce", vrrp::ANNOUNCE_KEYS),
+    ("track", tracked::KEYS),
+    ("[[vrrp_group]]", group::KEYS),
+    ("notify", notify::KEYS),
+    ("[[track]]", track::KEYS),
     ("[[service]]", service::KEYS),
     ("persistence", service::PERSISTENCE_KEYS),
     ("[[service.backend]]", backend::KEYS),
@@ -156,7 +182,12 @@ impl Config {
 /// The whole document, as far as it can be read.
 fn read(document: &DeTable<'_>, notes: &mut Notes) -> Config {
     let root = Section::new("the file", document, 0..0, ROOT_KEYS, notes);
-    let (mut config, limits, instances) = read_beside_services(&root, notes);
+    let Beside {
+        mut config,
+        limits,
+        instances,
+        tracks,
+    } = read_beside_services(&root, notes);
     let mut services: Vec<ServiceRead> = root
         .items("service", "[[service]]", notes)
         .into_iter()
@@ -167,35 +198,52 @@ fn read(document: &DeTable<'_>, notes: &mut Notes) -> Config {
     sync::services(&root, &config.ipvs, &services, notes);
     relate::limits(&limits, &instances, &services, notes);
     services.sort_by_key(|read| read.config.service.key);
+    let configs: Vec<_> = services.iter().map(|read| &read.config).collect();
+    track::services(&tracks, &configs, notes);
     let each = services.into_iter();
     config.services = each.map(|read| Arc::new(read.config)).collect();
     config
 }
 
+/// All but the services, and where it stands.
+struct Beside {
+    config: Config,
+    limits: LimitsRead,
+    instances: Vec<InstanceRead>,
+    tracks: Vec<TrackRead>,
+}
+
 /// All but the services.
-fn read_beside_services(
-    root: &Section<'_>,
-    notes: &mut Notes,
-) -> (Config, LimitsRead, Vec<InstanceRead>) {
+fn read_beside_services(root: &Section<'_>, notes: &mut Notes) -> Beside {
     let node = Node::read(root, notes);
     let limits = LimitsRead::read(root, notes);
     let ipvs = Ipvs::read(root, notes);
-    let instances: Vec<InstanceRead> = root
+    let tracks = track::read(root, notes);
+    let mut instances: Vec<InstanceRead> = root
         .items("vrrp", "[[vrrp]]", notes)
         .into_iter()
         .filter_map(|raw| InstanceRead::read(raw, notes))
         .collect();
     relate::instances(&instances, notes);
+    let groups = group::read(root, &tracks, &mut instances, notes);
+    relate::tracks(&limits, &tracks, notes);
     sync::followed(root, &ipvs, &instances, notes);
     let config = Config {
         node,
         limits: limits.limits,
         ipvs,
         vrrp: instances.iter().map(|read| read.instance.clone()).collect(),
+        groups,
+        tracks: tracks.iter().map(|read| read.track.clone()).collect(),
         services: Vec::new(),
         warnings: Vec::new(),
     };
-    (config, limits, instances)
+    Beside {
+        config,
+        limits,
+        instances,
+        tracks,
+    }
 }
 
 /// Notes as mistakes, in the order of their places, none twice.

@@ -4,6 +4,7 @@ use super::scalar::Shown;
 use super::section::{At, Notes, Section, Span};
 use super::sync::{self, SyncConfig};
 use super::sysctl::{self, Sysctl};
+use super::track;
 use super::value::quote;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,11 @@ pub struct Node {
     pub log: Level,
     /// What becomes of our roles when the daemon dies. Default resign.
     pub on_crash: OnCrash,
+    /// How long after its start the node's virtual routers begin, but for those
+    /// that go on as Active. Default none.
+    pub startup_delay: Duration,
+    /// A named pipe that is told of each virtual router that moves.
+    pub notify_fifo: Option<PathBuf>,
 }
 
 /// What is done for a daemon that died, by the process that guards it.
@@ -70,6 +76,8 @@ pub struct Limits {
     pub routers: u32,
     /// Virtual addresses over all instances. Default 1024.
     pub addresses: u32,
+    /// Things tracked. Default 64.
+    pub tracks: u32,
 }
 
 impl Default for Limits {
@@ -83,6 +91,7 @@ impl Default for Limits {
             backend_checks_per_second: 0,
             routers: 64,
             addresses: 1_024,
+            tracks: 64,
         }
     }
 }
@@ -163,7 +172,15 @@ impl Default for Ipvs {
     }
 }
 
-pub(super) const NODE_KEYS: &[&str] = &["name", "run_dir", "log", "on_crash", "hold_for"];
+pub(super) const NODE_KEYS: &[&str] = &[
+    "name",
+    "run_dir",
+    "log",
+    "on_crash",
+    "hold_for",
+    "startup_delay",
+    "notify_fifo",
+];
 pub(super) const LIMITS_KEYS: &[&str] = &[
     "services",
     "backends",
@@ -173,6 +190,7 @@ pub(super) const LIMITS_KEYS: &[&str] = &[
     "backend_checks_per_second",
     "routers",
     "addresses",
+    "tracks",
 ];
 pub(super) const IPVS_KEYS: &[&str] = &[
     "own",
@@ -209,6 +227,8 @@ impl Node {
             run_dir: PathBuf::from("/run/trunnion"),
             log: Level::Info,
             on_crash: OnCrash::default(),
+            startup_delay: Duration::ZERO,
+            notify_fifo: None,
         };
         let section = root
             .raw("node")
@@ -224,6 +244,12 @@ impl Node {
                 node.log = found.value;
             }
             node.on_crash = on_crash(&section, notes);
+            let range = Duration::ZERO..=Duration::from_secs(3_600);
+            if let Some(found) = section.duration("startup_delay", range, notes) {
+                node.startup_delay = found.value;
+            }
+            let fifo = section.text("notify_fifo", track::absolute, notes);
+            node.notify_fifo = fifo.map(|at| at.value);
         }
         if node.name.is_empty() {
             node.name = host_name();
@@ -318,6 +344,7 @@ pub(super) struct LimitsRead {
     pub probe_bytes: Option<Span>,
     pub routers: Option<Span>,
     pub addresses: Option<Span>,
+    pub tracks: Option<Span>,
 }
 
 impl LimitsRead {
@@ -329,6 +356,7 @@ impl LimitsRead {
             probe_bytes: None,
             routers: None,
             addresses: None,
+            tracks: None,
         };
         let section = root
             .raw("limits")
@@ -363,6 +391,7 @@ impl LimitsRead {
         read.probe_bytes = set("probe_bytes", 1 << 30, &mut limits.probe_bytes);
         read.routers = set("routers", 4_096, &mut limits.routers);
         read.addresses = set("addresses", 1 << 20, &mut limits.addresses);
+        read.tracks = set("tracks", 4_096, &mut limits.tracks);
         read
     }
 }

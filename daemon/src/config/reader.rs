@@ -9,7 +9,10 @@ use super::mistake::{Note, Severity};
 use super::pieces::{Pieces, cut};
 use super::section::{Notes, Section};
 use super::service::{ServiceConfig, ServiceRead};
-use super::{Config, Errors, ROOT_KEYS, Refused, errors, read_beside_services, relate, sync};
+use super::track::{self, TrackRead};
+use super::{
+    Beside, Config, Errors, ROOT_KEYS, Refused, errors, read_beside_services, relate, sync,
+};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
@@ -75,7 +78,8 @@ impl Reader {
     fn pieces(&mut self, text: &str, file: &str) -> Option<Config> {
         let Pieces { services, rest } = cut(text);
         let mut notes = Notes::default();
-        let mut config = read_rest(&Joined::new(text, &rest), services.len(), &mut notes)?;
+        let joined = Joined::new(text, &rest);
+        let (mut config, tracks) = read_rest(&joined, services.len(), &mut notes)?;
         let mut seen = HashMap::with_capacity(services.len());
         let mut names = HashSet::new();
         let mut backends = 0;
@@ -112,6 +116,11 @@ impl Reader {
         if config.ipvs.sync.is_some() && config.services.iter().any(|s| sync::excludes(s)) {
             return None;
         }
+        let mut missing = Notes::default();
+        track::services(&tracks, &config.services, &mut missing);
+        if !missing.list.is_empty() {
+            return None;
+        }
         if !notes.list.is_empty() {
             config.warnings = errors(text, file, notes.list).mistakes;
         }
@@ -121,13 +130,22 @@ impl Reader {
 }
 
 /// All but the services, of which there are so many.
-fn read_rest(rest: &Joined, services: usize, notes: &mut Notes) -> Option<Config> {
+fn read_rest(
+    rest: &Joined,
+    services: usize,
+    notes: &mut Notes,
+) -> Option<(Config, Vec<TrackRead>)> {
     let (document, errors) = DeTable::parse_recoverable(&rest.text);
     let root = Section::new("the file", document.get_ref(), 0..0, ROOT_KEYS, notes);
     if services == 0 || !errors.is_empty() || root.has("service") {
         return None;
     }
-    let (config, limits, instances) = read_beside_services(&root, notes);
+    let Beside {
+        config,
+        limits,
+        instances,
+        tracks,
+    } = read_beside_services(&root, notes);
     relate::limits(&limits, &instances, &[], notes);
     if refused(notes) || services > limits.limits.services as usize {
         return None;
@@ -135,7 +153,7 @@ fn read_rest(rest: &Joined, services: usize, notes: &mut Notes) -> Option<Config
     for note in &mut notes.list {
         *note = note.clone().moved(|at| rest.place(at));
     }
-    Some(config)
+    Some((config, tracks))
 }
 
 /// One service by itself.

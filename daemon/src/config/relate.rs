@@ -4,6 +4,7 @@
 use super::node::LimitsRead;
 use super::section::{Notes, Section, Span};
 use super::service::{ServiceConfig, ServiceRead};
+use super::track::TrackRead;
 use super::vrrp::{InstanceRead, of};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -174,6 +175,12 @@ pub(super) fn script_bytes<'s>(services: impl Iterator<Item = &'s ServiceConfig>
         .collect();
     let words = scripts.values().sum();
     8 * Scripts::words_for(scripts.len(), words)
+}
+
+/// Of what is tracked there is room for so much.
+pub(super) fn tracks(read: &LimitsRead, tracks: &[TrackRead], notes: &mut Notes) {
+    let limit = (read.limits.tracks, read.tracks.as_ref());
+    fits("tracks", limit, tracks.iter().map(|read| &read.span), notes);
 }
 
 /// Points at the limit where the file sets it, otherwise at the first thing

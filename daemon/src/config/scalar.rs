@@ -11,7 +11,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// What to write instead.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const EXAMPLE: &str = "write a number and a unit, such as \"100ms\", \"1.5s\" or \"5m\"";
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

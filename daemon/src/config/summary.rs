@@ -3,7 +3,7 @@
 use super::backend::{protocol_word, word};
 use super::mistake::plural;
 use super::scalar::Shown;
-use super::{Config, Instance, Ipvs, ServiceConfig};
+use super::{Config, Instance, Ipvs, ServiceConfig, Tracked};
 use std::fmt;
 use trunnion_core::director::plan::SyncRoles;
 use trunnion_core::model::{Family, ServiceFlags, ServiceKey};
@@ -22,6 +22,8 @@ impl fmt::Display for Config {
             limits,
             ipvs,
             vrrp,
+            groups,
+            tracks,
             services,
             warnings: _,
         } = self;
@@ -34,7 +36,19 @@ impl fmt::Display for Config {
         )?;
         ipvs.fmt(f)?;
         for instance in vrrp {
-            writeln!(f, "{instance}")?;
+            write!(f, "{instance}")?;
+            if !instance.tracks.is_empty() {
+                f.write_str(", tracks")?;
+                let shown = |of: &Tracked| weighed(&tracks[of.track].name, of);
+                few(f, &instance.tracks.iter().map(shown).collect::<Vec<_>>())?;
+            }
+            writeln!(f)?;
+        }
+        for group in groups {
+            let members = group.members.iter().map(|at| &vrrp[*at].name);
+            write!(f, "group {}: move together", group.name)?;
+            few(f, &members.collect::<Vec<_>>())?;
+            writeln!(f)?;
         }
         for service in services {
             writeln!(f, "{service}")?;
@@ -111,6 +125,9 @@ impl fmt::Display for Instance {
             unicast_ttl_min,
             scope: _,
             label: _,
+            tracks: _,
+            group: _,
+            notify: _,
         } = self;
         let (vrid, priority) = (router.vrid, router.priority);
         let interval = Shown(router.interval.duration());
@@ -133,6 +150,16 @@ impl fmt::Display for Instance {
             f.write_str(", does not preempt")?;
         }
         Ok(())
+    }
+}
+
+/// `uplink`, `chk (-20)`.
+fn weighed(name: &str, of: &Tracked) -> String {
+    match (of.weight, of.reverse) {
+        (0, false) => name.to_owned(),
+        (0, true) => format!("{name} (reverse)"),
+        (weight, false) => format!("{name} ({weight:+})"),
+        (weight, true) => format!("{name} ({weight:+}, reverse)"),
     }
 }
 

@@ -1,8 +1,10 @@
 //! `[[vrrp]]`: virtual routers, one family each.
 
 use super::node::{interface, short_name};
+use super::notify::{self, Notify};
 use super::scalar::{self, Prefixed, Shown, is_host};
 use super::section::{At, Notes, Raw, Section, Span};
+use super::tracked::{self, Tracked, UseRead};
 use std::net::IpAddr;
 use std::time::Duration;
 use trunnion_core::model::Family;
@@ -35,6 +37,12 @@ pub struct Instance {
     pub scope: Scope,
     /// Label of the IPv4 addresses; empty is the interface's name.
     pub label: String,
+    /// What it tracks, what its group tracks included.
+    pub tracks: Vec<Tracked>,
+    /// Its group's place in [`super::Config::groups`].
+    pub group: Option<usize>,
+    /// Programs to run when it moves.
+    pub notify: Option<Notify>,
 }
 
 pub(super) const KEYS: &[&str] = &[
@@ -54,6 +62,8 @@ pub(super) const KEYS: &[&str] = &[
     "label",
     "accept",
     "announce",
+    "track",
+    "notify",
 ];
 pub(super) const ANNOUNCE_KEYS: &[&str] = &["repeat", "interval", "again_after", "refresh"];
 
@@ -71,6 +81,7 @@ pub(super) struct InstanceRead {
     pub vrid: Option<Span>,
     pub named: Option<Span>,
     pub addresses: Vec<At<Prefixed>>,
+    pub tracks: Vec<UseRead>,
 }
 
 impl InstanceRead {
@@ -103,6 +114,8 @@ impl InstanceRead {
         let label = label(&section, family, interface.as_ref(), notes);
         accept(&section, notes);
         let announce = announce(&section, notes);
+        let tracks = tracked::uses(&section, notes);
+        let notify = notify::read(&section, notes);
         preemption(
             priority.as_ref().filter(|_| !seesaw),
             preempt.as_ref(),
@@ -141,6 +154,10 @@ impl InstanceRead {
             unicast_ttl_min,
             scope,
             label,
+            // Known once all is read.
+            tracks: Vec::new(),
+            group: None,
+            notify,
         };
         Some(Self {
             instance,
@@ -148,6 +165,7 @@ impl InstanceRead {
             vrid: vrid_span,
             named: named.map(|at| at.span),
             addresses,
+            tracks,
         })
     }
 }

@@ -2,9 +2,9 @@
 //! something else.
 
 use super::proto::Odd;
-use super::proto::v1::GetStateRequest;
 use super::proto::v1::node_client::NodeClient;
-use super::state::State;
+use super::proto::v1::{FailOverRequest, GetStateRequest};
+use super::state::{Failover, State};
 use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -63,6 +63,22 @@ pub fn fetch(path: &Path) -> Result<State, Silence> {
         client.get_state(GetStateRequest {}).await
     })?;
     State::try_from(answer).map_err(Silence::Odd)
+}
+
+/// Tells the node on the control socket at `path` who should not be Active;
+/// returns how many virtual routers obeyed. Blocks for at most 5 s.
+///
+/// # Errors
+/// [`Silence`] says what to do.
+pub fn fail_over(path: &Path, order: &Failover) -> Result<u32, Silence> {
+    let hold = order.hold.unwrap_or_default();
+    let request = FailOverRequest {
+        name: order.name.clone(),
+        hold_ms: u64::try_from(hold.as_millis()).unwrap_or(u64::MAX),
+        cancel: order.hold.is_none(),
+    };
+    let answer = call(path, async |mut client| client.fail_over(request).await)?;
+    Ok(answer.routers)
 }
 
 /// Calls the node on the control socket at `path`; blocks for at most 5 s.

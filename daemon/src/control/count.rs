@@ -180,6 +180,7 @@ pub fn routers(counters: &HaCounters) -> Vec<Counter> {
         send_errors,
         announcements,
         looks,
+        split_brains,
         ..
     } = counters;
     let mut list = vec![
@@ -187,6 +188,7 @@ pub fn routers(counters: &HaCounters) -> Vec<Counter> {
         Counter::new("vrrp_send_errors", send_errors),
         Counter::new("vrrp_announcements", announcements),
         Counter::new("vrrp_looks", looks),
+        Counter::new("vrrp_split_brains", split_brains),
     ];
     let Rejects {
         short,

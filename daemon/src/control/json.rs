@@ -1,8 +1,8 @@
 //! The state as JSON, with the names of the proto.
 
 use super::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
-    State, ThreadState,
+    AddressState, BackendState, CheckState, Counter, GroupState, RouterState, ServiceState,
+    SettingState, State, ThreadState, TrackedState,
 };
 use super::text::{family, role};
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ impl State {
             config,
             uptime,
             routers,
+            groups,
+            tracks,
             services,
             strangers,
             settings,
@@ -33,6 +35,8 @@ impl State {
             "config": config,
             "uptime_ms": ms(*uptime),
             "routers": all(routers, router),
+            "groups": all(groups, group),
+            "tracks": all(tracks, track),
             "services": all(services, service),
             "strangers": strangers,
             "settings": all(settings, setting),
@@ -55,6 +59,7 @@ fn router(router: &RouterState) -> Value {
         interval,
         addresses,
         counters,
+        moves,
     } = router;
     json!({
         "name": name,
@@ -68,7 +73,31 @@ fn router(router: &RouterState) -> Value {
         "interval_ms": ms(*interval),
         "addresses": all(addresses, address),
         "counters": all(counters, counter),
+        "base_priority": moves.base_priority,
+        "group": moves.group,
+        "barred": moves.barred,
+        "held_ms": moves.held.map(ms),
+        "heard": moves.heard.map(|heard| json!({
+            "source": heard.source.to_string(),
+            "priority": heard.priority,
+            "ago_ms": ms(heard.ago),
+        })),
+        "split_brain": moves.split_brain,
     })
+}
+
+fn group(group: &GroupState) -> Value {
+    let GroupState {
+        name,
+        state,
+        members,
+    } = group;
+    json!({ "name": name, "state": state, "members": members })
+}
+
+fn track(track: &TrackedState) -> Value {
+    let TrackedState { name, what, state } = track;
+    json!({ "name": name, "what": what, "state": state })
 }
 
 fn address(held: &AddressState) -> Value {

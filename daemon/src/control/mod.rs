@@ -17,10 +17,10 @@ mod server;
 pub mod state;
 mod text;
 
-pub use client::{Silence, fetch};
+pub use client::{Silence, fail_over, fetch};
 pub use log::{CATALOGUES, Form, LevelCell, Records, Writer};
 pub use server::Listener;
-pub use state::{Source, State, Unavailable};
+pub use state::{Failover, NotDone, Source, State, Unavailable};
 
 use log::Pump;
 use std::io::{self, Write};

@@ -1,15 +1,15 @@
 //! Between [`State`] and the messages of proto/trunnion/v1/node.proto.
 
+mod moves;
+
 use super::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
-    State, ThreadState,
+    AddressState, BackendState, CheckState, Counter, ServiceState, SettingState, State, ThreadState,
 };
 use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 use trunnion_core::check::Health;
 use trunnion_core::model::{DestinationKey, Family, Forward, Protocol, ServiceKey};
-use trunnion_core::vrrp::Role;
 
 /// The generated messages, client and server.
 #[allow(
@@ -23,8 +23,8 @@ pub mod v1 {
 }
 
 use v1::{
-    Backend, Check, Endpoint, Fwmark, GetStateResponse, Router, Service, Setting, Thread,
-    VirtualAddress, check, router, service,
+    Backend, Check, Endpoint, Fwmark, GetStateResponse, Service, Setting, Thread, VirtualAddress,
+    check, service,
 };
 
 /// A message that is not what the proto promises.
@@ -54,6 +54,8 @@ impl From<State> for GetStateResponse {
             config,
             uptime,
             routers,
+            groups,
+            tracks,
             services,
             strangers,
             settings,
@@ -66,6 +68,8 @@ impl From<State> for GetStateResponse {
             config,
             uptime_ms: ms(uptime),
             routers: all(routers),
+            groups: all(groups),
+            tracks: all(tracks),
             services: all(services),
             strangers,
             settings: all(settings),
@@ -90,6 +94,8 @@ impl TryFrom<GetStateResponse> for State {
             settings,
             threads,
             counters,
+            tracks,
+            groups,
         } = message;
         Ok(Self {
             name,
@@ -97,73 +103,13 @@ impl TryFrom<GetStateResponse> for State {
             config,
             uptime: Duration::from_millis(uptime_ms),
             routers: try_all(routers)?,
+            groups: all(groups),
+            tracks: all(tracks),
             services: try_all(services)?,
             strangers,
             settings: all(settings),
             threads: all(threads),
             counters: all(counters),
-        })
-    }
-}
-
-impl From<RouterState> for Router {
-    fn from(router: RouterState) -> Self {
-        let RouterState {
-            name,
-            interface,
-            vrid,
-            family,
-            role,
-            since,
-            reason,
-            priority,
-            interval,
-            addresses,
-            counters,
-        } = router;
-        let state = match role {
-            Role::Initialize => router::State::Initialize,
-            Role::Backup => router::State::Backup,
-            Role::Active => router::State::Active,
-        };
-        Self {
-            name,
-            interface,
-            vrid: vrid.into(),
-            family: of_family(family).into(),
-            state: state.into(),
-            since_ms: since.map(ms),
-            reason,
-            priority: priority.into(),
-            interval_ms: u32::try_from(ms(interval)).unwrap_or(u32::MAX),
-            addresses: all(addresses),
-            counters: all(counters),
-        }
-    }
-}
-
-impl TryFrom<Router> for RouterState {
-    type Error = Odd;
-
-    fn try_from(message: Router) -> Result<Self, Odd> {
-        let (family, state) = (message.family(), message.state());
-        Ok(Self {
-            name: message.name,
-            interface: message.interface,
-            vrid: small(message.vrid, "vrid")?,
-            family: to_family(family)?,
-            role: match state {
-                router::State::Initialize => Role::Initialize,
-                router::State::Backup => Role::Backup,
-                router::State::Active => Role::Active,
-                router::State::Unspecified => return Err(Odd("state")),
-            },
-            since: message.since_ms.map(Duration::from_millis),
-            reason: message.reason,
-            priority: small(message.priority, "priority")?,
-            interval: Duration::from_millis(message.interval_ms.into()),
-            addresses: try_all(message.addresses)?,
-            counters: all(message.counters),
         })
     }
 }

@@ -5,14 +5,16 @@ use super::PATIENCE;
 use super::operate::{Order, Refusal, Speaker};
 use super::proto::v1::node_server::{Node, NodeServer};
 use super::proto::v1::{
-    GetStateRequest, GetStateResponse, SetBackendsRequest, SetBackendsResponse,
+    FailOverRequest, FailOverResponse, GetStateRequest, GetStateResponse, SetBackendsRequest,
+    SetBackendsResponse,
 };
-use super::state::{Source, Unavailable};
+use super::state::{Failover, NotDone, Source, Unavailable};
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io::ErrorKind};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::server::UdsConnectInfo;
@@ -147,6 +149,31 @@ impl<S: Source> Node for Answers<S> {
             Err(Refusal(words)) => Err(Status::not_found(words)),
         }
     }
+
+    async fn fail_over(
+        &self,
+        request: Request<FailOverRequest>,
+    ) -> Result<Response<FailOverResponse>, Status> {
+        let FailOverRequest {
+            name,
+            hold_ms,
+            cancel,
+        } = request.into_inner();
+        let hold = (!cancel).then(|| Duration::from_millis(hold_ms).min(HOLD_MAX));
+        let order = Failover { name, hold };
+        match tokio::time::timeout(PATIENCE, self.source.fail_over(order)).await {
+            Ok(Ok(routers)) => Ok(Response::new(FailOverResponse {
+                routers: routers.into(),
+            })),
+            Ok(Err(NotDone::NoSuch(words))) => Err(Status::not_found(words)),
+            Ok(Err(NotDone::Refused(words))) => Err(Status::failed_precondition(words)),
+            Ok(Err(NotDone::Unavailable(Unavailable(words)))) => Err(Status::unavailable(words)),
+            Err(_) => Err(Status::deadline_exceeded(format!(
+                "the ha loop did not answer within {} s",
+                PATIENCE.as_secs()
+            ))),
+        }
+    }
 }
 
 /// What the source answers, if it does so in time.
@@ -160,3 +187,5 @@ async fn patiently<T>(answer: impl Future<Output = Result<T, Unavailable>>) -> R
         ))),
     }
 }
+/// The longest hold: a week is no failover any more.
+const HOLD_MAX: Duration = Duration::from_secs(7 * 86_400);

@@ -1,6 +1,10 @@
 //! What the node is, does and believes at one moment, as plain data. Not how
 //! it is asked for (`server`), carried (`proto`) or shown (`text`, `json`).
 
+mod moves;
+
+pub use moves::{GroupState, HeardState, Moves, TrackedState};
+
 use super::operate::{Changed, Order, Refusal, Speaker};
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -21,6 +25,12 @@ pub trait Source: Send + Sync + 'static {
     /// [`Unavailable`] when a loop has ended.
     fn snapshot(&self) -> impl Future<Output = Result<State, Unavailable>> + Send;
 
+    /// Lets peers take over, or ends that. As above it must not block.
+    ///
+    /// # Errors
+    /// [`NotDone`] says why nothing was done.
+    fn fail_over(&self, order: Failover) -> impl Future<Output = Result<u16, NotDone>> + Send;
+
     /// Takes an order, and returns once the loops know of it. As above in all
     /// else.
     ///
@@ -31,6 +41,26 @@ pub trait Source: Send + Sync + 'static {
         order: Order,
         by: Speaker,
     ) -> impl Future<Output = Result<Result<Changed, Refusal>, Unavailable>> + Send;
+}
+
+/// An operator's order about who is Active.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failover {
+    /// A virtual router or a group; empty for all.
+    pub name: String,
+    /// How long none of them preempts; nothing to end an earlier order.
+    pub hold: Option<Duration>,
+}
+
+/// Why an order was not followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotDone {
+    /// Nothing has the name.
+    NoSuch(&'static str),
+    /// It cannot be followed as things are.
+    Refused(&'static str),
+    /// The loop does not answer.
+    Unavailable(Unavailable),
 }
 
 /// Why there is no state to be had, in words.
@@ -53,6 +83,10 @@ pub struct State {
     pub uptime: Duration,
     /// Virtual routers.
     pub routers: Vec<RouterState>,
+    /// Groups of them.
+    pub groups: Vec<GroupState>,
+    /// What they track.
+    pub tracks: Vec<TrackedState>,
     /// Services, sorted by key.
     pub services: Vec<ServiceState>,
     /// Services in the kernel that the config does not name, and that are left
@@ -91,6 +125,8 @@ pub struct RouterState {
     pub addresses: Vec<AddressState>,
     /// What it counted.
     pub counters: Vec<Counter>,
+    /// What moves it besides its network.
+    pub moves: Moves,
 }
 
 impl RouterState {
@@ -116,6 +152,10 @@ impl RouterState {
             interval: config.interval.duration(),
             addresses,
             counters: super::count::router(router.counters()),
+            moves: Moves {
+                base_priority: config.priority,
+                ..Moves::default()
+            },
         }
     }
 }

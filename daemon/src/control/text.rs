@@ -1,5 +1,7 @@
 //! The state as tables for a terminal.
 
+mod moves;
+
 use super::state::{
     BackendState, CheckState, Counter, RouterState, ServiceState, SettingState, State, ThreadState,
 };
@@ -20,6 +22,8 @@ impl fmt::Display for State {
             config,
             uptime,
             routers,
+            groups,
+            tracks,
             services,
             strangers,
             settings,
@@ -46,6 +50,7 @@ impl fmt::Display for State {
             ];
             table(f, "", &heads, routers.iter().map(router))?;
         }
+        moves::show(f, routers, groups, tracks)?;
         for service in services {
             writeln!(f)?;
             show_service(f, service)?;
@@ -97,9 +102,9 @@ fn router(router: &RouterState) -> [String; 9] {
         family(router.family).to_owned(),
         role(router.role).to_owned(),
         age(router.since),
-        router.priority.to_string(),
+        moves::priority(router),
         addresses.join(" "),
-        router.reason.clone(),
+        moves::why(router),
     ]
 }
 

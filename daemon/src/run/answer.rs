@@ -1,5 +1,7 @@
 //! From what the loops know to the state the control plane shows.
 
+mod moves;
+
 use super::snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView, SyncPair};
 use crate::config::Config;
 use crate::control::count;
@@ -8,10 +10,10 @@ use crate::control::state::{
     AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
     ThreadState,
 };
-use crate::control::{Source, State, Unavailable};
+use crate::control::{Failover, NotDone, Source, State, Unavailable};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
-use trunnion_core::director::ha::{Presence, RouteCounters};
+use trunnion_core::director::ha::{NoFailover, Presence, RouteCounters};
 use trunnion_core::time::Instant;
 
 /// What both loops know, taken for one question.
@@ -40,6 +42,8 @@ pub enum Question {
     State(oneshot::Sender<Taken>),
     /// Will you do this?
     Operate(Order, Speaker, oneshot::Sender<Result<Changed, Refusal>>),
+    /// Will you let peers take over?
+    FailOver(Failover, oneshot::Sender<Result<u16, NoFailover>>),
 }
 
 /// Asks the control thread of this process.
@@ -59,6 +63,18 @@ impl Source for Asker {
     ) -> Result<Result<Changed, Refusal>, Unavailable> {
         self.ask(|answer| Question::Operate(order, by, answer))
             .await
+    }
+
+    async fn fail_over(&self, order: Failover) -> Result<u16, NotDone> {
+        let answer = self.ask(|answer| Question::FailOver(order, answer)).await;
+        answer
+            .map_err(NotDone::Unavailable)?
+            .map_err(|why| match why {
+                NoFailover::NoSuch => NotDone::NoSuch(why.words()),
+                NoFailover::NotActive | NoFailover::NotHeld | NoFailover::Leaving => {
+                    NotDone::Refused(why.words())
+                }
+            })
     }
 }
 
@@ -102,6 +118,8 @@ fn state(taken: &Taken) -> State {
         config: file.clone(),
         uptime: ha.at.since(*started),
         routers: routers(ha),
+        groups: moves::groups(ha),
+        tracks: moves::tracks(config, ha),
         services: services(config, lb),
         settings: settings.iter().cloned().chain(sync(lb)).collect(),
         strangers: lb.strangers,
@@ -157,6 +175,7 @@ fn routers(ha: &HaSnapshot) -> Vec<RouterState> {
             interface,
             router,
             addresses,
+            ..
         } = view;
         let (own, others) = rest.split_at(*addresses);
         rest = others;
@@ -170,7 +189,9 @@ fn routers(ha: &HaSnapshot) -> Vec<RouterState> {
             },
         });
         let named = (name.as_str(), interface.as_str());
-        routers.push(RouterState::of(ha.at, named, router, addresses.collect()));
+        let of = RouterState::of(ha.at, named, router, addresses.collect());
+        let moves = moves::of(ha, view);
+        routers.push(RouterState { moves, ..of });
     }
     routers
 }

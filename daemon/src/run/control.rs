@@ -5,19 +5,22 @@ mod operate;
 mod reload;
 
 use super::answer::{Asker, Question, Taken};
+use super::board::{BoardIn, Cells};
+use super::errands::{self, Errand, ErrandsIn, errands};
 use super::ha::{HaCommand, HaReply};
 use super::keeper::Keeper;
 use super::lb::{LbCommand, LbReply};
-use super::link::Bell;
+use super::link::{Bell, NoticesOut};
 use super::operator::Operators;
 use super::plan::OwnedHaPlan;
 use super::records::{self, OwnLog, OwnLogEnd};
+use super::runner;
 use super::settings::Settings;
 use super::snapshot::{HaSnapshot, LbSnapshot};
 use super::{HaControl, LbControl, LoopThread};
 use crate::config::{Config, OnExit, Reader};
 use crate::control;
-use crate::control::{CATALOGUES, Form, LevelCell, Listener, Records, Writer};
+use crate::control::{CATALOGUES, Failover, Form, LevelCell, Listener, Records, Writer};
 use operate::Doing;
 use reload::Offer;
 use std::collections::VecDeque;
@@ -32,8 +35,9 @@ use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
+use trunnion_core::director::ha::{NoFailover, Whom};
+use trunnion_core::director::plan::InstanceName;
 use trunnion_core::time::Instant;
-use trunnion_sys::clock::boottime;
 use trunnion_sys::notify::{self, Notify};
 use trunnion_sys::signal::unblock_all;
 
@@ -42,6 +46,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// How long HA waits for LB at start. Without it clients would be turned away;
 /// for ever, and a broken check would keep the address down.
 const HELD: Duration = Duration::from_secs(5);
+/// How long the last notices may take, within that.
+const LAST_WORDS: Duration = Duration::from_secs(4);
 /// How often the loops' lives are looked after.
 const LOOK: Duration = Duration::from_secs(1);
 /// Questions that may wait.
@@ -62,6 +68,13 @@ pub(super) struct Loops {
     /// As above.
     pub(super) lb_finished: bool,
     pub(super) keeper: Keeper,
+    /// When the daemon was started.
+    pub(super) started: Instant,
+    /// Where is written what is found out about things tracked, and where each.
+    pub(super) board: BoardIn,
+    pub(super) cells: Cells,
+    /// What the HA loop tells whoever is to be notified.
+    pub(super) notices: NoticesOut,
 }
 
 /// A question whose answer is being gathered.
@@ -86,12 +99,17 @@ pub(super) struct Control {
     level: Option<LevelCell>,
     settings: Settings,
     notify: Option<Notify>,
+    /// Who finds out about things tracked, and who keeps their helper; nobody
+    /// before there is a runtime.
+    errands: Option<(ErrandsIn, runner::Keeper)>,
     /// A config the loops have not both answered for yet.
     offered: Option<Offer>,
     pending: VecDeque<Pending>,
     operators: Operators,
     /// Orders that the LB loop has not done yet.
     doing: VecDeque<Doing>,
+    /// Orders the HA loop has not answered for yet.
+    orders: VecDeque<oneshot::Sender<Result<u16, NoFailover>>>,
     /// Pings sent and not answered: what keeps the watchdog from being fed.
     unanswered: u32,
     stopping: bool,
@@ -120,7 +138,7 @@ impl Control {
             config,
             reader,
             path,
-            started: boottime(),
+            started: loops.started,
             loops,
             bell,
             heard,
@@ -129,9 +147,11 @@ impl Control {
             level: None,
             settings: Settings::default(),
             notify: None,
+            errands: None,
             pending: VecDeque::new(),
             operators,
             doing: VecDeque::new(),
+            orders: VecDeque::new(),
             unanswered: 0,
             stopping: false,
         }
@@ -181,6 +201,10 @@ impl Control {
         self.settings.take(&self.config.ipvs, &self.log);
         let keeper = &mut self.loops.keeper;
         keeper.take(self.config.node.on_crash, &self.log);
+        let (errands, hand_in, helper) = errands(self.loops.board.clone(), self.log.clone())?;
+        self.errands = Some((hand_in, helper));
+        tokio::spawn(errands.run());
+        self.take_errands();
         let mut child = signal(SignalKind::child())?;
         let mut again = pin!(tokio::time::sleep(LOOK));
         let mut held = pin!(tokio::time::sleep(HELD));
@@ -209,6 +233,7 @@ impl Control {
                 () = &mut again => again.set(tokio::time::sleep(self.keep_guardian())),
             }
             if let Some(code) = self.ended() {
+                self.finish_errands().await;
                 return Ok(code);
             }
         }
@@ -235,6 +260,10 @@ impl Control {
                     }
                 }
                 HaReply::Closed(port) => drop(port),
+                HaReply::FailedOver(result) => {
+                    // Whoever asked may have gone.
+                    let _ = self.orders.pop_front().map(|asked| asked.send(result));
+                }
                 HaReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
                 HaReply::Finished => self.loops.ha_finished = true,
             }
@@ -267,12 +296,41 @@ impl Control {
             }
         }
         self.answer();
+        while let Some(notice) = self.loops.notices.take() {
+            if let Some((errands, _)) = &self.errands {
+                let _ = errands.send(Errand::Notice(notice));
+            }
+        }
+    }
+
+    /// Waits, but not for long, until all are told who are to be notified.
+    async fn finish_errands(&mut self) {
+        self.drain();
+        let (done, all) = oneshot::channel();
+        if let Some((errands, _)) = &self.errands {
+            let _ = errands.send(Errand::Finish(done));
+        }
+        let _ = tokio::time::timeout(LAST_WORDS, all).await;
     }
 
     /// Looks after the guardian; returns when to look again.
     fn keep_guardian(&mut self) -> Duration {
-        let again = self.loops.keeper.look(&self.log);
-        again.unwrap_or(LOOK)
+        let again = self.loops.keeper.look(&self.log).unwrap_or(LOOK);
+        let helper = self.errands.as_mut();
+        let helper = helper.and_then(|(_, helper)| helper.look(&self.log));
+        again.min(helper.unwrap_or(LOOK))
+    }
+
+    /// Has found out what the config in force tracks.
+    fn take_errands(&mut self) {
+        let Loops { cells, board, .. } = &mut self.loops;
+        cells.keep(&self.config, board);
+        let cells = cells.assign(&self.config);
+        if let Some((errands, helper)) = &mut self.errands {
+            helper.take(errands::needs_helper(&self.config), &self.log);
+            // Its task lives as long as we do.
+            let _ = errands.send(Errand::Take(Arc::clone(&self.config), cells));
+        }
     }
 
     /// Lets HA begin, if it was held back.
@@ -313,6 +371,7 @@ impl Control {
         let answer = match question {
             Question::State(answer) => answer,
             Question::Operate(order, by, answer) => return self.operate(&order, by, answer),
+            Question::FailOver(order, answer) => return self.fail_over(order, answer),
         };
         let limits = self.config.limits;
         let ha = HaCommand::Snapshot(HaSnapshot::with_room(&limits));
@@ -327,6 +386,27 @@ impl Control {
         }
     }
 
+    fn fail_over(&mut self, order: Failover, answer: oneshot::Sender<Result<u16, NoFailover>>) {
+        let whom = match order.name.as_str() {
+            "" => Whom::All,
+            name => match InstanceName::try_from(name) {
+                Ok(name) => Whom::Named(name),
+                Err(_) => {
+                    let _ = answer.send(Err(NoFailover::NoSuch));
+                    return;
+                }
+            },
+        };
+        let command = match order.hold {
+            Some(time) => HaCommand::FailOver(whom, time),
+            None => HaCommand::FailOverNoMore(whom),
+        };
+        // Dropping the answer says that the loop is far behind.
+        if self.loops.ha.send(command).is_ok() {
+            self.orders.push_back(answer);
+        }
+    }
+
     fn stop(&mut self) {
         if self.stopping {
             return;
@@ -334,6 +414,9 @@ impl Control {
         self.stopping = true;
         self.loops.ha_held = None;
         self.loops.keeper.stop();
+        if let Some((_, helper)) = &mut self.errands {
+            helper.stop();
+        }
         self.log.log(&records::Stopping {});
         if let Some(notify) = &self.notify {
             let _ = notify.stopping();

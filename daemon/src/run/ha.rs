@@ -3,12 +3,13 @@
 //! kernel and [`Ha`].
 
 mod announce;
+mod messages;
 mod ports;
 
+pub use messages::{HaCommand, HaReply, Others};
+
 use super::NOTE_ON_CRASH;
-use super::link::{LoopEnd, SlotIn};
-use super::plan::OwnedHaPlan;
-use super::snapshot::HaSnapshot;
+use super::link::LoopEnd;
 use announce::Frames;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -16,7 +17,7 @@ pub use ports::Port;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
-use trunnion_core::director::ha::{AdvertOut, Ha, HaTooLarge, Memory, WARD_WORDS};
+use trunnion_core::director::ha::{AdvertOut, Ha, Memory, WARD_WORDS};
 use trunnion_core::netlink::Errno;
 use trunnion_core::route;
 use trunnion_core::time::Instant;
@@ -26,40 +27,6 @@ use trunnion_sys::netlink::{self, Protocol};
 use trunnion_sys::slate::{Slate, WORDS};
 use trunnion_sys::vrrp::BUFFER_BYTES;
 use trunnion_sys::will::Will;
-
-/// What the control thread asks of the loop.
-#[derive(Debug)]
-pub enum HaCommand {
-    /// Take this plan.
-    Plan(Box<OwnedHaPlan>),
-    /// Say whether this plan would be taken.
-    Fits(Box<OwnedHaPlan>),
-    /// Fill this snapshot.
-    Snapshot(Box<HaSnapshot>),
-    /// Show that the loop goes round.
-    Ping,
-    /// Say goodbye and end.
-    Shutdown,
-}
-
-/// What the loop answers.
-#[derive(Debug)]
-pub enum HaReply {
-    /// The plan back, and whether it was taken.
-    Plan(Box<OwnedHaPlan>, Result<(), HaTooLarge>),
-    /// The plan back, and whether it would be taken.
-    Fits(Box<OwnedHaPlan>, Result<(), HaTooLarge>),
-    /// The snapshot, filled.
-    Snapshot(Box<HaSnapshot>),
-    /// Sockets of an interface that is gone, to be closed by someone who has the
-    /// time: the kernel waits for all its processors before it lets go of one of
-    /// AF_PACKET, 10 ms and more.
-    Closed(Port),
-    /// The answer to a ping.
-    Pong,
-    /// The loop has ended.
-    Finished,
-}
 
 /// The loop's end of the link.
 pub type HaEnd = LoopEnd<HaCommand, HaReply>;
@@ -80,8 +47,7 @@ const DATAGRAMS_PER_TURN: u32 = 64;
 pub struct HaLoop {
     ha: Ha<'static>,
     end: HaEnd,
-    /// Where the LB loop reads the role it follows.
-    role: SlotIn,
+    others: Others,
     poll: Poll,
     timer: TimerFd,
     armed: Option<Instant>,
@@ -116,7 +82,7 @@ impl HaLoop {
     /// Those of the sockets; each says which.
     pub fn open(
         ha: Ha<'static>,
-        (end, role): (HaEnd, SlotIn),
+        (end, others): (HaEnd, Others),
         poll: Poll,
         interfaces: usize,
         slate: Slate,
@@ -134,7 +100,7 @@ impl HaLoop {
         Ok(Self {
             ha,
             end,
-            role,
+            others,
             poll,
             timer,
             armed: None,
@@ -191,6 +157,7 @@ impl HaLoop {
                 }
             }
             self.take_commands();
+            self.others.hear(self.clock.now(), &mut self.ha);
             if self.route_ready {
                 self.read_route();
             }
@@ -205,7 +172,7 @@ impl HaLoop {
             self.send_announcements();
             self.keep_memory();
             self.ha.prepare();
-            self.role.put(self.ha.followed());
+            self.others.tell(&mut self.ha);
             self.open_ports();
             let dropped = self.ha.records_dropped();
             let ha = &mut self.ha;
@@ -243,6 +210,12 @@ impl HaLoop {
                 HaCommand::Snapshot(mut snapshot) => {
                     snapshot.fill(now, &self.ha, self.sealed, self.turns);
                     HaReply::Snapshot(snapshot)
+                }
+                HaCommand::FailOver(whom, time) => {
+                    HaReply::FailedOver(self.ha.handle_failover(now, &whom, now + time))
+                }
+                HaCommand::FailOverNoMore(whom) => {
+                    HaReply::FailedOver(self.ha.handle_failover_over(now, &whom))
                 }
                 HaCommand::Ping => HaReply::Pong,
                 HaCommand::Shutdown => {

@@ -1,9 +1,10 @@
 //! The `lb` loop: health checks, weights, and the kernel's IPVS table. It
 //! decides nothing: it moves bytes and time between the kernel and [`Lb`].
 
+use super::board::BoardIn;
 use super::link::{LoopEnd, SlotOut};
 use super::operator::Orders;
-use super::plan::OwnedLbPlan;
+use super::plan::{OwnedLbPlan, Watched};
 use super::snapshot::LbSnapshot;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -11,6 +12,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 use trunnion_core::check::{Action, SocketId};
+use trunnion_core::director::ha::TrackState;
 use trunnion_core::director::lb::{Lb, LbTooLarge};
 use trunnion_core::ipvs;
 use trunnion_core::netlink::Errno;
@@ -94,6 +96,10 @@ pub struct LbLoop {
     end: LbEnd,
     /// The role of the virtual router that the sync daemons follow.
     roles: SlotOut,
+    board: BoardIn,
+    /// Services whose health is written there, and which health that was.
+    watched: Vec<Watched>,
+    health: u64,
     poll: Poll,
     timer: TimerFd,
     armed: Option<Instant>,
@@ -122,6 +128,7 @@ impl LbLoop {
     pub fn open(
         lb: Lb<'static>,
         (end, roles): (LbEnd, SlotOut),
+        (board, watched): (BoardIn, usize),
         poll: Poll,
         pool: Pool,
     ) -> io::Result<Self> {
@@ -140,6 +147,9 @@ impl LbLoop {
             lb,
             end,
             roles,
+            board,
+            watched: Vec::with_capacity(watched),
+            health: 0,
             poll,
             timer,
             armed: None,
@@ -177,6 +187,7 @@ impl LbLoop {
             self.read_checks();
             let now = self.clock.now();
             self.lb.handle_timeout(now);
+            self.tell_health();
             self.probe();
             self.send_ipvs();
             let dropped = self.lb.records_dropped();
@@ -290,12 +301,32 @@ impl LbLoop {
         }
     }
 
+    /// Tells the HA loop how the services are that it tracks.
+    fn tell_health(&mut self) {
+        let version = self.lb.health_version();
+        if std::mem::replace(&mut self.health, version) == version {
+            return;
+        }
+        for of in &self.watched {
+            // What is outstanding changes nothing that is known.
+            let state = self.lb.quorum(of.service, of.quorum);
+            if state != TrackState::Unknown {
+                self.board.put(of.cell, state);
+            }
+        }
+    }
+
     fn take_commands(&mut self) {
         while let Some(command) = self.end.command() {
             let now = self.clock.now();
             let reply = match command {
                 LbCommand::Plan(plan) => {
                     let taken = self.lb.handle_plan(now, &plan.plan());
+                    if taken.is_ok() {
+                        self.watched.clear();
+                        let room = self.watched.capacity();
+                        self.watched.extend(plan.watched().iter().take(room));
+                    }
                     if taken.is_ok() && self.sealed.is_none() {
                         self.sealed = Some(alloc::seal());
                     }

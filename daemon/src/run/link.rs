@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use trunnion_core::director::ha::Notice;
 use trunnion_core::record::Frame;
 use trunnion_core::vrrp::Role;
 
@@ -16,6 +17,8 @@ use trunnion_core::vrrp::Role;
 const COMMANDS: usize = 16;
 /// Log records that may wait for the control thread.
 const RECORDS: usize = 2048;
+/// Notices that may wait for the control thread.
+const NOTICES: usize = 256;
 
 /// The loop's side.
 pub struct LoopEnd<C: 'static, R: 'static> {
@@ -201,6 +204,48 @@ const fn role_of(code: u8) -> Option<Role> {
         2 => Some(Role::Backup),
         3 => Some(Role::Active),
         _ => None,
+    }
+}
+
+/// What the HA loop tells whoever is to be notified.
+pub struct NoticesIn {
+    ring: Producer<'static, Notice>,
+    bell: Arc<Bell>,
+}
+
+/// Where the control thread takes it.
+pub struct NoticesOut(Consumer<'static, Notice>);
+
+/// A ring for notices.
+#[must_use]
+pub fn notices(bell: &Arc<Bell>) -> (NoticesIn, NoticesOut) {
+    let ring: &'static mut Queue<Notice, NOTICES> = Box::leak(Box::default());
+    let (ring, out) = ring.split();
+    let bell = Arc::clone(bell);
+    (NoticesIn { ring, bell }, NoticesOut(out))
+}
+
+impl NoticesIn {
+    /// Passes notices on while there is room. What waits for room is told later,
+    /// as it is by then.
+    pub fn pass(&mut self, mut next: impl FnMut() -> Option<Notice>) {
+        let mut passed = false;
+        while self.ring.ready()
+            && let Some(notice) = next()
+        {
+            let _ = self.ring.enqueue(notice);
+            passed = true;
+        }
+        if passed {
+            self.bell.ring();
+        }
+    }
+}
+
+impl NoticesOut {
+    /// The next notice.
+    pub fn take(&mut self) -> Option<Notice> {
+        self.0.dequeue()
     }
 }
 

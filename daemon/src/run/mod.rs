@@ -8,7 +8,9 @@
 //! | `control`, the main one | `control.rs` on tokio | yes |
 
 mod answer;
+mod board;
 mod control;
+mod errands;
 mod guardian;
 mod ha;
 mod keeper;
@@ -27,11 +29,12 @@ pub use snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceV
 
 use crate::config::{Config, Limits, Reader, Refused};
 use crate::control::Listener;
+use board::{BoardIn, Cells};
 use control::{Control, Loops};
-use ha::HaLoop;
+use ha::{HaLoop, Others};
 use keeper::Keeper;
 use lb::LbLoop;
-use link::{Bell, Ends, LogEnd, SlotIn, SlotOut};
+use link::{Bell, Ends, LogEnd, SlotOut};
 use mio::{Poll, Waker};
 use operator::Operators;
 use std::fmt;
@@ -160,9 +163,36 @@ fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loo
     let lb_waker = Waker::new(lb_poll.registry(), lb::WAKER).doing("make a waker")?;
     let lb_waker = Arc::new(lb_waker);
     let (role, roles) = link::slot(Arc::clone(&lb_waker));
-    let (ha, ha_held, ha_log, ha_thread, keeper) = start_ha(config, bell, role)?;
-    let (lb, lb_log, lb_thread) = start_lb((config, operators), bell, (lb_poll, lb_waker), roles)?;
+    let ha_poll = Poll::new().doing("make a poller")?;
+    let ha_waker = Waker::new(ha_poll.registry(), ha::WAKER).doing("make a waker")?;
+    let ha_waker = Arc::new(ha_waker);
+    let room = 2 * config.limits.tracks as usize;
+    let (board, board_out) = board::board(room, Arc::clone(&ha_waker));
+    let mut cells = Cells::new(room);
+    let assigned = cells.assign(config);
+    let (notices, notices_out) = link::notices(bell);
+    let started = boottime();
+    let plan = Box::new(plan::OwnedHaPlan::of(config, &assigned, started));
+    let others = Others {
+        role,
+        board: board_out,
+        notices,
+    };
+    let (ha, ha_held, ha_log, ha_thread, keeper) =
+        start_ha((config, plan), bell, (ha_poll, ha_waker), others)?;
+    let mut plan = Box::new(plan::OwnedLbPlan::of(config, &assigned));
+    operators.tell(&mut plan);
+    let (lb, lb_log, lb_thread) = start_lb(
+        (config, plan),
+        bell,
+        (lb_poll, lb_waker),
+        (roles, board.clone()),
+    )?;
     Ok(Loops {
+        started,
+        board,
+        cells,
+        notices: notices_out,
         keeper,
         ha_held,
         logs: vec![Box::new(ha_log), Box::new(lb_log)],
@@ -185,22 +215,21 @@ type HeldPlan = Option<Box<plan::OwnedHaPlan>>;
 /// node was Active a moment ago: then its kernel serves still, and every
 /// millisecond counts.
 fn start_ha(
-    config: &Config,
+    (config, plan): (&Config, Box<plan::OwnedHaPlan>),
     bell: &Arc<Bell>,
-    role: SlotIn,
+    (poll, waker): (Poll, Arc<Waker>),
+    others: Others,
 ) -> Result<(HaControl, HeldPlan, LogEnd, LoopThread, Keeper), StartError> {
     let (slate, memory) = open_slate(config)?;
     let (will, keeper) = make_will(config, &slate)?;
-    let poll = Poll::new().doing("make a poller")?;
-    let waker = Waker::new(poll.registry(), ha::WAKER).doing("make a waker")?;
     let Ends {
         mut control,
         looped: end,
         log,
-    } = link::link("ha", Arc::new(waker), bell);
+    } = link::link("ha", waker, bell);
     let storage = plan::ha_storage(&config.limits);
     let interfaces = storage.interfaces.len();
-    let mut held = Some(Box::new(plan::OwnedHaPlan::of(config)));
+    let mut held = Some(plan);
     let now = boottime();
     if memory.iter().any(|memory| memory.may_resume(now))
         && let Some(plan) = held.take()
@@ -210,7 +239,7 @@ fn start_ha(
     }
     let looped = HaLoop::open(
         Ha::new(storage),
-        (end, role),
+        (end, others),
         poll,
         interfaces,
         slate,
@@ -291,10 +320,10 @@ fn open_slate(config: &Config) -> Result<(Slate, Vec<Memory>), StartError> {
 }
 
 fn start_lb(
-    (config, operators): (&Config, &Operators),
+    (config, plan): (&Config, Box<plan::OwnedLbPlan>),
     bell: &Arc<Bell>,
     (poll, waker): (Poll, Arc<Waker>),
-    roles: SlotOut,
+    (roles, board): (SlotOut, BoardIn),
 ) -> Result<(LbControl, LogEnd, LoopThread), StartError> {
     let limits: Limits = config.limits;
     let sockets = limits.checks_in_flight;
@@ -311,10 +340,9 @@ fn start_lb(
     let seed = node_seed(&config.node.name);
     let secret = random::words().doing("draw random bytes")?;
     let storage = plan::lb_storage(&limits, seed, secret);
-    let mut plan = Box::new(plan::OwnedLbPlan::of(config));
-    operators.tell(&mut plan);
     let _ = control.send(lb::LbCommand::Plan(plan));
-    let looped = LbLoop::open(Lb::new(storage), (end, roles), poll, pool)
+    let watched = limits.tracks as usize;
+    let looped = LbLoop::open(Lb::new(storage), (end, roles), (board, watched), poll, pool)
         .doing("open the sockets of the lb loop")?;
     // Not by value: it is far larger than a stack should carry, several times over
     // in a build that does not optimize.

@@ -410,7 +410,7 @@ backends = ["10.0.0.1", { address = "10.0.0.3", weight = 0 }]
         let (mut operators, _) = Operators::load(&directory("plan"));
         let drain = order(OperatorState::Drain, "web", "10.0.0.2");
         operators.take(&config, &drain, BY).unwrap();
-        let mut plan = OwnedLbPlan::of(&config);
+        let mut plan = OwnedLbPlan::of(&config, &[]);
         operators.tell(&mut plan);
         let plan = plan.plan();
         let drained: Vec<_> = (plan.table.destinations.iter().zip(plan.members))

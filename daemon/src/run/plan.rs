@@ -2,37 +2,43 @@
 //! at start. Runs on the control thread, which may allocate; the loops borrow
 //! what is made here, and hand it back to be freed.
 
+use super::board::NO_CELL;
 use crate::config::{self, Config, Limits, Own};
 use std::collections::BTreeMap;
 use trunnion_core::check::probe::Scripts;
 use trunnion_core::check::{self, CheckConfig, Desk, REQUEST_BYTES_MAX, Settings};
 use trunnion_core::director::guardian::OnCrash;
 use trunnion_core::director::ha::{
-    AddressSlot, Entry, HaStorage, InstanceSlot, Interface, Prepared,
+    AddressSlot, Entry, GroupSlot, HaStorage, InstanceSlot, Interface, Prepared, TrackSlot,
+    TrackState,
 };
 use trunnion_core::director::lb::{LbStorage, Link, MemberState, ServiceState};
 use trunnion_core::director::plan::{
-    HaPlan, Instance, InstanceName, InterfaceName, LbPlan, Member, OperatorState, Peers,
-    ServicePolicy, SyncPlan, VirtualAddress,
+    GroupName, HaPlan, Instance, InstanceName, InterfaceName, LbPlan, Member, OperatorState, Peers,
+    ServicePolicy, SyncPlan, Track, TrackSource, TrackUse, VirtualAddress,
 };
 use trunnion_core::model::{
     BLANK_DESTINATION, Destination, DestinationKey, ServiceKey, ServiceRow, Table, TableBuf,
 };
 use trunnion_core::record::Frame;
-use trunnion_core::time;
+use trunnion_core::time::{self, Instant};
 
 /// What the HA half is given, owned.
 #[derive(Debug, Default)]
 pub struct OwnedHaPlan {
     instances: Vec<Instance>,
     addresses: Vec<VirtualAddress>,
+    tracks: Vec<Track>,
+    groups: Vec<GroupName>,
+    not_before: Instant,
     on_crash: OnCrash,
 }
 
 impl OwnedHaPlan {
-    /// The plan of a config.
+    /// The plan of a config. `cells` are those of its tracks, and `started` is
+    /// when the daemon was.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub fn of(config: &Config, cells: &[u16], started: Instant) -> Self {
         let mut instances = Vec::with_capacity(config.vrrp.len());
         let mut addresses = Vec::new();
         for declared in &config.vrrp {
@@ -52,6 +58,9 @@ impl OwnedHaPlan {
         Self {
             instances,
             addresses,
+            tracks: tracks(config, cells),
+            groups: config.groups.iter().map(|g| short(&g.name)).collect(),
+            not_before: started + config.node.startup_delay,
             on_crash: match config.node.on_crash {
                 config::OnCrash::Hold(time) => OnCrash::Hold { time },
                 // Where there is no guardian nobody reads it.
@@ -72,15 +81,47 @@ impl OwnedHaPlan {
         HaPlan {
             instances: &self.instances,
             addresses: &self.addresses,
+            tracks: &self.tracks,
+            groups: &self.groups,
+            not_before: self.not_before,
         }
     }
 }
 
+/// What is tracked, each with the cell its state is written into.
+fn tracks(config: &Config, cells: &[u16]) -> Vec<Track> {
+    let each = config.tracks.iter().enumerate();
+    each.map(|(at, track)| Track {
+        name: short(&track.name),
+        source: match &track.source {
+            config::TrackSource::Interface(name) => TrackSource::Interface(
+                InterfaceName::try_from(name.as_str()).expect("the config bounds interface names"),
+            ),
+            config::TrackSource::Route { .. }
+            | config::TrackSource::Process { .. }
+            | config::TrackSource::Script(_)
+            | config::TrackSource::File(_)
+            | config::TrackSource::Service { .. } => {
+                TrackSource::Cell(cells.get(at).copied().unwrap_or(NO_CELL))
+            }
+        },
+    })
+    .collect()
+}
+
+/// A name as the half carries it; the config bounds it to as much, but for a
+/// default one.
+fn short(name: &str) -> InstanceName {
+    let end = name.floor_char_boundary(InstanceName::new().capacity());
+    InstanceName::try_from(&name[..end]).unwrap_or_default()
+}
+
 /// An instance whose addresses begin at `first`.
 fn planned(declared: &config::Instance, first: usize) -> Instance {
-    let short = |name: &str| {
-        let end = name.floor_char_boundary(InstanceName::new().capacity());
-        InstanceName::try_from(&name[..end]).unwrap_or_default()
+    let weighed = |of: &config::Tracked| TrackUse {
+        track: u16::try_from(of.track).expect("limits bound the number of tracks"),
+        weight: of.weight,
+        reverse: of.reverse,
     };
     Instance {
         name: short(&declared.name),
@@ -96,6 +137,8 @@ fn planned(declared: &config::Instance, first: usize) -> Instance {
         addresses_first: count(first),
         addresses_count: count(declared.addresses.len()),
         followed: false,
+        tracks: declared.tracks.iter().map(weighed).collect(),
+        group: declared.group.and_then(|at| u16::try_from(at).ok()),
     }
 }
 
@@ -113,18 +156,32 @@ pub struct OwnedLbPlan {
     declared_only: bool,
     audit: time::Duration,
     sync: Option<SyncPlan>,
+    watched: Vec<Watched>,
+}
+
+/// A service whose health virtual routers track.
+#[derive(Clone, Copy, Debug)]
+pub struct Watched {
+    /// Its place in the table.
+    pub service: usize,
+    /// So many healthy backends are enough.
+    pub quorum: u32,
+    /// Where its state is written.
+    pub cell: u16,
 }
 
 impl OwnedLbPlan {
     /// The plan of a config, whose services and backends are sorted by key.
+    /// `cells` are those of its tracks.
     #[must_use]
-    pub fn of(config: &Config) -> Self {
+    pub fn of(config: &Config, cells: &[u16]) -> Self {
         let mut plan = Self {
             backend_checks_per_second: config.limits.backend_checks_per_second,
             declared_only: config.ipvs.own == Own::Declared,
             audit: config.ipvs.audit,
             sync: config.ipvs.sync.as_ref().map(|sync| sync.plan.clone()),
             scripts: scripts(config),
+            watched: watched(config, cells),
             ..Self::default()
         };
         let backends = || config.services.iter().flat_map(|s| &s.backends);
@@ -200,6 +257,29 @@ fn scripts(config: &Config) -> Vec<u64> {
     all
 }
 
+impl OwnedLbPlan {
+    /// Services whose health virtual routers track.
+    #[must_use]
+    pub fn watched(&self) -> &[Watched] {
+        &self.watched
+    }
+}
+
+fn watched(config: &Config, cells: &[u16]) -> Vec<Watched> {
+    let each = config.tracks.iter().zip(cells);
+    each.filter_map(|(track, &cell)| {
+        let config::TrackSource::Service { name, quorum } = &track.source else {
+            return None;
+        };
+        Some(Watched {
+            service: config.services.iter().position(|s| s.name == *name)?,
+            quorum: *quorum,
+            cell,
+        })
+    })
+    .collect()
+}
+
 /// A number of rows as the tables count them: limits keep it far below 2^32.
 fn count(rows: usize) -> u32 {
     u32::try_from(rows).expect("limits bound the number of rows")
@@ -221,6 +301,7 @@ fn forever<T: Clone>(value: &T, len: usize) -> &'static mut [T] {
 pub fn ha_storage(limits: &Limits) -> HaStorage<'static> {
     let instances = 2 * limits.routers as usize;
     let addresses = 2 * limits.addresses as usize;
+    let tracks = limits.tracks as usize;
     let slot = InstanceSlot::blank();
     HaStorage {
         instances: [forever(&slot, instances), forever(&slot, instances)],
@@ -234,7 +315,10 @@ pub fn ha_storage(limits: &Limits) -> HaStorage<'static> {
             forever(&time::Slot::EMPTY, instances),
         ),
         adverts: forever(&Prepared::EMPTY, instances),
-        interfaces: forever(&Interface::blank(), instances),
+        interfaces: forever(&Interface::blank(), instances + tracks),
+        tracks: forever(&TrackSlot::BLANK, tracks),
+        cells: forever(&TrackState::Unknown, 2 * tracks),
+        groups: forever(&GroupSlot::BLANK, limits.routers as usize),
         records: forever(&Frame::EMPTY, RECORDS),
     }
 }
@@ -301,13 +385,13 @@ mod tests {
     #[test]
     fn plans_are_sorted_and_equal_checks_are_one() {
         let config = Config::parse(CONFIG, "full.toml").unwrap();
-        let lb = OwnedLbPlan::of(&config);
+        let lb = OwnedLbPlan::of(&config, &[]);
         let plan = lb.plan();
         assert!(plan.table.is_sorted());
         assert!(plan.checks.is_sorted_by(|a, b| a < b));
         assert_eq!(plan.links.len(), plan.table.destinations.len());
         assert_eq!(plan.policies.len(), plan.table.services.len());
-        let ha = OwnedHaPlan::of(&config);
+        let ha = OwnedHaPlan::of(&config, &[], Instant::ZERO);
         let plan = ha.plan();
         assert!(plan.instances.is_sorted_by(|a, b| a.key() < b.key()));
         for instance in plan.instances {
@@ -340,7 +424,7 @@ mod tests {
                 )
             })
             .collect();
-        let plan = |text: &str| OwnedLbPlan::of(&Config::parse(text, "t").unwrap());
+        let plan = |text: &str| OwnedLbPlan::of(&Config::parse(text, "t").unwrap(), &[]);
         let checks = |text: &str| plan(text).checks.len();
         assert_eq!(checks(&text), 2);
         let links = plan(&text).links;

@@ -66,6 +66,23 @@ records! {
     /// IPVS did not answer, or not to what its timeouts were set to.
     0x0724 Error SettingsFailed { why: Text, again_s: u32 }
         "ipvs: settings: {why}; trying again every {again_s} s";
+
+    /// Nothing could be found out about something tracked; what is known of it
+    /// stays.
+    0x0740 Warn TrackTrouble { name: Text, why: Text }
+        "track {name}: nothing found out: {why}; what is known of it stays";
+    /// A program that is to be told of a move was not, or failed.
+    0x0741 Warn NotifyFailed { name: Text, why: Text }
+        "notify of {name}: {why}";
+    /// The pipe for notices cannot be opened.
+    0x0742 Error PipeFailed { why: Text }
+        "notify_fifo: {why}; nobody is told there";
+    /// Nobody reads the pipe, and it is full.
+    0x0743 Warn PipeFull {}
+        "notify_fifo: nobody reads it and it is full: lines are lost";
+    /// There is room in it again.
+    0x0744 Warn PipeLost { lines: u64 }
+        "notify_fifo: {lines} lines were lost";
 }
 
 /// A value or a reason in a record; what is longer is cut.

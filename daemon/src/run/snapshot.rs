@@ -3,9 +3,13 @@
 
 use crate::config::Limits;
 use trunnion_core::check;
-use trunnion_core::director::ha::{Ha, HaCounters, Presence, RouteCounters};
+use trunnion_core::director::ha::{
+    Ha, HaCounters, Heard, Presence, RouteCounters, Standing, TrackState,
+};
 use trunnion_core::director::lb::{KernelCounters, Lb, PolicyCounters};
-use trunnion_core::director::plan::{InstanceName, InterfaceName, Member, VirtualAddress};
+use trunnion_core::director::plan::{
+    GroupName, InstanceName, InterfaceName, Member, TrackName, VirtualAddress,
+};
 use trunnion_core::model::{Destination, Service, SyncDaemon};
 use trunnion_core::time::Instant;
 use trunnion_core::vrrp::Router;
@@ -22,6 +26,18 @@ pub struct RouterView {
     pub router: Router,
     /// How many of the addresses that follow in the snapshot are its own.
     pub addresses: usize,
+    /// Its priority before anything weighs on it.
+    pub base: u8,
+    /// Its group's place in the snapshot.
+    pub group: Option<u16>,
+    /// What keeps it from taking part, in words, and of a track its name.
+    pub barred: Option<(&'static str, TrackName)>,
+    /// Until when it preempts nobody.
+    pub held_until: Option<Instant>,
+    /// The last Active it heard.
+    pub heard: Option<Heard>,
+    /// Two routers seem to be Active.
+    pub split: bool,
 }
 
 /// What the HA loop knows.
@@ -33,6 +49,10 @@ pub struct HaSnapshot {
     pub routers: Vec<RouterView>,
     /// Their addresses, router by router.
     pub addresses: Vec<(VirtualAddress, Presence)>,
+    /// Things tracked, and what is known of each.
+    pub tracks: Vec<(TrackName, TrackState)>,
+    /// Groups, and how each stands.
+    pub groups: Vec<(GroupName, Option<Standing>)>,
     /// Counters of the half.
     pub counters: HaCounters,
     /// Counters of rtnetlink.
@@ -53,6 +73,8 @@ impl HaSnapshot {
             at: Instant::ZERO,
             routers: Vec::with_capacity(2 * limits.routers as usize),
             addresses: Vec::with_capacity(2 * limits.addresses as usize),
+            tracks: Vec::with_capacity(limits.tracks as usize),
+            groups: Vec::with_capacity(limits.routers as usize),
             counters: HaCounters::default(),
             route: RouteCounters::default(),
             records_dropped: 0,
@@ -66,6 +88,14 @@ impl HaSnapshot {
         self.at = now;
         self.routers.clear();
         self.addresses.clear();
+        self.tracks.clear();
+        self.groups.clear();
+        let tracks = ha.tracks().iter().take(self.tracks.capacity());
+        self.tracks
+            .extend(tracks.map(|t| (t.name.clone(), t.state)));
+        let groups = ha.groups().iter().take(self.groups.capacity());
+        let groups = groups.map(|group| (group.name.clone(), ha.standing(group)));
+        self.groups.extend(groups);
         for slot in ha.instances() {
             let addresses = ha.addresses(slot);
             if self.routers.len() == self.routers.capacity()
@@ -78,6 +108,15 @@ impl HaSnapshot {
                 interface: slot.config.interface.clone(),
                 router: slot.router,
                 addresses: addresses.len(),
+                base: slot.config.router.priority,
+                group: slot.config.group,
+                barred: slot.barred().map(|bar| {
+                    let (why, what) = ha.bar_words(bar);
+                    (why, TrackName::try_from(what).unwrap_or_default())
+                }),
+                held_until: slot.held_until(),
+                heard: slot.heard(),
+                split: slot.is_split(),
             });
             let all = addresses.iter().map(|a| (a.virtual_address, a.presence));
             self.addresses.extend(all);

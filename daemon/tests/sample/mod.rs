@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use trunnion::control::State;
 use trunnion::control::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
-    ThreadState,
+    AddressState, BackendState, CheckState, Counter, GroupState, Moves, RouterState, ServiceState,
+    SettingState, ThreadState, TrackedState,
 };
 use trunnion_core::check::Health;
 use trunnion_core::director::plan::OperatorState;
@@ -53,6 +53,12 @@ pub fn sample() -> State {
         interval: Duration::from_millis(100),
         addresses,
         counters: vec![Counter::new("sent", 12), Counter::new("received", 0)],
+        moves: Moves {
+            base_priority: 170,
+            group: "pair".to_owned(),
+            held: Some(Duration::from_secs(58)),
+            ..Moves::default()
+        },
     };
     let held = |address, prefix, present| AddressState {
         address: ip(address),
@@ -66,6 +72,16 @@ pub fn sample() -> State {
         version: "0.1.0".to_owned(),
         config: "/etc/trunnion.toml".to_owned(),
         uptime: Duration::from_secs(3 * 86_400 + 7_200),
+        groups: vec![GroupState {
+            name: "pair".to_owned(),
+            state: "active".to_owned(),
+            members: vec!["public".to_owned(), "public6".to_owned()],
+        }],
+        tracks: vec![TrackedState {
+            name: "uplink".to_owned(),
+            what: "interface eth1".to_owned(),
+            state: "down".to_owned(),
+        }],
         routers: vec![
             router(
                 Family::V4,

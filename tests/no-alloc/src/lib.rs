@@ -15,7 +15,8 @@ use core::slice::from_mut;
 use trunnion_core::bytes::Reader;
 use trunnion_core::check::{Change as Turn, Health, Limits, Verdict};
 use trunnion_core::director::ha::{
-    AddressSlot, Entry, Ha, HaStorage, InstanceSlot, Interface, Prepared,
+    AddressSlot, Entry, GroupSlot, Ha, HaStorage, InstanceSlot, Interface, Prepared, TrackSlot,
+    TrackState, Whom,
 };
 use trunnion_core::director::lb::{Lb, LbStorage, Link, MemberState, ServiceState};
 use trunnion_core::director::plan::{HaPlan, LbPlan, SyncPlan, SyncRoles};
@@ -186,6 +187,8 @@ fn ha() -> bool {
     let [c, d] = &mut addresses;
     let (mut entries, mut timers) = ([Entry::EMPTY; 2], [Slot::EMPTY; 2]);
     let (mut adverts, mut index) = ([Prepared::EMPTY; 2], [0; 2]);
+    let (mut tracks, mut cells) = ([TrackSlot::BLANK], [TrackState::Unknown]);
+    let mut groups = [GroupSlot::BLANK];
     let mut half = Ha::new(HaStorage {
         instances: [from_mut(a), from_mut(b)],
         addresses: [from_mut(c), from_mut(d)],
@@ -193,17 +196,20 @@ fn ha() -> bool {
         agenda: (&mut entries, &mut timers),
         adverts: &mut adverts,
         interfaces: &mut interfaces,
+        tracks: &mut tracks,
+        cells: &mut cells,
+        groups: &mut groups,
         records: &mut records,
     });
-    let plan = HaPlan {
-        instances: &[],
-        addresses: &[],
-    };
+    let plan = HaPlan::default();
     let planned = half.handle_plan(Instant::ZERO, &plan, black_box(&[]));
     let mut buffer = [0; 2048];
     while half.poll_route(Instant::ZERO, &mut buffer).is_some() {
         half.handle_route(Instant::ZERO, &noise());
     }
+    half.handle_track(Instant::ZERO, black_box(0), TrackState::Down);
+    let _ = half.handle_failover(Instant::ZERO, &Whom::All, Instant::ZERO);
+    while half.poll_notice().is_some() {}
     half.handle_timeout(Instant::ZERO);
     half.handle_shutdown(Instant::ZERO);
     planned.is_ok()

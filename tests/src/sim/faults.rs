@@ -81,6 +81,8 @@ impl World<'_> {
                 self.site.change(&mut self.random);
                 self.tell_all();
             }
+            Fault::Track => self.track(node),
+            Fault::Failover => self.fail_over(node),
             Fault::Backend => {
                 let (address, behaviour) = self.backends.change(self.now);
                 self.note(|| format!("backend {address}: {behaviour:?}"));
@@ -99,6 +101,7 @@ impl World<'_> {
         self.links.loss = 0;
         self.links.duplicates = 0;
         self.heal_links();
+        self.tracks_heal();
         for node in 0..self.nodes.len() {
             self.nodes[node].route.faults = Default::default();
             self.nodes[node].ipvs.calm();
@@ -166,7 +169,9 @@ impl World<'_> {
                 return;
             }
         }
+        let not_before = here.plan.not_before;
         here.plan = site.plan(node);
+        here.plan.not_before = not_before;
         let local = here.local(self.now);
         let Some(life) = here.life.as_mut().filter(|l| !l.leaving) else {
             return;
@@ -212,6 +217,7 @@ impl World<'_> {
         here.route.open();
         here.ipvs.open();
         let local = here.local(self.now);
+        here.plan.not_before = local + self.options.startup_delay;
         here.will = Default::default();
         let resumes = here.cells.iter().any(|memory| memory.may_resume(local));
         here.will.resumed_at = resumes.then_some(local);
@@ -242,6 +248,7 @@ impl World<'_> {
             role_told: None,
         });
         self.note(|| format!("node {node} starts"));
+        self.find_out_later(node);
         self.watch.started(self.now, &self.nodes[node]);
         self.watch.planned(self.now, &self.nodes[node]);
         self.watch.disturbed(self.now);

@@ -21,6 +21,7 @@ mod guardian;
 pub(crate) mod ipvs_kernel;
 pub(crate) mod ipvs_request;
 mod link;
+mod moves;
 pub(crate) mod netlink;
 mod node;
 mod options;

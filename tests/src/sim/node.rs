@@ -4,13 +4,15 @@
 use super::guardian::{Executor, Will};
 use super::ipvs_kernel::IpvsKernel;
 use super::link::Packet;
+use super::moves::CELLS;
 use super::random::Random;
 use super::route_kernel::RouteKernel;
 use super::site::{INTERFACES, Plan, limits, mac, own_v4, own_v6};
 use std::collections::VecDeque;
 use trunnion_core::check::{self, Settings, Slot, Socket};
 use trunnion_core::director::ha::{
-    AddressSlot, Entry, Ha, HaStorage, InstanceSlot, Interface, Memory, Prepared,
+    AddressSlot, Entry, GroupSlot, Ha, HaStorage, InstanceSlot, Interface, Memory, Prepared,
+    TrackSlot, TrackState,
 };
 use trunnion_core::director::lb::{Lb, LbStorage, Link, MemberState, ServiceState};
 use trunnion_core::model::{BLANK_DESTINATION, Destination, ServiceRow, TableBuf};
@@ -31,6 +33,9 @@ pub struct Arena {
     ha_timers: Vec<time::Slot>,
     adverts: Vec<Prepared>,
     interfaces: Vec<Interface>,
+    tracks: Vec<TrackSlot>,
+    cells: Vec<TrackState>,
+    groups: Vec<GroupSlot>,
     ha_records: Vec<Frame>,
     rows: [Vec<ServiceRow>; 3],
     destinations: [Vec<Destination>; 3],
@@ -61,6 +66,9 @@ impl Arena {
             ha_timers: vec![time::Slot::EMPTY; 2 * limits::ROUTERS],
             adverts: vec![Prepared::EMPTY; 2 * limits::ROUTERS],
             interfaces: vec![Interface::blank(); INTERFACES.len()],
+            tracks: vec![TrackSlot::BLANK; 8],
+            cells: vec![TrackState::Unknown; CELLS.into()],
+            groups: vec![GroupSlot::BLANK; limits::ROUTERS],
             ha_records: vec![Frame::EMPTY; 256],
             rows: [rows(), rows(), rows()],
             destinations: [destinations(), destinations(), destinations()],
@@ -88,6 +96,9 @@ impl Arena {
             agenda: (&mut self.agenda, &mut self.ha_timers),
             adverts: &mut self.adverts,
             interfaces: &mut self.interfaces,
+            tracks: &mut self.tracks,
+            cells: &mut self.cells,
+            groups: &mut self.groups,
             records: &mut self.ha_records,
         });
         let [desired, target, actual] = &mut self.rows;
@@ -176,6 +187,9 @@ pub struct Node<'m> {
     /// The page of memory for the guardian, and the guardian while it acts.
     pub will: Will,
     pub executor: Option<Executor<'m>>,
+    /// What of the things tracked is so, and from when on it is found out.
+    pub tracked: [TrackState; CELLS as usize],
+    pub tracked_from: Instant,
     /// Room for requests in one datagram, bytes.
     pub request_bytes: usize,
     /// Check sockets of each family.
@@ -200,6 +214,8 @@ impl Node<'_> {
             life: None,
             will: Will::default(),
             executor: None,
+            tracked: [TrackState::Up; CELLS as usize],
+            tracked_from: Instant::ZERO,
             request_bytes: random.pick(&[400, 32 * 1024]),
             sockets: random.pick(&[3, limits::CHECKS]),
         }

@@ -40,6 +40,10 @@ pub enum Fault {
     Backend,
     /// An operator says what becomes of a backend.
     Operator,
+    /// Something tracked changes.
+    Track,
+    /// An operator fails routers over.
+    Failover,
 }
 
 impl Fault {
@@ -95,6 +99,8 @@ pub struct Options {
     pub ipvs: IpvsFaults,
     /// What guardians do for daemons that die; `None` where there are none.
     pub guardian: Option<OnCrash>,
+    /// How long routers wait after a start.
+    pub startup_delay: Duration,
     /// Faults that are enabled, and the mean time from one to the next.
     pub faults: Vec<(Fault, Duration)>,
 }
@@ -141,6 +147,7 @@ impl Options {
             let mean = apart.time(Duration::from_secs(3), Duration::from_secs(20));
             faults.push((Fault::Operator, mean));
         }
+        faults.extend(super::moves::faults(seed, calm));
         Self {
             seed,
             nodes: r.index(2) + 2,
@@ -157,6 +164,7 @@ impl Options {
             route,
             ipvs,
             guardian: guardian(seed),
+            startup_delay: super::moves::startup_delay(seed),
             faults,
         }
     }
@@ -229,6 +237,7 @@ impl fmt::Display for Options {
             route,
             ipvs,
             guardian,
+            startup_delay,
             faults,
         } = self;
         writeln!(f, "seed {seed}: {nodes} nodes")?;
@@ -245,7 +254,10 @@ impl fmt::Display for Options {
         )?;
         writeln!(f, "  {route:?}")?;
         writeln!(f, "  {ipvs:?}")?;
-        writeln!(f, "  guardians: {guardian:?}")?;
+        writeln!(
+            f,
+            "  guardians: {guardian:?}, startup delay {startup_delay:?}"
+        )?;
         for (fault, mean) in faults {
             writeln!(f, "  {fault:?} every {mean:.1?} or so")?;
         }

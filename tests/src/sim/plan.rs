@@ -1,13 +1,14 @@
 //! What one node is told, owned.
 
-use super::site::{Key, key_of};
+use super::site::{INTERFACES, Key};
 use trunnion_core::check::CheckConfig;
 use trunnion_core::check::probe::Scripts;
 use trunnion_core::director::plan::{
-    HaPlan, Instance, LbPlan, Member, OperatorState, ServicePolicy, SyncPlan, VirtualAddress,
+    GroupName, HaPlan, Instance, LbPlan, Member, OperatorState, ServicePolicy, SyncPlan, Track,
+    VirtualAddress,
 };
 use trunnion_core::model::{Destination, DestinationKey, ServiceKey, ServiceRow, Table};
-use trunnion_core::time::Duration;
+use trunnion_core::time::{Duration, Instant};
 
 /// What one node is told.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,10 @@ pub struct Plan {
     pub declared_only: bool,
     pub audit: Duration,
     pub sync: Option<SyncPlan>,
+    pub tracks: Vec<Track>,
+    pub groups: Vec<GroupName>,
+    /// When the node lets its routers begin, by its own clock.
+    pub not_before: Instant,
 }
 
 impl Plan {
@@ -30,6 +35,9 @@ impl Plan {
         HaPlan {
             instances: &self.instances,
             addresses: &self.addresses,
+            tracks: &self.tracks,
+            groups: &self.groups,
+            not_before: self.not_before,
         }
     }
 
@@ -81,4 +89,12 @@ impl Plan {
         let instance = self.instance(key);
         instance.map_or(&[], |i| self.ha().addresses_of(i))
     }
+}
+
+/// How the cluster names an instance.
+pub fn key_of(instance: &Instance) -> Key {
+    let name = instance.interface.as_str();
+    let interface = INTERFACES.iter().position(|i| *i == name);
+    let router = instance.router;
+    (interface.unwrap_or(0), router.family, router.vrid)
 }

@@ -2,7 +2,8 @@
 //! follows from it.
 
 use super::backends::check;
-pub use super::plan::Plan;
+use super::moves::Moves;
+pub use super::plan::{Plan, key_of};
 use super::random::Random;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -113,6 +114,8 @@ pub struct Site {
     /// How often a node looks for what others changed: 16 of these are less than
     /// the time there is to heal.
     pub audit: Duration,
+    /// Groups and tracks.
+    pub moves: Moves,
 }
 
 fn roles(r: &mut Random) -> Option<SyncRoles> {
@@ -125,17 +128,10 @@ fn roles(r: &mut Random) -> Option<SyncRoles> {
     ])
 }
 
-/// How the cluster names an instance.
-pub fn key_of(instance: &Instance) -> Key {
-    let name = instance.interface.as_str();
-    let interface = INTERFACES.iter().position(|i| *i == name);
-    let router = instance.router;
-    (interface.unwrap_or(0), router.family, router.vrid)
-}
-
 impl Site {
-    pub fn draw(r: &mut Random, nodes: usize) -> Self {
+    pub fn draw(seed: u64, r: &mut Random, nodes: usize) -> Self {
         let mut site = Self {
+            moves: Moves::draw(seed),
             nodes,
             groups: Vec::new(),
             services: Vec::new(),
@@ -257,6 +253,7 @@ impl Site {
 
     /// The operator edits the config.
     pub fn change(&mut self, r: &mut Random) {
+        self.moves.change();
         for _ in 0..r.between(1, 3) {
             match r.below(13) {
                 0 => self.add_group(r),
@@ -376,9 +373,12 @@ impl Site {
                 peers,
                 addresses_first: u32::try_from(first).expect("few"),
                 addresses_count: u32::try_from(group.addresses.len()).expect("few"),
+                tracks: Default::default(),
+                group: None,
                 followed: self.sync == Some(SyncRoles::Follow) && group.key == self.groups[0].key,
             });
         }
+        self.moves.plan(&mut plan);
         self.balance(&mut plan);
         plan
     }

@@ -60,6 +60,7 @@ impl World<'_> {
         if !self.may_turn(node) {
             return;
         }
+        self.tell_tracks(node);
         self.read_route(node);
         self.read_packets(node);
         let local = self.nodes[node].local(now);
@@ -67,6 +68,7 @@ impl World<'_> {
             life.ha.handle_timeout(local);
         }
         self.watch.roles(now, &self.nodes[node]);
+        self.watch.turn(now, &self.nodes[node]);
         // A process may die between any two things it does.
         let _ = self.keep_memory(node)
             && self.send_adverts(node)

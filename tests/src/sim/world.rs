@@ -40,6 +40,8 @@ pub enum Event {
     Make(usize, usize),
     /// A node reads its config.
     Read(usize, Site),
+    /// A node has found out about what it tracks.
+    Tell(usize),
     /// The checkers look.
     Tick,
     /// All faults end.
@@ -178,7 +180,7 @@ impl<'m> World<'m> {
     fn new(options: &Options, arenas: Vec<&'m mut Arena>, aloud: bool) -> Self {
         let seed = options.seed;
         let mut random = Random::stream(seed, "world");
-        let site = Site::draw(&mut random, options.nodes);
+        let site = Site::draw(seed, &mut random, options.nodes);
         let nodes = (0..options.nodes)
             .map(|id| {
                 let mut node = Node::new(id, seed, site.plan(id));
@@ -273,6 +275,7 @@ impl<'m> World<'m> {
             Event::LinkUp(node, interface) => self.link_up(node, interface),
             Event::Make(node, interface) => self.make(node, interface),
             Event::Read(node, site) => self.read(node, &site),
+            Event::Tell(node) => self.wake_ha_soon(node),
             Event::Tick => {
                 self.watch
                     .tick(self.now, &self.nodes, &self.links, &self.backends);

@@ -1,6 +1,6 @@
 //! What the half hears from the link: packets of protocol 112.
 
-use super::Ha;
+use super::{Ha, Heard};
 use crate::director::records;
 use crate::model::Family;
 use crate::time::Instant;
@@ -51,6 +51,7 @@ impl Ha<'_> {
         let silenced = slot.is_silenced(now);
         let learned = slot.heard.replace(advert.form()) != Some(advert.form());
         let (source, router_of) = (packet.source, &mut slot.router);
+        let before = router_of.state().role();
         let actions = if silenced {
             router_of.handle_advert_silenced(now, &advert, source, primary)
         } else {
@@ -61,6 +62,13 @@ impl Ha<'_> {
             self.will_version = self.will_version.saturating_add(1);
         }
         self.apply(now, router, actions);
+        let heard = Heard {
+            source: packet.source,
+            priority: advert.priority(),
+            at: now,
+            interval: advert.interval(),
+        };
+        self.note_heard(now, router, before, heard);
     }
 
     /// Counts what was no advert, and says so at a bounded rate.

@@ -2,7 +2,7 @@
 
 use super::Ha;
 use super::state::{InstanceSlot, Memory, memory_key};
-use crate::director::plan::{HaPlan, Instance, InterfaceName};
+use crate::director::plan::{HaPlan, Instance, InterfaceName, TrackSource};
 use crate::time::Instant;
 use crate::vrrp;
 use core::cmp::Ordering;
@@ -17,6 +17,8 @@ pub enum HaTooLarge {
     Addresses,
     /// Interfaces, of which a run remembers all it ever had.
     Interfaces,
+    /// `limits.tracks`.
+    Tracks,
 }
 
 impl HaTooLarge {
@@ -26,6 +28,7 @@ impl HaTooLarge {
         match self {
             Self::Instances => "more virtual routers than limits.routers: raise it and restart",
             Self::Addresses => "more virtual addresses than limits.addresses: raise it and restart",
+            Self::Tracks => "more things tracked than limits.tracks: raise it and restart",
             Self::Interfaces => "more interfaces than this run has room for: restart",
         }
     }
@@ -55,6 +58,14 @@ impl Ha<'_> {
         for instance in plan.instances {
             let _ = self.interface(&instance.interface);
         }
+        for track in plan.tracks {
+            if let TrackSource::Interface(name) = &track.source {
+                let _ = self.interface(name);
+            }
+        }
+        self.merge_tracks(plan.tracks);
+        self.merge_groups(plan.groups);
+        self.not_before = plan.not_before;
         self.addresses.begin_merge();
         let (mut old, mut new, mut merged) = (0_usize, 0_usize, 0_usize);
         loop {
@@ -97,6 +108,7 @@ impl Ha<'_> {
                 .unwrap_or(&mut []),
         );
         self.index_routers();
+        self.index_groups();
         self.index_agenda(now);
         self.will_version = self.will_version.saturating_add(1);
         // New interfaces and addresses are not known yet: a dump tells.
@@ -118,13 +130,17 @@ impl Ha<'_> {
         if kept > self.addresses.capacity() {
             return Err(HaTooLarge::Addresses);
         }
+        if plan.tracks.len() > self.tracks.len() {
+            return Err(HaTooLarge::Tracks);
+        }
+        if plan.groups.len() > self.groups.len() {
+            return Err(HaTooLarge::Instances);
+        }
         let mut names = self.interfaces_len;
-        let mut before = None;
-        for Instance { interface, .. } in plan.instances {
-            // Sorted by interface: one that was seen was seen just now.
-            if before.replace(interface) != Some(interface)
-                && !self.interfaces().iter().any(|i| i.name == *interface)
-            {
+        for (at, name) in interfaces(plan).enumerate() {
+            let known = self.interfaces().iter().any(|i| i.name == *name);
+            let seen = interfaces(plan).take(at).any(|before| before == name);
+            if !known && !seen {
                 names = names.saturating_add(1);
             }
         }
@@ -230,6 +246,7 @@ impl Ha<'_> {
             // It came back before its goodbye was over: begin anew.
             to.retire = false;
             to.started = false;
+            to.settled = false;
             to.wanted = None;
         }
         to.config = planned.clone();
@@ -237,7 +254,7 @@ impl Ha<'_> {
         if usize::from(to.peer) >= to.config.peers.len() {
             to.peer = 0;
         }
-        let actions = to.router.handle_config(now, planned.router);
+        let actions = to.router.handle_config(now, to.effective());
         to.apply(actions, &mut self.log, now);
     }
 
@@ -296,6 +313,16 @@ impl Ha<'_> {
     }
 }
 
+/// The interfaces a plan names, some of them more than once.
+fn interfaces<'p>(plan: &HaPlan<'p>) -> impl Iterator<Item = &'p InterfaceName> {
+    let tracked = plan.tracks.iter().filter_map(|track| match &track.source {
+        TrackSource::Interface(name) => Some(name),
+        TrackSource::Cell(_) => None,
+    });
+    let carrying = plan.instances.iter().map(|instance| &instance.interface);
+    carrying.chain(tracked)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{Room, instance};
@@ -310,14 +337,14 @@ mod tests {
             let instances = [instance(vrid)];
             let plan = HaPlan {
                 instances: &instances,
-                addresses: &[],
+                ..HaPlan::default()
             };
             assert_eq!(ha.handle_plan(Instant::ZERO, &plan, &[]), Ok(()));
         }
         let two = [instance(10), instance(11)];
         let plan = HaPlan {
             instances: &two,
-            addresses: &[],
+            ..HaPlan::default()
         };
         let refused = ha.handle_plan(Instant::ZERO, &plan, &[]);
         assert_eq!(refused, Err(HaTooLarge::Instances));

@@ -10,23 +10,34 @@
 
 mod addresses;
 mod agenda;
+mod group;
 mod hear;
+mod hold;
 mod interfaces;
 mod merge;
 mod netdev;
+mod notice;
+mod part;
+mod rival;
 mod settle;
 mod speak;
 mod state;
+mod track;
 mod will;
 
 pub use addresses::{AddressSlot, Presence};
 pub use agenda::Entry;
+pub use group::GroupSlot;
+pub use hold::{NoFailover, Whom};
 pub use interfaces::{Found, Interface, NotReady};
 pub use merge::HaTooLarge;
 pub use netdev::RouteCounters;
+pub use notice::{Notice, Standing};
+pub use rival::Heard;
 pub use speak::Prepared;
 pub(super) use state::encode_advert;
 pub use state::{HaCounters, InstanceSlot, Memory};
+pub use track::{Bar, TrackSlot, TrackState};
 pub use will::{Pulse, WARD_ADDRESS_WORDS, WARD_WORDS, Ward, WardAddress};
 
 use crate::record::{Frame, Ring};
@@ -56,6 +67,12 @@ pub struct HaStorage<'s> {
     pub agenda: (&'s mut [Entry], &'s mut [time::Slot]),
     /// The next advert of each instance: as long as `instances`.
     pub adverts: &'s mut [Prepared],
+    /// What is tracked, as many as the limits say.
+    pub tracks: &'s mut [TrackSlot],
+    /// What was found out elsewhere about that; as long.
+    pub cells: &'s mut [TrackState],
+    /// Groups, as many as there may be routers.
+    pub groups: &'s mut [GroupSlot],
     /// Log records waiting for the owner.
     pub records: &'s mut [Frame],
 }
@@ -96,6 +113,17 @@ pub struct Ha<'s> {
     /// Counts up whenever an interface changed in a way a socket cares about.
     interfaces_version: u64,
     will_version: u64,
+    tracks: &'s mut [TrackSlot],
+    tracks_len: usize,
+    cells: &'s mut [TrackState],
+    groups: &'s mut [GroupSlot],
+    groups_len: usize,
+    /// No router begins before this; whether one waits for it.
+    not_before: Instant,
+    delayed: bool,
+    /// Some members of a group, or some standings, may be others than before.
+    groups_dirty: bool,
+    notices_dirty: bool,
     netdev: Netdev,
     /// The instance that the synchronization daemons follow.
     followed: Option<usize>,
@@ -116,6 +144,9 @@ impl<'s> Ha<'s> {
             interfaces,
             agenda: (entries, timers),
             adverts,
+            tracks,
+            cells,
+            groups,
             records,
         } = storage;
         Self {
@@ -129,6 +160,15 @@ impl<'s> Ha<'s> {
             interfaces_len: 0,
             interfaces_version: 0,
             will_version: 0,
+            tracks,
+            tracks_len: 0,
+            cells,
+            groups,
+            groups_len: 0,
+            not_before: Instant::ZERO,
+            delayed: false,
+            groups_dirty: false,
+            notices_dirty: true,
             netdev: Netdev::new(),
             followed: None,
             log: Ring::new(records),
@@ -202,7 +242,19 @@ impl<'s> Ha<'s> {
     /// Serves the deadlines that have come.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.netdev.handle_timeout(now, &mut self.log);
+        if self.delayed && self.not_before <= now {
+            // Where links are not known, whatever makes them so settles as well.
+            self.delayed = false;
+            self.settle(now);
+        }
+        // What was heard since may have moved a group.
+        self.settle_groups(now);
         while let Some(at) = self.agenda.expire(now) {
+            self.expire(now, at);
+            if !self.may_take_over(now, at) {
+                self.touch(now, at);
+                continue;
+            }
             let Some(slot) = self.slot(at) else {
                 continue;
             };
@@ -301,7 +353,8 @@ impl<'s> Ha<'s> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let kernel = earliest(self.netdev.poll_timeout(), self.give_up);
-        earliest(kernel, self.agenda.poll_timeout())
+        let delayed = self.delayed.then_some(self.not_before);
+        earliest(earliest(kernel, delayed), self.agenda.poll_timeout())
     }
 
     /// When the next advert or transition is due, in the past when one is: what
@@ -319,20 +372,16 @@ impl<'s> Ha<'s> {
             .and_then(|instances| instances.get_mut(at))
     }
 
-    /// A router's actions become what is wanted of its addresses.
-    fn apply(&mut self, now: Instant, at: usize, actions: vrrp::Actions) {
-        let Some(slot) = self.instances.get_mut(at) else {
-            return;
-        };
-        if slot.apply(actions, &mut self.log, now) {
-            self.netdev.mark_dirty(slot.addresses.start);
-        }
-        self.touch(now, at);
-    }
-
     /// Something about an instance may have changed: puts it where its next
     /// work is found. After every `handle_*` of its router.
     fn touch(&mut self, now: Instant, at: usize) {
+        self.mark_group(at);
+        self.schedule(now, at);
+    }
+
+    /// As [`Self::touch`], where its group knows.
+    fn schedule(&mut self, now: Instant, at: usize) {
+        let together = self.instances().get(at).and_then(|s| self.takeover_of(s));
         let Some(slot) = self.slot(at) else {
             return;
         };
@@ -341,10 +390,17 @@ impl<'s> Ha<'s> {
         let remembers = slot.memory_dirty;
         let prepares = slot.router.state().role() == vrrp::Role::Active;
         // What is due waits in a queue, or it would be due again and again. A
-        // Backup's deadline is its router's to serve.
-        let next = slot.poll_timeout().filter(|next| {
-            now < *next || matches!(slot.router.state(), vrrp::State::Backup { .. })
-        });
+        // Backup's deadline is its router's to serve; of a group that waits, no
+        // timer counts but the last.
+        let next = match (slot.router.state(), together) {
+            (vrrp::State::Backup { .. }, Some(together)) => together,
+            (vrrp::State::Backup { .. }, None) => slot.poll_timeout(),
+            (vrrp::State::Initialize { .. } | vrrp::State::Active { .. }, _) => {
+                slot.poll_timeout().filter(|next| now < *next)
+            }
+        };
+        let beside = earliest(slot.held_until, slot.rivalry_over_at());
+        let next = earliest(next, beside.map(|at| at.max(now)));
         self.agenda.schedule(at, next);
         for (wanted, work) in [
             (speaks, Work::Speak),
@@ -356,20 +412,6 @@ impl<'s> Ha<'s> {
                 self.agenda.push(now, work, at);
             }
         }
-    }
-
-    /// An instance says goodbye and gives its addresses back.
-    fn retire(&mut self, now: Instant, at: usize) {
-        let Some(slot) = self.instances.get_mut(at) else {
-            return;
-        };
-        slot.retire = true;
-        slot.resume = None;
-        let actions = slot.router.handle_shutdown(now);
-        // What an earlier run left behind goes as well.
-        slot.wanted = Some(false);
-        self.netdev.mark_dirty(slot.addresses.start);
-        self.apply(now, at, actions);
     }
 }
 

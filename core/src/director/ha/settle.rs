@@ -7,7 +7,6 @@ use super::netdev::Known;
 use crate::director::records;
 use crate::netlink::Errno;
 use crate::time::Instant;
-use crate::vrrp;
 
 impl Ha<'_> {
     /// A datagram of the rtnetlink socket: a reply, or an event.
@@ -35,7 +34,7 @@ impl Ha<'_> {
         let touched = self.netdev.take_touched();
         if touched || changed {
             self.will_version = self.will_version.saturating_add(1);
-            self.settle_interfaces(now);
+            self.settle(now);
         }
         self.look(now);
     }
@@ -64,51 +63,6 @@ impl Ha<'_> {
                 slot.router.handle_addresses_added(now);
             }
             self.touch(now, at);
-        }
-    }
-
-    /// Starts and stops routers as their interfaces come and go.
-    fn settle_interfaces(&mut self, now: Instant) {
-        if !self.netdev.is_known() || self.give_up.is_some() {
-            return;
-        }
-        for at in 0..self.instances_len {
-            let Some(slot) = self.instances.get_mut(at) else {
-                return;
-            };
-            let Some(interface) = self.interfaces.get(usize::from(slot.interface)) else {
-                return;
-            };
-            let ready = interface.ready(slot.config.router.family);
-            let actions = match (ready, slot.started) {
-                (Ok(index), false) if !slot.retire => {
-                    let interface = records::name(&interface.name);
-                    self.log.log(
-                        now,
-                        records::InterfaceReady {
-                            interface,
-                            index: index.get(),
-                        },
-                    );
-                    slot.start(now, &mut self.log)
-                }
-                (Err(why), started) => {
-                    if slot.complaint != Some(why) {
-                        slot.complaint = Some(why);
-                        let interface = records::name(&interface.name);
-                        let why = why.words();
-                        self.log
-                            .log(now, records::InterfaceNotReady { interface, why });
-                    }
-                    if started {
-                        slot.stop(now)
-                    } else {
-                        vrrp::Actions::NOOP
-                    }
-                }
-                (Ok(_), _) => vrrp::Actions::NOOP,
-            };
-            self.apply(now, at, actions);
         }
     }
 }

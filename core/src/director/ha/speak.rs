@@ -83,7 +83,7 @@ impl Ha<'_> {
             {
                 let RouterConfig {
                     priority, interval, ..
-                } = slot.config.router;
+                } = *slot.router.config();
                 let _ = self.prepared(at, Transmit { priority, interval });
             }
         }
@@ -95,11 +95,12 @@ impl Ha<'_> {
         let Some(slot) = self.instances.get_mut(instance) else {
             return;
         };
-        if slot.parting {
+        if slot.parting.is_some() {
             slot.peer = slot.peer.saturating_add(1);
             if usize::from(slot.peer) >= slot.config.peers.len() {
                 slot.peer = 0;
-                slot.parting = false;
+                let resigns = core::mem::take(&mut slot.then_resign);
+                slot.parting = resigns.then_some(vrrp::PRIORITY_RESIGN);
             }
             self.touch(now, instance);
             return;
@@ -179,9 +180,14 @@ impl Ha<'_> {
     /// may move.
     fn sent(&mut self, now: Instant, at: usize) {
         if let Some(slot) = self.slot(at) {
-            slot.parting = false;
+            slot.parting = None;
+            slot.then_resign = false;
             slot.router.handle_sent(now);
             slot.memory_dirty = true;
+            // What kept it from taking part may be over by now.
+            if !slot.started && !slot.retire {
+                self.settle(now);
+            }
         }
         self.touch(now, at);
     }

@@ -1,10 +1,12 @@
 //! One instance of the HA half: a router, and what the owner must know to
 //! speak for it.
 
+use super::Standing;
 use super::addresses::{AddressSlot, Presence};
+use super::rival::{Heard, Rivalry};
+use super::track::Bar;
 use crate::bytes::Writer;
-use crate::director::ha::NotReady;
-use crate::director::plan::{Instance, InstanceName, InterfaceName, Peers};
+use crate::director::plan::{Instance, InstanceName, InterfaceName, Peers, TrackUses};
 use crate::director::records;
 use crate::model::Family;
 use crate::record::Ring;
@@ -37,6 +39,8 @@ pub struct HaCounters {
     /// Instances looked at, in whatever was done: a few for each advert,
     /// however many there are.
     pub looks: u64,
+    /// Times two routers seemed to be Active for longer than a moment.
+    pub split_brains: u64,
     rejected: u64,
 }
 
@@ -140,8 +144,23 @@ pub struct InstanceSlot {
     pub(super) addresses: Range<usize>,
     /// Whether the interface was ready and the router takes part.
     pub(super) started: bool,
-    /// The last thing said about an interface that is not ready.
-    pub(super) complaint: Option<NotReady>,
+    /// What keeps it from taking part, and the last thing said about that.
+    pub(super) barred: Option<Bar>,
+    pub(super) complaint: Option<Bar>,
+    /// It was looked at whether it may take part.
+    pub(super) settled: bool,
+    /// What it tracks adds so much to its priority.
+    pub(super) weight: i32,
+    /// It was told to fail over, and preempts nobody before this.
+    pub(super) held_until: Option<Instant>,
+    /// The next member of its group.
+    pub(super) next_in_group: u16,
+    /// What was told of it last.
+    pub(super) told: Option<Standing>,
+    /// The last Active it heard, and what two of them make.
+    pub(super) last_heard: Option<Heard>,
+    pub(super) rivalry: Rivalry,
+    pub(super) odd_at: Instant,
     /// What an earlier run left; taken by the first start.
     pub(super) resume: Option<Resume>,
     /// Whether the addresses should be on the interface; unknown before the
@@ -163,8 +182,12 @@ pub struct InstanceSlot {
     pub(super) memory_dirty: bool,
     /// How the last advert heard was written.
     pub(super) heard: Option<AdvertForm>,
-    /// It stepped down to a better one, which must hear of it.
-    pub(super) parting: bool,
+    /// It stepped down, and must say this priority once more: its own to a
+    /// better one, which must hear of it, or 0 to whoever should take over.
+    pub(super) parting: Option<u8>,
+    /// And 0 after that: a better one, if there is one, has heard both, and
+    /// others take over.
+    pub(super) then_resign: bool,
     /// Addresses are on the interface that were not announced yet.
     pub(super) added: bool,
     /// How many of its addresses are neither on the interface nor refused.
@@ -188,6 +211,8 @@ impl InstanceSlot {
             addresses_first: 0,
             addresses_count: 0,
             followed: false,
+            tracks: TrackUses::new(),
+            group: None,
         })
     }
 
@@ -199,7 +224,16 @@ impl InstanceSlot {
             interface: 0,
             addresses: 0..0,
             started: false,
+            barred: None,
             complaint: None,
+            settled: false,
+            weight: 0,
+            held_until: None,
+            next_in_group: super::group::NONE,
+            told: None,
+            last_heard: None,
+            rivalry: Rivalry::default(),
+            odd_at: Instant::ZERO,
             resume: None,
             wanted: None,
             retire: false,
@@ -211,7 +245,8 @@ impl InstanceSlot {
             last_sent: Instant::ZERO,
             memory_dirty: true,
             heard: None,
-            parting: false,
+            parting: None,
+            then_resign: false,
             added: false,
             unsettled: 0,
         }
@@ -254,8 +289,8 @@ impl InstanceSlot {
         // As if it had crossed the better one's advert on the way: that one
         // announces the addresses again, to hosts that learned them from us
         // while it could not be heard.
-        let parting = self.parting.then_some(Transmit {
-            priority: self.config.router.priority,
+        let parting = self.parting.map(|priority| Transmit {
+            priority,
             interval: self.config.router.interval,
         });
         parting.or_else(|| self.router.poll_transmit(now))
@@ -279,9 +314,24 @@ impl InstanceSlot {
         actions
     }
 
-    pub(super) fn stop(&mut self, now: Instant) -> Actions {
-        self.started = false;
-        self.router.handle_fault(now)
+    /// Whether an advert of priority 0 is still to be sent.
+    pub(super) fn owes_goodbye(&self) -> bool {
+        matches!(
+            self.router.state(),
+            State::Initialize { resign_at: Some(_) }
+        )
+    }
+
+    /// What keeps it from taking part by itself.
+    #[must_use]
+    pub const fn barred(&self) -> Option<Bar> {
+        self.barred
+    }
+
+    /// Until when it preempts nobody, because it was told to fail over.
+    #[must_use]
+    pub const fn held_until(&self) -> Option<Instant> {
+        self.held_until
     }
 
     /// Takes note of a router's actions. Returns whether what is wanted of the
@@ -292,7 +342,9 @@ impl InstanceSlot {
             self.announced = 0;
             self.peer = 0;
             self.silent_since = None;
-            self.parting = from == Role::Active && to == Role::Backup;
+            let stepped_down = from == Role::Active && to == Role::Backup;
+            self.parting = stepped_down.then_some(self.router.config().priority);
+            self.then_resign = false;
             log.log(
                 now,
                 records::RouterChanged {

@@ -18,6 +18,9 @@ pub(super) struct Room {
     agenda: (Vec<Entry>, Vec<time::Slot>),
     adverts: Vec<Prepared>,
     interfaces: Vec<Interface>,
+    tracks: Vec<TrackSlot>,
+    cells: Vec<TrackState>,
+    groups: Vec<GroupSlot>,
     records: Vec<Frame>,
 }
 
@@ -32,7 +35,10 @@ impl Room {
                 vec![time::Slot::EMPTY; instances],
             ),
             adverts: vec![Prepared::EMPTY; instances],
-            interfaces: vec![Interface::blank()],
+            interfaces: vec![Interface::blank(); 2],
+            tracks: vec![TrackSlot::BLANK; 2],
+            cells: vec![TrackState::Unknown; 2],
+            groups: vec![GroupSlot::BLANK; 2],
             records: vec![Frame::EMPTY; 4],
         }
     }
@@ -47,6 +53,9 @@ impl Room {
             agenda: (&mut self.agenda.0, &mut self.agenda.1),
             adverts: &mut self.adverts,
             interfaces: &mut self.interfaces,
+            tracks: &mut self.tracks,
+            cells: &mut self.cells,
+            groups: &mut self.groups,
             records: &mut self.records,
         })
     }
@@ -68,6 +77,8 @@ pub(super) fn instance(vrid: u8) -> Instance {
         addresses_first: 0,
         addresses_count: 0,
         followed: false,
+        tracks: heapless::Vec::new(),
+        group: None,
     }
 }
 
@@ -93,6 +104,7 @@ fn started(room: &mut Room, count: u8, priority: u8) -> Ha<'_> {
     let plan = HaPlan {
         instances: &instances,
         addresses: &addresses,
+        ..HaPlan::default()
     };
     ha.handle_plan(Instant::ZERO, &plan, &[]).unwrap();
     for slot in 0..usize::from(count) {

@@ -135,7 +135,7 @@ impl Ward {
             key: memory_key(&slot.config),
             interface: interface.found.index?,
             source: interface.primary(slot.config.router.family),
-            router: slot.config.router,
+            router: *slot.router.config(),
             form: slot.form(),
             ttl_min: slot.config.terms().ttl_min,
             peers: slot.config.peers.clone(),

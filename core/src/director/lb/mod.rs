@@ -13,6 +13,7 @@ mod links;
 mod operate;
 mod plan;
 mod probes;
+mod quorum;
 mod rise;
 mod settle;
 mod sync;
@@ -144,6 +145,7 @@ pub struct Lb<'s> {
     log: Ring<'s>,
     give_up: Option<Instant>,
     sync: Syncing,
+    health_version: u64,
 }
 
 impl<'s> Lb<'s> {
@@ -182,6 +184,7 @@ impl<'s> Lb<'s> {
             log: Ring::new(records),
             give_up: None,
             sync: Syncing::default(),
+            health_version: 0,
         }
     }
 
@@ -422,6 +425,7 @@ impl<'s> Lb<'s> {
     /// Health changes become weights with the next pass.
     fn take_changes(&mut self, now: Instant) {
         while let Some(report) = self.engine.poll_change() {
+            self.health_version = self.health_version.wrapping_add(1);
             self.note_changed(report.id);
             report.log(now, &mut self.log);
         }

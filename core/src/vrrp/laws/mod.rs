@@ -9,7 +9,8 @@ pub use cluster::cluster;
 use super::advert::{self, Outgoing};
 use super::{
     Actions, Addresses, Advert, AdvertForm, AnnounceConfig, Centis, GROUP_V4, GROUP_V6, Malformed,
-    Received, Rejects, Resume, Role, Router, RouterConfig, State, Terms, active_down_interval,
+    Reason, Received, Rejects, Resume, Role, Router, RouterConfig, State, Terms,
+    active_down_interval,
 };
 use crate::bytes::{Reader, Writer};
 use crate::model::Family;
@@ -200,6 +201,7 @@ impl Watched {
                 .router
                 .handle_config(now, config(r, Family::V4, Limits::Any)?),
             _ if code & 8 == 0 => self.router.handle_fault(now),
+            _ if code & 16 == 0 => self.router.handle_step_down(now, Reason::Failover),
             _ => self.router.handle_shutdown(now),
         };
         self.check(&before, &actions);

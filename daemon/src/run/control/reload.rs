@@ -54,8 +54,10 @@ impl Control {
         if let Some(notify) = &self.notify {
             let _ = notify.reloading(notify::monotonic());
         }
-        let ha = HaCommand::Fits(Box::new(OwnedHaPlan::of(&config)));
-        let lb = LbCommand::Fits(Box::new(OwnedLbPlan::of(&config)));
+        let cells = self.loops.cells.assign(&config);
+        let ha = OwnedHaPlan::of(&config, &cells, self.started);
+        let ha = HaCommand::Fits(Box::new(ha));
+        let lb = LbCommand::Fits(Box::new(OwnedLbPlan::of(&config, &cells)));
         self.offered = Some(Offer {
             config: Arc::new(config),
             ha: None,
@@ -141,6 +143,7 @@ impl Control {
                     self.settings.take(&self.config.ipvs, &self.log);
                     let keeper = &mut self.loops.keeper;
                     keeper.take(self.config.node.on_crash, &self.log);
+                    self.take_errands();
                 }
             }
         }

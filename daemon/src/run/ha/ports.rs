@@ -71,7 +71,9 @@ impl HaLoop {
                     Err(why) => failed = Some(errno(&why.error)),
                 }
             }
-            if port.frames.is_none() {
+            // One that is only looked at needs none.
+            let carries = interface.carries(Family::V4) || interface.carries(Family::V6);
+            if port.frames.is_none() && carries {
                 match PacketSocket::open(index) {
                     Ok(socket) => port.frames = Some(socket),
                     Err(why) => failed = Some(errno(&why)),

@@ -29,7 +29,7 @@ pub use message::{Done, Environment, OUTPUT_BYTES_MAX, User, WORDS_BYTES_MAX};
 
 use message::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Request};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use trunnion_core::bytes::Writer;
 #[cfg(doc)]
@@ -97,6 +97,12 @@ impl Runner {
         let received = self.socket.recv(&mut self.reply);
         let bytes = self.reply.get(..received.ok()?)?;
         Done::parse(bytes).ok()
+    }
+}
+
+impl AsFd for Runner {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -1,14 +1,16 @@
 //! One Active for each virtual router, taken over for a reason and in time.
 
+use super::groups::is_barred;
 use super::{Peace, Violation};
 use crate::sim::link::Packet;
 use crate::sim::node::Node;
 use crate::sim::site::{Key, Site, key_of};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use trunnion_core::director::ha::{Ha, InstanceSlot};
 use trunnion_core::model::Family;
 use trunnion_core::time::{Duration, Instant};
-use trunnion_core::vrrp::{Role, RouterConfig, State};
+use trunnion_core::vrrp::{Reason, Role, Router, RouterConfig, State};
 
 /// What a node should have learned of a virtual router while it is Backup.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +88,8 @@ impl Election {
     /// An advert that the node takes for one.
     pub fn heard(&mut self, now: Instant, node: &Node<'_>, packet: &Packet) {
         let (key, priority, interval) = fields(packet.interface, packet.source, &packet.bytes);
-        let Some(instance) = node.plan.instance(key) else {
+        let slots = node.life.iter().flat_map(|life| life.ha.instances());
+        let Some(slot) = slots.into_iter().find(|slot| key_of(&slot.config) == key) else {
             return;
         };
         let Some(seen) = self.nodes[node.id].get_mut(&key) else {
@@ -97,7 +100,7 @@ impl Election {
             preempt,
             preempt_delay,
             ..
-        } = instance.router;
+        } = *slot.router.config();
         let learned = &mut seen.learned;
         if priority == 0 {
             learned.resigned = true;
@@ -141,6 +144,7 @@ impl Election {
             entry.role = role;
             match (before, role) {
                 (Role::Initialize, Role::Backup) => entry.learned = blank,
+                (Role::Active, Role::Backup) if was_told(&slot.router) => entry.learned = blank,
                 (Role::Active, Role::Backup) => {
                     // What it heard in this moment made it step down.
                     entry.learned.lower_since = None;
@@ -148,12 +152,12 @@ impl Election {
                 }
                 (Role::Backup, Role::Active) => {
                     self.takeovers += 1;
-                    early(now, node, key, &slot.config.router, learned)?;
+                    early(now, node, key, slot.router.config(), learned)?;
                 }
                 (Role::Initialize, Role::Active) => {
                     self.takeovers += 1;
                     let said = self.said[node.id].get(&key).copied();
-                    resumed(now, node, key, &slot.config.router, said)?;
+                    resumed(now, node, key, slot.router.config(), said)?;
                 }
                 (Role::Active | Role::Initialize, Role::Initialize)
                 | (Role::Backup, Role::Backup | Role::Initialize)
@@ -199,6 +203,7 @@ impl Election {
         }
         self.answered(now, peace, nodes)?;
         self.odd_since.retain(|key, _| keys.contains_key(key));
+        let longest_of_all = self.longest();
         for (key, actives) in keys {
             let count = actives.len();
             if count == 1 {
@@ -212,8 +217,19 @@ impl Election {
             let Some(peace_since) = peace.since(now) else {
                 continue;
             };
-            let longest = self.longest.get(&key).copied().unwrap_or_default();
+            let slots = slots_of(nodes, key);
+            if count == 0 && slots.iter().all(|(ha, slot)| is_barred(ha, slot)) {
+                self.odd_since.remove(&key);
+                continue;
+            }
+            // A group waits for its last member, and after a tie for longer.
+            let grouped = slots.iter().any(|(_, slot)| slot.config.group.is_some());
+            let longest = match grouped {
+                true => longest_of_all,
+                false => self.longest.get(&key).copied().unwrap_or_default(),
+            };
             let bound = match count {
+                _ if grouped => longest * 10 + peace.slack,
                 0 => longest * 4 + peace.slack,
                 _ => longest * 2 + peace.slack,
             };
@@ -231,7 +247,29 @@ impl Election {
     }
 }
 
+/// A virtual router on the nodes that have it.
+fn slots_of<'n, 'm>(nodes: &'n [Node<'m>], key: Key) -> Vec<(&'n Ha<'m>, &'n InstanceSlot)> {
+    let lives = nodes.iter().filter_map(|node| node.life.as_ref());
+    let each = lives.filter(|life| !life.leaving).flat_map(|life| {
+        let slots = life.ha.instances().iter();
+        slots.map(move |slot| (&life.ha, slot))
+    });
+    each.filter(|(_, slot)| key_of(&slot.config) == key)
+        .collect()
+}
+
+/// Whether it is Backup because it was told to be, and heard nobody.
+fn was_told(router: &Router) -> bool {
+    let why = router.last_transition().map(|(_, moved)| moved.why);
+    matches!(why, Some(Reason::GroupBackup | Reason::Failover))
+}
+
 impl Election {
+    /// The longest interval ever configured.
+    pub fn longest(&self) -> Duration {
+        self.longest.values().max().copied().unwrap_or_default()
+    }
+
     /// Who heard a goodbye takes over within its skew, which is less than an
     /// interval, unless another has.
     fn answered(&self, now: Instant, peace: &Peace, nodes: &[Node<'_>]) -> Result<(), Violation> {
@@ -245,7 +283,9 @@ impl Election {
             for (key, seen) in &self.nodes[node.id] {
                 let Learned { at, resigned, .. } = seen.learned;
                 let bound = self.longest.get(key).copied().unwrap_or_default() + peace.slack;
-                let waits = seen.role == Role::Backup && resigned && peace_since <= at;
+                let ours = slots_of(std::slice::from_ref(node), *key);
+                let alone = ours.iter().all(|(_, slot)| slot.config.group.is_none());
+                let waits = seen.role == Role::Backup && resigned && peace_since <= at && alone;
                 if waits && now.since(at) > bound {
                     let text = format!(
                         "node {} heard the goodbye of {key:?} {:?} ago and waits still",
@@ -350,9 +390,13 @@ pub fn end(now: Instant, nodes: &[Node<'_>], site: &Site) -> Result<(), Violatio
         let [active] = actives[..] else {
             return fail(format!("{:?} has Actives {actives:?}", group.key));
         };
-        let best = group.members.iter().map(|m| m.0).max().unwrap_or(0);
-        let all_preempt = group.members.iter().all(|m| m.1);
-        if (all_preempt || best == 255) && group.members[active].0 < best {
+        let configs: Vec<_> = slots_of(nodes, group.key)
+            .iter()
+            .map(|(_, slot)| *slot.router.config())
+            .collect();
+        let best = configs.iter().map(|c| c.priority).max().unwrap_or(0);
+        let all_preempt = configs.iter().all(|c| c.preempt);
+        if (all_preempt || best == 255) && configs[active].priority < best {
             return fail(format!(
                 "{:?}: node {active} is Active with less than priority {best}",
                 group.key

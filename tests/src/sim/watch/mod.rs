@@ -4,6 +4,7 @@
 
 mod addresses;
 mod election;
+mod groups;
 mod health;
 mod policy;
 mod table;
@@ -73,6 +74,7 @@ pub struct Watch {
     peace: Peace,
     hides_rivals: bool,
     election: election::Election,
+    groups: groups::Groups,
     addresses: addresses::Addresses,
     table: table::TableWatch,
     health: health::HealthWatch,
@@ -92,6 +94,7 @@ impl Watch {
             },
             hides_rivals: options.hides_rivals(),
             election: election::Election::new(options.nodes),
+            groups: groups::Groups::default(),
             addresses: addresses::Addresses::new(options.nodes),
             table: table::TableWatch::new(options),
             health: health::HealthWatch::new(options),
@@ -200,6 +203,12 @@ impl Watch {
         self.take(result);
     }
 
+    /// A node's HA loop has gone round.
+    pub fn turn(&mut self, now: Instant, node: &Node<'_>) {
+        let result = groups::turn(now, node);
+        self.take(result);
+    }
+
     /// A node told its link who has an address.
     pub fn announced(
         &mut self,
@@ -242,6 +251,9 @@ impl Watch {
             self.disturbed(now);
         }
         let result = self.election.tick(now, &self.peace, nodes);
+        self.take(result);
+        let longest = self.election.longest();
+        let result = self.groups.tick(now, &self.peace, nodes, longest);
         self.take(result);
         let result = self.addresses.tick(now, &self.peace, nodes);
         self.take(result);
