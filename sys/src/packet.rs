@@ -11,6 +11,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 const FAMILY: libc::sa_family_t = 17;
 const _: () = assert!(FAMILY as libc::c_int == libc::AF_PACKET);
 
+/// Bytes asked for as send buffer: some thousand short frames that a slow
+/// interface has not taken yet.
+const SEND_BYTES: libc::c_int = 4 * 1024 * 1024;
+
 /// Frames one system call takes (sendmmsg(2)).
 pub const BATCH_MAX: usize = 64;
 
@@ -58,7 +62,11 @@ impl PacketSocket {
                 socklen::<libc::sockaddr_ll>(),
             )
         })?;
-        Ok(Self { fd })
+        let socket = Self { fd };
+        // Above the system's limit where that is allowed; what it is otherwise
+        // will do.
+        let _ = socket.set(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_BYTES);
+        Ok(socket)
     }
 
     /// Whether frames pass by the queueing discipline, and so cannot wait
@@ -69,12 +77,16 @@ impl PacketSocket {
     /// `ENOPROTOOPT` before Linux 3.14.
     pub fn bypass_queue(&self, bypass: bool) -> io::Result<()> {
         let value = libc::c_int::from(bypass);
+        self.set(libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, value)
+    }
+
+    fn set(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
         // SAFETY: the kernel reads one int.
         check(unsafe {
             libc::setsockopt(
                 self.fd.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_QDISC_BYPASS,
+                level,
+                name,
                 (&raw const value).cast(),
                 socklen::<libc::c_int>(),
             )

@@ -259,7 +259,8 @@ impl HaLoop {
             more,
             ..
         } = self;
-        for (interface, port) in ports.iter_mut().enumerate() {
+        let used = ha.interfaces().len();
+        for (interface, port) in ports.iter_mut().take(used).enumerate() {
             for (socket, ready) in [&port.v4, &port.v6].into_iter().zip(&mut port.ready) {
                 let Some(socket) = socket.as_ref().filter(|_| *ready) else {
                     continue;

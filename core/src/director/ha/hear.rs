@@ -49,7 +49,9 @@ impl Ha<'_> {
             return;
         }
         let silenced = slot.is_silenced(now);
-        let learned = slot.heard.replace(advert.form()) != Some(advert.form());
+        let before = slot.form();
+        slot.heard = Some(advert.form());
+        let learned = slot.form() != before;
         let (source, router_of) = (packet.source, &mut slot.router);
         let before = router_of.state().role();
         let actions = if silenced {
