@@ -248,6 +248,7 @@ fn route(counters: &RouteCounters) -> Vec<Counter> {
     let RouteCounters {
         adds,
         deletes,
+        compared,
         refused,
         resyncs,
         lost,
@@ -256,6 +257,7 @@ fn route(counters: &RouteCounters) -> Vec<Counter> {
     [
         ("adds", adds),
         ("deletes", deletes),
+        ("compared", compared),
         ("refused", refused),
         ("resyncs", resyncs),
         ("lost", lost),

@@ -351,3 +351,71 @@ fn a_router_is_woken_for_its_own_deadline_and_none_is_forgotten() {
     }
     assert!(ha.counters.adverts_sent > 0);
 }
+
+/// The kernel's word that a datagram's last request is done: of a dump, or of a
+/// batch.
+fn done(request: &[u8], dump: bool) -> Vec<u8> {
+    let seq = if dump {
+        &request[8..12]
+    } else {
+        &request[request.len() - 8..request.len() - 4]
+    };
+    let (kind, body) = if dump { (3_u16, 4_u16) } else { (2, 20) };
+    let mut reply = Vec::new();
+    reply.extend((16 + u32::from(body)).to_ne_bytes());
+    reply.extend(kind.to_ne_bytes());
+    reply.extend((if dump { 2_u16 } else { 0 }).to_ne_bytes());
+    reply.extend(seq);
+    reply.resize(16 + usize::from(body), 0);
+    reply
+}
+
+/// How many addresses are compared until so many are on the interface, and
+/// announced.
+fn compared(count: u32) -> u64 {
+    let now = Instant::ZERO;
+    let mut planned = instance(1);
+    planned.router.priority = 255;
+    planned.addresses_count = count;
+    let addresses: Vec<_> = (0..count)
+        .map(|n| VirtualAddress {
+            address: Ipv4Addr::from(0x0a00_0000 + n).into(),
+            prefix: 32,
+        })
+        .collect();
+    let mut room = Room::new(1, addresses.len());
+    let mut ha = room.ha();
+    let plan = HaPlan {
+        instances: &[planned],
+        addresses: &addresses,
+        ..HaPlan::default()
+    };
+    ha.handle_plan(now, &plan, &[]).unwrap();
+    let mut buffer = vec![0; 32 * 1024];
+    for _ in 0..2 {
+        let len = ha.poll_route(now, &mut buffer).unwrap();
+        ha.handle_route(now, &done(&buffer[..len], true));
+    }
+    ha.interfaces[0].noting(false, |found| {
+        found.handle_link(InterfaceIndex::new(2).unwrap(), Some(MAC), true);
+    });
+    ha.interfaces[0].handle_own_address(OWN.into(), true, false);
+    let actions = ha.instances[0].start(now, &mut ha.log);
+    ha.apply(now, 0, actions);
+    assert_eq!(turn(&mut ha, now), 1);
+    assert_eq!(ha.counters().announcements, 0, "none is there yet");
+    while let Some(len) = ha.poll_route(now, &mut buffer) {
+        ha.handle_route(now, &done(&buffer[..len], false));
+    }
+    turn(&mut ha, now);
+    assert_eq!(ha.route_counters().adds, u64::from(count));
+    assert_eq!(ha.counters().announcements, u64::from(count));
+    ha.route_counters().compared
+}
+
+#[test]
+fn many_addresses_cost_their_number_and_not_its_square() {
+    let (few, many) = (compared(500), compared(5_000));
+    assert!(few <= 3 * 500, "{few}");
+    assert!(many <= 3 * 5_000, "{many}");
+}

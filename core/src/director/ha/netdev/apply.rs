@@ -40,6 +40,7 @@ impl Netdev {
                 self.mark_dirty(at);
                 return;
             }
+            self.counters.compared = self.counters.compared.saturating_add(1);
             let Some((index, difference)) = difference(at, addresses, instances, interfaces) else {
                 continue;
             };

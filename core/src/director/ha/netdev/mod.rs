@@ -63,6 +63,8 @@ pub struct RouteCounters {
     pub adds: u64,
     /// Addresses asked to be removed.
     pub deletes: u64,
+    /// Addresses compared with what is wanted of them.
+    pub compared: u64,
     /// Requests the kernel refused.
     pub refused: u64,
     /// Times what the kernel has became unknown.
@@ -145,6 +147,7 @@ impl Netdev {
             counters: RouteCounters {
                 adds: 0,
                 deletes: 0,
+                compared: 0,
                 refused: 0,
                 resyncs: 0,
                 lost: 0,
