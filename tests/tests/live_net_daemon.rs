@@ -212,3 +212,38 @@ fn a_second_daemon_of_the_same_run_dir_is_refused() {
     assert!(words.contains("a daemon answers on"), "{words}");
     daemon.stop();
 }
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn an_address_is_put_as_the_config_says_and_put_anew_when_that_changes() {
+    unshare_network().expect("a network namespace: run as root");
+    veth();
+    let six = "[[vrrp]]\nname = \"public6\"\ninterface = \"va\"\nvrid = 51\ninterval = \"50ms\"\n\
+               addresses = [\"fe80::66:10/64\", \"fd66::10/64\"]\n";
+    let config = |keys: &str| format!("{ROUTER}{keys}\n{six}");
+    let mut daemon = Daemon::start(&config("scope = \"link\"\nlabel = \"va:vip\""));
+    let shown = |words: &str| run("ip -o -4 addr show dev va").contains(words);
+    daemon.until("scope and label", |_| {
+        shown("10.66.0.10/32 scope link va:vip")
+    });
+    daemon.rewrite(&config("label = \"va:other\""));
+    daemon.until("others", |_| shown("10.66.0.10/32 scope global va:other"));
+    daemon.rewrite(&config(""));
+    daemon.until("none", |_| shown("10.66.0.10/32 scope global va\\"));
+    // Someone puts it there in another way: it is put right.
+    run("ip addr del 10.66.0.10/32 dev va");
+    daemon.says("10.66.0.10 was taken off va by someone else");
+    daemon.until("the address again", |_| holds("10.66.0.10/32"));
+    // Duplicate detection is on in this namespace, for all but ours.
+    daemon.until("the IPv6 addresses", |_| holds("fd66::10/64"));
+    let six = run("ip -o -6 addr show dev va");
+    let ours = six.lines().filter(|line| line.contains("66:"));
+    for line in ours {
+        assert!(!line.contains("tentative"), "{line}");
+        assert!(
+            line.contains("nodad") || line.contains("deprecated"),
+            "{line}"
+        );
+    }
+    daemon.stop();
+}
