@@ -52,6 +52,7 @@ impl Memory {
             tick_ns: 1 << 20,
             sockets_v4: 1_000,
             seats: 0,
+            tls: 0,
             late_margin: Duration::from_millis(250),
             checks_per_second: 0,
             seed: 0,
@@ -81,7 +82,10 @@ fn check(c: &mut Criterion) {
                         break;
                     }
                     Some(
-                        Action::Disconnect { .. } | Action::Send { .. } | Action::Datagram { .. },
+                        Action::Disconnect { .. }
+                        | Action::Send { .. }
+                        | Action::Secure { .. }
+                        | Action::Datagram { .. },
                     ) => {}
                     None => {
                         now = engine.poll_timeout().expect("checks").max(now);

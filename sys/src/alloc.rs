@@ -42,6 +42,7 @@ static DENY: AtomicBool = AtomicBool::new(false);
 struct Counts {
     allocations: AtomicU64,
     frees: AtomicU64,
+    exempted: AtomicU64,
 }
 
 impl Counts {
@@ -49,6 +50,7 @@ impl Counts {
         Self {
             allocations: AtomicU64::new(0),
             frees: AtomicU64::new(0),
+            exempted: AtomicU64::new(0),
         }
     }
 }
@@ -57,6 +59,8 @@ thread_local! {
     // Const and without a destructor: reading it never allocates, and it can be
     // read while the thread ends.
     static OWN: Cell<Option<&'static Counts>> = const { Cell::new(None) };
+    // The same, while the thread is behind the door.
+    static DOOR: Cell<Option<&'static Counts>> = const { Cell::new(None) };
 }
 
 /// A sealed thread's counts, to be read from any thread.
@@ -68,6 +72,12 @@ impl SealedThread {
     #[must_use]
     pub fn allocations(self) -> u64 {
         self.0.allocations.load(Relaxed)
+    }
+
+    /// Allocations since its seal in work that is [exempt].
+    #[must_use]
+    pub fn exempted(self) -> u64 {
+        self.0.exempted.load(Relaxed)
     }
 
     /// Frees since its seal. Not a fault by itself, but memory that was taken
@@ -103,15 +113,19 @@ pub fn is_sealed() -> bool {
 }
 
 /// Runs `work` as if the calling thread were not sealed: for the one named
-/// exception, a TLS library on its side of a door.
+/// exception, a TLS library on its side of a door. What it takes is counted
+/// apart.
 pub fn exempt<R>(work: impl FnOnce() -> R) -> R {
     struct Again(Option<&'static Counts>);
     impl Drop for Again {
         fn drop(&mut self) {
+            DOOR.set(None);
             OWN.set(self.0);
         }
     }
-    let _again = Again(OWN.replace(None));
+    let own = OWN.replace(None);
+    DOOR.set(own.or(DOOR.get()));
+    let _again = Again(own);
     work()
 }
 
@@ -202,6 +216,8 @@ fn allocated(bytes: usize) {
         if DENY.load(Relaxed) {
             denied(bytes);
         }
+    } else if let Some(counts) = DOOR.get() {
+        counts.exempted.fetch_add(1, Relaxed);
     }
 }
 

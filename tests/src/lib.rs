@@ -13,6 +13,7 @@ pub mod golden;
 pub mod hostile;
 pub mod ipvsadm;
 pub mod lab;
+pub mod pki;
 pub mod raw_ipvs;
 pub mod side;
 pub mod sim;

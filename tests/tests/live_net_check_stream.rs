@@ -63,7 +63,7 @@ fn each_way_to_be_bad_has_its_own_reason() {
         (
             http(Manner::Drips(
                 b"HTTP/1.1 200 OK\r\nA: b\r\n",
-                Duration::from_millis(5),
+                Duration::from_millis(40),
             )),
             "answer not whole in time",
         ),

@@ -72,6 +72,7 @@ impl Owner {
             tick_ns: 1 << 20,
             sockets_v4: v4,
             seats: 0,
+            tls: 0,
             late_margin: Duration::from_secs(1),
             checks_per_second: 0,
             seed: 0,
@@ -126,7 +127,9 @@ impl Owner {
                     Outcome::InProgress => {}
                     Outcome::Failed(errno) => self.engine.handle_failed(now, socket, errno),
                 },
-                Action::Send { .. } | Action::Datagram { .. } => panic!("nothing is said here"),
+                Action::Send { .. } | Action::Secure { .. } | Action::Datagram { .. } => {
+                    panic!("nothing is said here")
+                }
                 Action::Disconnect { socket } => self.pool.disconnect(socket).unwrap(),
             }
         }

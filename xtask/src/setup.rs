@@ -112,6 +112,18 @@ const TOOLS: &[Tool] = &[
         "is a RADIUS server to check",
     ),
     tool(Group::Test, "socat", "socat", "answers datagrams"),
+    tool(
+        Group::Test,
+        "openssl",
+        "openssl",
+        "makes certificates, and is a TLS server to check",
+    ),
+    tool(
+        Group::Test,
+        "nginx",
+        "nginx-light",
+        "is an HTTP server to check",
+    ),
     Tool {
         probe: Probe::Python("scapy"),
         package: "python3-scapy",

@@ -89,6 +89,27 @@ reasons! {
         Prohibited = "prohibited",
         /// Another ICMP error came back.
         Icmp = "icmp error",
+        /// Connected, the target did not finish the TLS handshake in time.
+        TlsTimedOut = "no tls handshake in time",
+        /// The connection was reset in the TLS handshake.
+        TlsReset = "reset in the tls handshake",
+        /// The target ended the connection in the TLS handshake.
+        TlsClosed = "closed in the tls handshake",
+        /// What came is no TLS.
+        TlsMalformed = "not a tls answer",
+        /// The target refuses the handshake, or speaks no version or cipher that
+        /// is known here.
+        TlsRefused = "tls refused by the target",
+        /// The chain leads to no authority that is trusted.
+        TlsUnknownCa = "certificate of an unknown authority",
+        /// The certificate is not for the name that was asked for.
+        TlsName = "certificate for another name",
+        /// The certificate is no longer valid.
+        TlsExpired = "certificate expired",
+        /// The certificate is not valid yet.
+        TlsNotYet = "certificate not valid yet",
+        /// Another thing is wrong with the certificate.
+        TlsCertificate = "certificate not accepted",
         /// The target ended the connection before its answer was whole.
         Closed = "closed before the answer was whole",
         /// The answer is not what is expected.
@@ -188,8 +209,18 @@ impl Reason {
             | Self::ResetSending
             | Self::ResetWaiting
             | Self::ResetAnswering
+            | Self::TlsTimedOut
+            | Self::TlsReset
+            | Self::TlsClosed
             | Self::Closed => Blame::Target,
-            Self::HttpMalformed
+            Self::TlsMalformed
+            | Self::TlsRefused
+            | Self::TlsUnknownCa
+            | Self::TlsName
+            | Self::TlsExpired
+            | Self::TlsNotYet
+            | Self::TlsCertificate
+            | Self::HttpMalformed
             | Self::HttpHeadTooLong
             | Self::DnsMalformed
             | Self::DnsStranger
@@ -239,6 +270,9 @@ reasons! {
         Late = "timer served late",
         /// More probes at once that gather their answer than there is memory for.
         Desks = "too many answers gathered at once",
+        /// More TLS connections at once than `limits.tls`, or TLS that was not
+        /// set up.
+        Tls = "out of tls connections",
         /// The probe's request does not fit the buffer for it.
         Room = "request does not fit its buffer",
         /// A command is not there, or cannot be executed.

@@ -48,6 +48,7 @@ pub(super) const KEYS: &[&str] = &[
     "backoff_max",
     "jitter",
     "damping",
+    "tls",
 ];
 
 /// The keys of one `check`, as far as they are there.

@@ -39,7 +39,7 @@ pub(crate) use mistake::plural;
 pub use mistake::{Also, Errors, Mistake, Severity};
 pub use node::{Ipvs, Limits, Node, OnCrash, OnExit, Own, SOCKET_NAME, Timeouts};
 pub use notify::Notify;
-pub use probe::OwnedScript;
+pub use probe::{OwnedScript, OwnedTls};
 pub use reader::Reader;
 pub(crate) use scalar::duration;
 pub use scalar::{Prefixed, Shown};
@@ -118,6 +118,7 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
     ("expect", probe::EXPECT_KEYS),
     ("expect_headers", probe::HEADER_KEYS),
     ("damping", course::DAMPING_KEYS),
+    ("tls", probe::TLS_KEYS),
 ];
 
 impl Config {

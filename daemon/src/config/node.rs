@@ -72,6 +72,8 @@ pub struct Limits {
     pub checks_per_second: u32,
     /// The same for each address that is probed. Default 0.
     pub backend_checks_per_second: u32,
+    /// TLS connections of checks at once. Default 64.
+    pub tls: u32,
     /// VRRP instances. Default 64.
     pub routers: u32,
     /// Virtual addresses over all instances. Default 1024.
@@ -89,6 +91,7 @@ impl Default for Limits {
             probe_bytes: 256 << 10,
             checks_per_second: 0,
             backend_checks_per_second: 0,
+            tls: 64,
             routers: 64,
             addresses: 1_024,
             tracks: 64,
@@ -188,6 +191,7 @@ pub(super) const LIMITS_KEYS: &[&str] = &[
     "probe_bytes",
     "checks_per_second",
     "backend_checks_per_second",
+    "tls",
     "routers",
     "addresses",
     "tracks",
@@ -388,6 +392,7 @@ impl LimitsRead {
         read.backends = set("backends", 1 << 24, &mut limits.backends);
         // Each is a socket; fs.nr_open is 2^20 by default.
         set("checks_in_flight", 1 << 18, &mut limits.checks_in_flight);
+        set("tls", 1 << 16, &mut limits.tls);
         read.probe_bytes = set("probe_bytes", 1 << 30, &mut limits.probe_bytes);
         read.routers = set("routers", 4_096, &mut limits.routers);
         read.addresses = set("addresses", 1 << 20, &mut limits.addresses);

@@ -106,6 +106,7 @@ fn state(taken: &Taken) -> State {
     counters.extend(count::routers(&ha.counters));
     counters.extend(count::checks(&lb.checks));
     counters.extend(count::policies(&lb.policies));
+    counters.push(Counter::new("tls_allocations", lb.tls_allocations));
     counters.push(Counter::new("guardian_deaths", *guardian_deaths));
     let thread = |name: &str, allocations, records_dropped| ThreadState {
         name: name.to_owned(),

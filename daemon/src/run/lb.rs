@@ -6,6 +6,7 @@ use super::link::{LoopEnd, SlotOut};
 use super::operator::Orders;
 use super::plan::{OwnedLbPlan, Watched};
 use super::snapshot::LbSnapshot;
+use crate::tls::{Came, Sessions};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::io;
@@ -108,6 +109,7 @@ pub struct LbLoop {
     ipvs_ready: bool,
     pool: Pool,
     request: Box<[u8]>,
+    tls: Sessions,
     /// Where a check's socket is read to.
     heard: Box<[u8]>,
     inbox: Inbox,
@@ -143,6 +145,7 @@ impl LbLoop {
             let both = Interest::READABLE | Interest::WRITABLE;
             registry.register(&mut SourceFd(&fd.as_raw_fd()), token, both)?;
         }
+        let sockets = pool.len();
         Ok(Self {
             lb,
             end,
@@ -158,6 +161,7 @@ impl LbLoop {
             ipvs_ready: false,
             pool,
             request: vec![0; ipvs::BATCH_BYTES].into_boxed_slice(),
+            tls: Sessions::new(sockets),
             heard: vec![0; CHECK_READ_BYTES].into_boxed_slice(),
             inbox: Inbox::new(ipvs::RECEIVE_BYTES),
             more: false,
@@ -257,6 +261,10 @@ impl LbLoop {
         }
         if self.lb.engine().talks(id) {
             let broken = readiness.error || readiness.hup;
+            if readiness.writable && self.tls.is_open(id) {
+                // What is broken says so when it is read.
+                let _ = self.tls.flush(&mut self.pool, id);
+            }
             self.lb
                 .handle_ready(id, readable || broken, readiness.writable || broken);
         }
@@ -268,6 +276,10 @@ impl LbLoop {
             let Some(id) = self.lb.poll_read() else {
                 return;
             };
+            if self.tls.is_open(id) {
+                self.read_tls(id);
+                continue;
+            }
             let heard = self.pool.read(id, &mut self.heard);
             let now = self.clock.now();
             match heard {
@@ -280,13 +292,37 @@ impl LbLoop {
         self.more = true;
     }
 
+    /// The same, of a socket that speaks TLS.
+    fn read_tls(&mut self, id: SocketId) {
+        let came = self.tls.read(&mut self.pool, id);
+        let now = self.clock.now();
+        match came {
+            Came::Plain(len) => self.lb.handle_bytes(now, id, self.tls.plain(len)),
+            Came::Secured => self.lb.handle_secured(id),
+            Came::More => self.lb.handle_ready(id, true, false),
+            Came::Nothing => self.lb.handle_drained(now, id),
+            Came::End => self.lb.handle_end(now, id),
+            Came::Broken(errno) => self.lb.handle_failed(now, id, errno),
+            Came::Bad(verdict) => self.lb.handle_verdict(now, id, verdict),
+        }
+    }
+
     /// Writes what a check has to say.
     fn say(&mut self, id: SocketId) {
         let now = self.clock.now();
         let Some(bytes) = self.lb.transmit(now, id) else {
             return;
         };
-        match self.pool.write(id, bytes) {
+        let said = if self.tls.is_open(id) {
+            let len = bytes.len();
+            match self.tls.say(&mut self.pool, id, bytes) {
+                Ok(()) => Said::Bytes(len),
+                Err(errno) => Said::Failed(errno),
+            }
+        } else {
+            self.pool.write(id, bytes)
+        };
+        match said {
             Said::Bytes(bytes) => self.lb.handle_sent(now, id, bytes),
             Said::Failed(errno) => self.lb.handle_failed(now, id, errno),
         }
@@ -320,12 +356,13 @@ impl LbLoop {
         while let Some(command) = self.end.command() {
             let now = self.clock.now();
             let reply = match command {
-                LbCommand::Plan(plan) => {
+                LbCommand::Plan(mut plan) => {
                     let taken = self.lb.handle_plan(now, &plan.plan());
                     if taken.is_ok() {
                         self.watched.clear();
                         let room = self.watched.capacity();
                         self.watched.extend(plan.watched().iter().take(room));
+                        self.tls.swap_profiles(plan.tls());
                     }
                     if taken.is_ok() && self.sealed.is_none() {
                         self.sealed = Some(alloc::seal());
@@ -395,10 +432,21 @@ impl LbLoop {
                     let outcome = self.pool.connect(socket, target, half_open);
                     self.tell(socket, outcome);
                 }
+                Some(Action::Secure {
+                    socket,
+                    target,
+                    tls,
+                }) => {
+                    let begun = self.tls.begin(&mut self.pool, socket, target, tls);
+                    if let Err(verdict) = begun {
+                        self.lb.handle_verdict(self.clock.now(), socket, verdict);
+                    }
+                }
                 Some(Action::Send { socket }) => self.say(socket),
                 // There are no seats.
                 Some(Action::Datagram { .. }) => {}
                 Some(Action::Disconnect { socket }) => {
+                    self.tls.end(socket);
                     // The kernel knows no reason to refuse; a socket that it
                     // refused for all that fails its next connect by name.
                     let _ = self.pool.disconnect(socket);

@@ -4,8 +4,9 @@
 
 use super::board::NO_CELL;
 use crate::config::{self, Config, Limits, Own};
+use crate::tls::Profile;
 use std::collections::BTreeMap;
-use trunnion_core::check::probe::Scripts;
+use trunnion_core::check::probe::{Scripts, TlsId};
 use trunnion_core::check::{self, CheckConfig, Desk, REQUEST_BYTES_MAX, Settings};
 use trunnion_core::director::guardian::OnCrash;
 use trunnion_core::director::ha::{
@@ -153,6 +154,7 @@ pub struct OwnedLbPlan {
     checks: Vec<CheckConfig>,
     scripts: Vec<u64>,
     backend_checks_per_second: u32,
+    tls: Vec<(TlsId, Profile)>,
     declared_only: bool,
     audit: time::Duration,
     sync: Option<SyncPlan>,
@@ -182,6 +184,7 @@ impl OwnedLbPlan {
             sync: config.ipvs.sync.as_ref().map(|sync| sync.plan.clone()),
             scripts: scripts(config),
             watched: watched(config, cells),
+            tls: profiles(config),
             ..Self::default()
         };
         let backends = || config.services.iter().flat_map(|s| &s.backends);
@@ -220,6 +223,12 @@ impl OwnedLbPlan {
                 member.operator = said(&row.service.key, &destination.key);
             }
         }
+    }
+
+    /// The ways of speaking TLS, for the loop to keep; what it had before comes
+    /// back in their place, to be freed.
+    pub const fn tls(&mut self) -> &mut Vec<(TlsId, Profile)> {
+        &mut self.tls
     }
 
     /// As the half takes it.
@@ -278,6 +287,18 @@ fn watched(config: &Config, cells: &[u16]) -> Vec<Watched> {
         })
     })
     .collect()
+}
+
+/// The ways of speaking TLS, sorted. One whose files have gone since the config
+/// was read is left out, and its checks find out nothing.
+fn profiles(config: &Config) -> Vec<(TlsId, Profile)> {
+    let scripts = config.services.iter().flat_map(|s| &s.scripts);
+    let each = scripts.filter_map(|script| script.tls.as_ref());
+    let each: BTreeMap<_, _> = each.map(|tls| (tls.id(), tls)).collect();
+    let loaded = each.into_iter();
+    loaded
+        .filter_map(|(id, tls)| Some((id, Profile::load(tls).ok()?)))
+        .collect()
 }
 
 /// A number of rows as the tables count them: limits keep it far below 2^32.
@@ -367,6 +388,7 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
             tick_ns: TICK_NS,
             sockets_v4: limits.checks_in_flight,
             seats: 0,
+            tls: limits.tls,
             late_margin: std::time::Duration::from_millis(100),
             checks_per_second: limits.checks_per_second,
             seed,

@@ -186,6 +186,8 @@ pub struct LbSnapshot {
     pub policies: PolicyCounters,
     /// Counters of the checks.
     pub checks: check::Counters,
+    /// Allocations of the TLS library on the loop's thread.
+    pub tls_allocations: u64,
     /// Log records lost because nobody took them in time.
     pub records_dropped: u64,
     /// Allocations of the loop's thread since its seal.
@@ -208,6 +210,7 @@ impl LbSnapshot {
             kernel: KernelCounters::default(),
             policies: PolicyCounters::default(),
             checks: check::Counters::default(),
+            tls_allocations: 0,
             records_dropped: 0,
             allocations: 0,
             turns: 0,
@@ -252,6 +255,7 @@ impl LbSnapshot {
         self.kernel = *lb.kernel_counters();
         self.policies = *lb.policy_counters();
         self.checks = *lb.engine().counters();
+        self.tls_allocations = sealed.map_or(0, SealedThread::exempted);
         self.records_dropped = lb.records_dropped();
         self.allocations = sealed.map_or(0, SealedThread::allocations);
         self.turns = turns;

@@ -246,6 +246,7 @@ fn lb() -> bool {
             tick_ns: 1_000_000,
             sockets_v4: 1,
             seats: 1,
+            tls: 0,
             late_margin: Duration::from_millis(100),
             checks_per_second: 0,
             seed: 1,

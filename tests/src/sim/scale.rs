@@ -167,6 +167,7 @@ impl Stage {
                 tick_ns: 1 << 20,
                 sockets_v4: SOCKETS,
                 seats: 0,
+                tls: 0,
                 late_margin: Duration::from_millis(100),
                 checks_per_second: 0,
                 seed: 1,

@@ -1,6 +1,7 @@
 //! What goes into an engine and comes out of it, besides reports.
 
 use super::SocketId;
+use crate::check::probe::TlsId;
 use crate::check::{Advised, CheckConfig, Health, Verdict};
 use crate::time::{Duration, Instant};
 use core::net::SocketAddr;
@@ -16,6 +17,8 @@ pub struct Settings {
     /// How many at the end are no sockets, but seats: probes by datagrams that
     /// may be under way at once, by way of sockets that they share.
     pub seats: u32,
+    /// TLS connections that may be open at once.
+    pub tls: u32,
     /// A timeout served so much after its deadline is no verdict: the answer
     /// may lie in a queue that this node was too late to read.
     pub late_margin: Duration,
@@ -51,6 +54,19 @@ pub enum Action {
         target: SocketAddr,
         /// Leave the handshake half done where the kernel can.
         half_open: bool,
+    },
+    /// A connected socket is to speak TLS: make the handshake, and say
+    /// [`handle_secured`](super::Engine::handle_secured), or
+    /// [`handle_verdict`](super::Engine::handle_verdict) what was wrong with it.
+    /// From then on the bytes told of are the plain ones.
+    /// [`poll_read`](super::Engine::poll_read) gives it turns from the start.
+    Secure {
+        /// Which.
+        socket: SocketId,
+        /// Where to.
+        target: SocketAddr,
+        /// How.
+        tls: TlsId,
     },
     /// A connected socket may have something to send: write what
     /// [`transmit`](super::Engine::transmit) gives.

@@ -6,7 +6,7 @@ use super::schedule::nanos;
 use super::storage::{Phase, State, Use};
 use super::{Action, CheckId, Desk, Engine, Pace, Settings, Slot, Socket, SocketId, Storage};
 use crate::bytes::{Overflow, Reader, Short};
-use crate::check::probe::{Agent, Expect, Grpc, Pattern, ScriptId, Scripts, Spec};
+use crate::check::probe::{Agent, Expect, Grpc, Pattern, ScriptId, Scripts, Spec, TlsId};
 use crate::check::{CheckConfig, HealthState, Kind, Lane, Reason, Verdict};
 use crate::netlink::Errno;
 use crate::time::{self, Duration, Instant};
@@ -88,9 +88,14 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
                 law(!socket.inbox.is_linked(), "nobody reads, and there is mail")?;
             }
             Use::Probe(id) => {
-                talking = talking.saturating_add(u32::from(socket.link.is_linked()));
+                let queued = socket.phase == Phase::Unsecured;
+                let linked = socket.link.is_linked();
+                talking = talking.saturating_add(u32::from(linked && !queued));
+                law(linked || !queued, "a socket waits for tls in no queue")?;
                 let (sends, reads) = match socket.phase {
                     Phase::Connecting => (false, false),
+                    Phase::Unsecured => (true, false),
+                    Phase::Securing => (false, true),
                     Phase::Due | Phase::Sending { .. } => (true, false),
                     Phase::Waiting | Phase::Answering => (false, true),
                 };
@@ -114,6 +119,10 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
     let sum = |lists: &[super::List]| lists.iter().fold(0_u32, |n, l| n.saturating_add(l.len()));
     let free = sum(&engine.idle).saturating_add(engine.closing.len());
     let sockets = u32::try_from(engine.sockets.len()).unwrap_or(NIL);
+    let secured = engine.sockets.iter().filter(|s| s.secured).count();
+    let counted = engine.secured as usize == secured;
+    law(counted, "tls connections do not add up")?;
+    law(engine.secured <= engine.settings.tls, "too much tls")?;
     law(engine.outbox.len() == talking, "the outbox does not add up")?;
     law(engine.inbox.len() == reading, "the inbox does not add up")?;
     let all = u32::try_from(engine.desks.len()).unwrap_or(NIL);
@@ -175,6 +184,7 @@ pub fn any_life(data: &[u8]) {
         tick_ns: 1 << 20,
         sockets_v4: SOCKETS_V4,
         seats: SEATS,
+        tls: 1,
         late_margin: LATE_MARGIN,
         checks_per_second: u32::from(data.first().copied().unwrap_or(0)),
         seed: 0,
@@ -198,7 +208,7 @@ pub fn any_life(data: &[u8]) {
 }
 
 /// A few scripts, and checks by them.
-fn kinds(memory: &mut [u64]) -> Result<(Scripts<'_>, [Kind; 4]), Overflow> {
+fn kinds(memory: &mut [u64]) -> Result<(Scripts<'_>, [Kind; 5]), Overflow> {
     let specs = [
         Spec::Stream(Expect::new(b"PING", Pattern::Prefix(b"+OK"))),
         Spec::Agent(Agent { send: b"" }),
@@ -208,12 +218,15 @@ fn kinds(memory: &mut [u64]) -> Result<(Scripts<'_>, [Kind; 4]), Overflow> {
             tls: false,
         }),
         Spec::Datagram(Expect::new(b"", Pattern::Contains(b"k"))),
+        Spec::Stream(Expect::new(b"over tls", Pattern::Prefix(b"+OK"))),
     ];
-    let mut written = [[0; 32]; 4];
-    let mut named: heapless::Vec<(ScriptId, &[u64]), 4> = heapless::Vec::new();
-    let mut kinds = [Kind::Tcp { half_open: true }; 4];
-    for ((spec, out), kind) in specs.iter().zip(&mut written).zip(&mut kinds) {
-        let words = spec.write(None, out)?;
+    let tls = [None, None, None, None, Some(TlsId(7))];
+    let mut written = [[0; 32]; 5];
+    let mut named: heapless::Vec<(ScriptId, &[u64]), 5> = heapless::Vec::new();
+    let mut kinds = [Kind::Tcp { half_open: true }; 5];
+    let each = specs.iter().zip(tls).zip(&mut written).zip(&mut kinds);
+    for (((spec, tls), out), kind) in each {
+        let words = spec.write(tls, out)?;
         let script = out.get(..words).unwrap_or_default();
         let id = ScriptId::of(script);
         named.push((id, script)).ok();
@@ -229,7 +242,7 @@ fn kinds(memory: &mut [u64]) -> Result<(Scripts<'_>, [Kind; 4]), Overflow> {
 struct Life<'s> {
     engine: Engine<'s>,
     scripts: Scripts<'s>,
-    kinds: [Kind; 4],
+    kinds: [Kind; 5],
     now: Instant,
     /// What the owner did to its sockets.
     connected: [bool; SOCKETS],
@@ -344,6 +357,13 @@ impl Life<'_> {
                 return;
             };
             match action {
+                Action::Secure { socket, tls, .. } => {
+                    assert!(self.is_connected(socket), "secured before it was connected");
+                    assert_eq!(tls, TlsId(7));
+                    if budget & 1 == 0 {
+                        self.engine.handle_secured(socket);
+                    }
+                }
                 Action::Send { socket } => {
                     assert!(self.is_connected(socket), "sent before it was connected");
                     self.transmit(socket, usize::MAX);
@@ -429,7 +449,7 @@ fn config(who: u8, times: u8, kinds: &[Kind]) -> CheckConfig {
     } else {
         Ipv4Addr::LOCALHOST.into()
     };
-    let script = kinds.get(usize::from(who >> 3) % 6).copied();
+    let script = kinds.get(usize::from(who >> 3) % 7).copied();
     let kind = script.unwrap_or(Kind::Tcp {
         half_open: who & 0x80 != 0,
     });

@@ -26,7 +26,9 @@
 //!   Refused, Reset, TimedOut        +--- ResetSending, Unsent ---+   ResetWaiting, NoAnswer   ResetAnswering, Unfinished
 //! ```
 //!
-//! A check that only connects ends with the first arrow: two system calls. One
+//! With TLS, `Securing` comes before `Due`: [`Action::Secure`], then
+//! [`Engine::handle_secured`]; it has reasons of its own, and there are only
+//! [`Settings::tls`] at once. A check that only connects ends with the first arrow: two system calls. One
 //! with a [script](crate::check::probe) plays it; each phase has its own reasons
 //! to fail, beside those of the script. Sockets with bytes in them take turns, a
 //! read each, so that a target that sends without end holds up nobody, and
@@ -100,6 +102,9 @@ pub struct Engine<'s> {
     /// Sockets with something to send, and with something to read.
     outbox: List,
     inbox: List,
+    /// Sockets that wait for a TLS connection, and how many have one.
+    unsecured: List,
+    secured: u32,
     scripts: &'s mut [u64],
     scripts_len: usize,
     request: &'s mut [u8],
@@ -150,6 +155,8 @@ impl<'s> Engine<'s> {
             closing: List::EMPTY,
             outbox: List::EMPTY,
             inbox: List::EMPTY,
+            unsecured: List::EMPTY,
+            secured: 0,
             scripts,
             scripts_len: 0,
             request,

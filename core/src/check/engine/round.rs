@@ -32,8 +32,11 @@ impl Engine<'_> {
                     deadline, socket, ..
                 } => {
                     let late = now.since(deadline) > self.settings.late_margin;
+                    let queued = matches!(self.talker(socket), Some((_, Phase::Unsecured)));
                     let verdict = if late {
                         Verdict::Indeterminate(Local::Late)
+                    } else if queued {
+                        Verdict::Indeterminate(Local::Tls)
                     } else {
                         Verdict::Failure(self.timed_out(socket))
                     };
@@ -52,6 +55,9 @@ impl Engine<'_> {
             self.release(socket);
             return Some(Action::Disconnect { socket });
         }
+        if let Some(action) = self.secure() {
+            return Some(action);
+        }
         if let Some(index) = self.outbox.pop(self.sockets, Socket::link) {
             let socket = SocketId(index);
             return Some(Action::Send { socket });
@@ -59,6 +65,26 @@ impl Engine<'_> {
         self.start(now, Lane::Stream(Family::V4))
             .or_else(|| self.start(now, Lane::Stream(Family::V6)))
             .or_else(|| self.start(now, Lane::Datagram))
+    }
+
+    /// Gives a socket that waits for it one of the TLS connections.
+    fn secure(&mut self) -> Option<Action> {
+        if self.secured >= self.settings.tls {
+            return None;
+        }
+        let index = self.unsecured.pop(self.sockets, Socket::link)?;
+        let socket = SocketId(index);
+        self.secured = self.secured.saturating_add(1);
+        let held = self.sockets.get_mut(socket.index())?;
+        (held.phase, held.secured) = (Phase::Securing, true);
+        let tls = self.with_script(socket, |script| script.tls)?;
+        let (id, _) = self.talker(socket)?;
+        let target = self.running(id)?.config.target;
+        Some(Action::Secure {
+            socket,
+            target,
+            tls,
+        })
     }
 
     /// An idle check's time has come.

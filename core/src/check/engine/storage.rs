@@ -198,6 +198,8 @@ pub struct Socket {
     pub(super) overdue: Option<Verdict>,
     /// Something came while the request was not sent.
     pub(super) unread: bool,
+    /// It has one of the TLS connections.
+    pub(super) secured: bool,
     /// The desk it has, or none.
     pub(super) desk: u32,
     pub(super) probe: Option<Probe>,
@@ -219,6 +221,10 @@ pub(super) enum Use {
 pub(super) enum Phase {
     /// The owner connects.
     Connecting,
+    /// Connected, it waits for one of the few TLS connections.
+    Unsecured,
+    /// The owner makes the TLS handshake.
+    Securing,
     /// It may begin.
     Due,
     /// The first `sent` of `of` bytes are with the kernel.
@@ -238,6 +244,7 @@ impl Socket {
         phase: Phase::Connecting,
         overdue: None,
         unread: false,
+        secured: false,
         desk: NIL,
         probe: None,
     };

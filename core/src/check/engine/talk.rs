@@ -21,13 +21,32 @@ impl Engine<'_> {
         };
         match self.running(id).map(|slot| slot.config.kind) {
             Some(Kind::Stream(_)) => {
-                self.set_phase(socket, Phase::Due);
-                self.outbox.push(self.sockets, socket.0, Socket::link);
+                if self.with_script(socket, |script| script.tls).is_some() {
+                    self.set_phase(socket, Phase::Unsecured);
+                    self.unsecured.push(self.sockets, socket.0, Socket::link);
+                } else {
+                    self.set_phase(socket, Phase::Due);
+                    self.outbox.push(self.sockets, socket.0, Socket::link);
+                }
             }
             Some(Kind::Tcp { .. } | Kind::Datagram(_)) | None => {
                 self.conclude(now, id, Verdict::Success);
             }
         }
+    }
+
+    /// The TLS handshake is done.
+    pub fn handle_secured(&mut self, socket: SocketId) {
+        let Some((_, Phase::Securing)) = self.talker(socket) else {
+            return self.stray();
+        };
+        self.set_phase(socket, Phase::Due);
+        self.inbox.remove(self.sockets, socket.0, Socket::inbox);
+        if let Some(s) = self.sockets.get_mut(socket.index()) {
+            // What came with the handshake is read once the request is sent.
+            s.unread = true;
+        }
+        self.outbox.push(self.sockets, socket.0, Socket::link);
     }
 
     /// A socket could not be connected, or failed later.
@@ -39,6 +58,7 @@ impl Engine<'_> {
         let verdict = match phase {
             _ if !stream => Verdict::of_connect(errno),
             Phase::Connecting => Verdict::of_connect(errno),
+            Phase::Unsecured | Phase::Securing => Verdict::of_talk(errno, Reason::TlsReset),
             Phase::Due | Phase::Sending { later: false, .. } => {
                 Verdict::of_talk(errno, Reason::ResetSending)
             }
@@ -67,6 +87,8 @@ impl Engine<'_> {
         };
         match phase {
             Phase::Connecting => {}
+            // A handshake that is to be made begins with a word of ours.
+            Phase::Unsecured => {}
             Phase::Due | Phase::Sending { .. } => {
                 if let Some(s) = self.sockets.get_mut(socket.index()) {
                     s.unread |= readable;
@@ -75,10 +97,10 @@ impl Engine<'_> {
                     self.outbox.push(self.sockets, socket.0, Socket::link);
                 }
             }
-            Phase::Waiting | Phase::Answering if readable => {
+            Phase::Securing | Phase::Waiting | Phase::Answering if readable => {
                 self.inbox.push(self.sockets, socket.0, Socket::inbox);
             }
-            Phase::Waiting | Phase::Answering => {}
+            Phase::Securing | Phase::Waiting | Phase::Answering => {}
         }
     }
 
@@ -130,13 +152,18 @@ impl Engine<'_> {
 
     /// The target ended the stream.
     pub fn handle_end(&mut self, now: Instant, socket: SocketId) {
-        let Some((id, Phase::Waiting | Phase::Answering)) = self.talker(socket) else {
-            return self.stray();
+        let (id, step) = match self.talker(socket) {
+            Some((id, Phase::Securing)) => (id, Step::More),
+            Some((id, Phase::Waiting | Phase::Answering)) => {
+                let end =
+                    |probe: &mut Probe, spec: &Spec<'_>, _: &mut Room<'_>| probe.handle_end(spec);
+                (id, self.play(socket, end))
+            }
+            Some(_) | None => return self.stray(),
         };
-        let step = self.play(socket, |probe, spec, _| probe.handle_end(spec));
         let verdict = match step {
             Step::Verdict(verdict) => verdict,
-            Step::More | Step::Send(_) | Step::OverTcp => Verdict::Failure(Reason::Closed),
+            Step::More | Step::Send(_) | Step::OverTcp => Verdict::Failure(Reason::TlsClosed),
         };
         self.conclude(now, id, verdict);
     }
@@ -321,6 +348,7 @@ impl Engine<'_> {
         let excuse = s.probe.map(|probe| probe.handle_timeout());
         let phase = match s.phase {
             Phase::Connecting => Reason::TimedOut,
+            Phase::Unsecured | Phase::Securing => Reason::TlsTimedOut,
             Phase::Due | Phase::Sending { later: false, .. } => Reason::Unsent,
             Phase::Waiting => Reason::NoAnswer,
             Phase::Sending { later: true, .. } | Phase::Answering => Reason::Unfinished,
@@ -349,7 +377,12 @@ impl Engine<'_> {
 
     /// Takes from a socket all that it has of a probe.
     pub(super) fn leave(&mut self, socket: SocketId) {
-        self.outbox.remove(self.sockets, socket.0, Socket::link);
+        match self.talker(socket) {
+            Some((_, Phase::Unsecured)) => {
+                self.unsecured.remove(self.sockets, socket.0, Socket::link);
+            }
+            Some(_) | None => self.outbox.remove(self.sockets, socket.0, Socket::link),
+        }
         self.inbox.remove(self.sockets, socket.0, Socket::inbox);
         if self.composed == Some(socket) {
             self.composed = None;
@@ -357,6 +390,7 @@ impl Engine<'_> {
         let Some(s) = self.sockets.get_mut(socket.index()) else {
             return;
         };
+        self.secured = self.secured.saturating_sub(s.secured.into());
         self.free_desks.push(self.desks, s.desk, Desk::link);
         *s = Socket {
             use_: s.use_,
@@ -376,14 +410,14 @@ impl Engine<'_> {
         }
     }
 
-    fn set_phase(&mut self, socket: SocketId, phase: Phase) {
+    pub(super) fn set_phase(&mut self, socket: SocketId, phase: Phase) {
         if let Some(s) = self.sockets.get_mut(socket.index()) {
             s.phase = phase;
         }
     }
 
     /// Who uses a socket, and how far it is.
-    fn talker(&self, socket: SocketId) -> Option<(CheckId, Phase)> {
+    pub(super) fn talker(&self, socket: SocketId) -> Option<(CheckId, Phase)> {
         let s = self.sockets.get(socket.index())?;
         match s.use_ {
             Use::Probe(id) => Some((id, s.phase)),

@@ -1,6 +1,7 @@
 mod laws;
 mod seesaw;
 mod talk;
+mod tls;
 pub(super) mod world;
 
 use super::laws::audit;

@@ -13,6 +13,11 @@ impl Lb<'_> {
         self.take_changes(now);
     }
 
+    /// The TLS handshake of a check's socket is done.
+    pub fn handle_secured(&mut self, socket: SocketId) {
+        self.engine.handle_secured(socket);
+    }
+
     /// A check's socket, or a datagram of it, failed.
     pub fn handle_failed(&mut self, now: Instant, socket: SocketId, errno: Errno) {
         self.engine.handle_failed(now, socket, errno);

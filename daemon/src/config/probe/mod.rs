@@ -6,13 +6,17 @@
 
 mod pattern;
 mod script;
+mod tls;
 
 pub(super) use pattern::{HEADER_KEYS, KEYS as EXPECT_KEYS};
 pub use script::OwnedScript;
+pub(super) use tls::KEYS as TLS_KEYS;
+pub use tls::OwnedTls;
 
 use super::section::{At, Notes, Section, Span};
 use super::value::whole;
 use pattern::PatternRead;
+use tls::TlsRead;
 use trunnion_core::check::probe::dns::{Rcode, RecordType};
 use trunnion_core::check::probe::http::{HEADERS_MAX, StatusSet};
 
@@ -49,7 +53,7 @@ impl Type {
     const fn keys(self) -> &'static [&'static str] {
         match self {
             Self::None => &[],
-            Self::Tcp => &["half_open", "send", "expect", "size_limit"],
+            Self::Tcp => &["half_open", "send", "expect", "size_limit", "tls"],
             Self::Http => &[
                 "method",
                 "path",
@@ -61,9 +65,10 @@ impl Type {
                 "expect_headers",
                 "expect",
                 "size_limit",
+                "tls",
             ],
-            Self::Agent => &["send"],
-            Self::Grpc => &["host", "service"],
+            Self::Agent => &["send", "tls"],
+            Self::Grpc => &["host", "service", "tls"],
             Self::Dns => &[
                 "name",
                 "record",
@@ -71,6 +76,7 @@ impl Type {
                 "answer",
                 "recursion",
                 "transport",
+                "tls",
             ],
         }
     }
@@ -97,6 +103,7 @@ pub(super) const KEYS: &[&str] = &[
     "answer",
     "recursion",
     "transport",
+    "tls",
 ];
 
 /// Bytes of content that a check may look at.
@@ -126,6 +133,7 @@ pub(super) struct ProbeRead {
     rcode: Option<At<Rcode>>,
     answer: Option<At<String>>,
     recursion: Option<At<bool>>,
+    tls: Option<At<TlsRead>>,
 }
 
 impl ProbeRead {
@@ -174,6 +182,7 @@ impl ProbeRead {
             rcode: section.choice("rcode", RCODES, notes),
             answer: section.text("answer", own, notes),
             recursion: section.boolean("recursion", notes),
+            tls: TlsRead::read(section, notes),
         }
     }
 
@@ -199,6 +208,7 @@ impl ProbeRead {
             rcode,
             answer,
             recursion,
+            tls,
         } = self;
         Self {
             written,
@@ -220,6 +230,7 @@ impl ProbeRead {
             rcode: rcode.or_else(|| service.rcode.clone()),
             answer: answer.or_else(|| service.answer.clone()),
             recursion: recursion.or_else(|| service.recursion.clone()),
+            tls: tls.or_else(|| service.tls.clone()),
         }
     }
 

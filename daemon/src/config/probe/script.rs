@@ -1,7 +1,8 @@
 //! The keys of a check, put together as the script that the engine plays.
 
-use super::{PatternRead, ProbeRead, Type};
+use super::{OwnedTls, PatternRead, ProbeRead, Type};
 use crate::config::section::{Notes, Span};
+use crate::tls::Profile;
 use std::net::SocketAddr;
 use trunnion_core::check::probe::dns::{DnsError, Expected, Rcode, RecordType};
 use trunnion_core::check::probe::http::{HEADERS_MAX, Request, RequestError, StatusSet};
@@ -19,6 +20,8 @@ pub struct OwnedScript {
     /// As [`Spec::write`] wrote it.
     pub words: Box<[u64]>,
     transport: Transport,
+    /// How TLS is spoken below it, if it is.
+    pub tls: Option<OwnedTls>,
 }
 
 impl OwnedScript {
@@ -52,7 +55,12 @@ impl ProbeRead {
             Type::Http => self.http(span, notes),
             Type::Agent => {
                 let send = self.send.as_ref().map_or(&[][..], |at| &at.value);
-                finish(&Spec::Agent(Agent { send }), span, notes)
+                self.finish(
+                    &Spec::Agent(Agent { send }),
+                    self.tls(None, None),
+                    span,
+                    notes,
+                )
             }
             Type::Grpc => self.grpc(span, notes),
             Type::Dns => self.dns(span, notes),
@@ -60,7 +68,8 @@ impl ProbeRead {
     }
 
     fn tcp(&self, span: &Span, notes: &mut Notes) -> Option<OwnedScript> {
-        if self.send.is_none() && self.expect.is_none() {
+        let tls = self.tls(None, None);
+        if self.send.is_none() && self.expect.is_none() && tls.is_none() {
             if let Some(at) = &self.size_limit {
                 notes.error(
                     &at.span,
@@ -73,7 +82,7 @@ impl ProbeRead {
         if let Some(at) = self.half_open.as_ref().filter(|at| at.value) {
             notes.error(
                 &at.span,
-                "`half_open` with `send` or `expect`: nothing is said in half a handshake",
+                "`half_open` with `send`, `expect` or `tls`: nothing is said in half a handshake",
                 "remove it",
             );
         }
@@ -83,7 +92,7 @@ impl ProbeRead {
         if let Some(at) = &self.size_limit {
             expect.limit_bytes = at.value;
         }
-        finish(&Spec::Stream(expect), span, notes)
+        self.finish(&Spec::Stream(expect), tls, span, notes)
     }
 
     fn http(&self, span: &Span, notes: &mut Notes) -> Option<OwnedScript> {
@@ -133,15 +142,17 @@ impl ProbeRead {
                 .map_or(default.body_bytes_max, |at| at.value),
             ..default
         };
-        finish(&Spec::Http(&http), span, notes)
+        let tls = self.tls(host.as_deref(), Some("http/1.1"));
+        self.finish(&Spec::Http(&http), tls, span, notes)
     }
 
     fn grpc(&self, span: &Span, notes: &mut Notes) -> Option<OwnedScript> {
         let authority = self.host.as_ref().map_or("", |at| at.value.as_str());
+        let tls = self.tls(self.host.as_ref().map(|at| at.value.as_str()), Some("h2"));
         let grpc = Grpc {
             authority,
             service: self.service.as_ref().map_or("", |at| at.value.as_str()),
-            tls: false,
+            tls: tls.is_some(),
         };
         // Without a host it is the target's address, which is one.
         let checked = Grpc {
@@ -154,7 +165,7 @@ impl ProbeRead {
             notes.error(place, "the call cannot be made", error);
             return None;
         }
-        finish(&Spec::Grpc(grpc), span, notes)
+        self.finish(&Spec::Grpc(grpc), tls, span, notes)
     }
 
     fn dns(&self, span: &Span, notes: &mut Notes) -> Option<OwnedScript> {
@@ -217,43 +228,59 @@ impl ProbeRead {
             notes.error(&at.span, format!("`{key}` cannot be `{}`", at.value), help);
             return None;
         }
-        finish(&Spec::Dns(&dns), span, notes)
+        self.finish(&Spec::Dns(&dns), self.tls(None, Some("dot")), span, notes)
+    }
+
+    fn tls(&self, host: Option<&str>, alpn: Option<&str>) -> Option<OwnedTls> {
+        self.tls.as_ref()?.value.tls(host, alpn)
     }
 
     fn expected(&self) -> Pattern<'_> {
         let expect = self.expect.as_ref();
         expect.map_or(Pattern::Any, |at| PatternRead::pattern(&at.value))
     }
-}
 
-/// Writes a script whose request has been made once, to see whether it fits.
-fn finish(spec: &Spec<'_>, span: &Span, notes: &mut Notes) -> Option<OwnedScript> {
-    let (mut out, mut keep) = (vec![0; REQUEST_BYTES_MAX], vec![0; SPEC_KEEP_BYTES_MAX]);
-    let mut room = Room {
-        out: &mut out,
-        keep: &mut keep,
-    };
-    let token = Token {
-        id: 0,
-        secret: [0; 16],
-    };
-    let (_, step) = Probe::begin(spec, token, &mut room);
-    let mut words = vec![0; SCRIPT_WORDS_MAX];
-    let len = match (step, spec.write(None, &mut words)) {
-        (Step::Verdict(Verdict::Indeterminate(Local::Room)), _) | (_, Err(_)) => {
-            notes.error(
-                span,
-                format!("the check says more than {REQUEST_BYTES_MAX} bytes"),
-                "write less",
-            );
+    /// Writes a script whose request has been made once, to see whether it fits.
+    fn finish(
+        &self,
+        spec: &Spec<'_>,
+        tls: Option<OwnedTls>,
+        span: &Span,
+        notes: &mut Notes,
+    ) -> Option<OwnedScript> {
+        if let Some(Err(why)) = tls.as_ref().map(Profile::check) {
+            let place = self.tls.as_ref().map_or(span, |at| &at.span);
+            notes.error(place, "`tls` cannot be spoken", why);
             return None;
         }
-        (_, Ok(len)) => len,
-    };
-    words.truncate(len);
-    Some(OwnedScript {
-        id: ScriptId::of(&words),
-        words: words.into(),
-        transport: spec.transport(),
-    })
+        let (mut out, mut keep) = (vec![0; REQUEST_BYTES_MAX], vec![0; SPEC_KEEP_BYTES_MAX]);
+        let mut room = Room {
+            out: &mut out,
+            keep: &mut keep,
+        };
+        let token = Token {
+            id: 0,
+            secret: [0; 16],
+        };
+        let (_, step) = Probe::begin(spec, token, &mut room);
+        let mut words = vec![0; SCRIPT_WORDS_MAX];
+        let len = match (step, spec.write(tls.as_ref().map(OwnedTls::id), &mut words)) {
+            (Step::Verdict(Verdict::Indeterminate(Local::Room)), _) | (_, Err(_)) => {
+                notes.error(
+                    span,
+                    format!("the check says more than {REQUEST_BYTES_MAX} bytes"),
+                    "write less",
+                );
+                return None;
+            }
+            (_, Ok(len)) => len,
+        };
+        words.truncate(len);
+        Some(OwnedScript {
+            id: ScriptId::of(&words),
+            words: words.into(),
+            transport: spec.transport(),
+            tls,
+        })
+    }
 }

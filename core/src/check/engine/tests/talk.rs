@@ -4,17 +4,17 @@ use super::super::laws::audit;
 use super::super::*;
 use super::world::{MARGIN, engine, ms};
 use crate::check::probe::http::{Http, Request};
-use crate::check::probe::{Agent, Dns, Expect, Grpc, Pattern, ScriptId, Scripts, Spec, dns};
+use crate::check::probe::{Agent, Dns, Expect, Grpc, Pattern, ScriptId, Scripts, Spec, TlsId, dns};
 use crate::check::{CheckConfig, Kind};
 use crate::netlink::Errno;
 use core::net::SocketAddr;
 use std::vec;
 use std::vec::Vec;
 
-const RESET: Errno = Errno(104);
-const PING: Expect<'_> = Expect::new(b"PING\r\n", Pattern::Prefix(b"+PONG"));
+pub const RESET: Errno = Errno(104);
+pub const PING: Expect<'_> = Expect::new(b"PING\r\n", Pattern::Prefix(b"+PONG"));
 
-fn target() -> SocketAddr {
+pub fn target() -> SocketAddr {
     "127.0.0.1:7".parse().unwrap()
 }
 
@@ -32,8 +32,12 @@ fn check(kind: Kind) -> CheckConfig {
 
 /// The words of a script, and the kind of a check by it.
 fn script(spec: &Spec<'_>) -> (Vec<u64>, Kind) {
+    script_over(spec, None)
+}
+
+fn script_over(spec: &Spec<'_>, tls: Option<TlsId>) -> (Vec<u64>, Kind) {
     let mut words = vec![0; 1024];
-    let len = spec.write(None, &mut words).unwrap();
+    let len = spec.write(tls, &mut words).unwrap();
     words.truncate(len);
     let kind = Kind::Stream(ScriptId::of(&words));
     (words, kind)
@@ -46,16 +50,20 @@ fn scripts(words: &[u64]) -> Vec<u64> {
 }
 
 /// An engine with one check by a script.
-struct Talk {
-    engine: Engine<'static>,
-    now: Instant,
+pub struct Talk {
+    pub engine: Engine<'static>,
+    pub now: Instant,
     plan: Vec<CheckConfig>,
     scripts: Vec<u64>,
 }
 
 impl Talk {
     fn new(spec: &Spec<'_>) -> Self {
-        let (words, kind) = script(spec);
+        Self::over(spec, None)
+    }
+
+    pub fn over(spec: &Spec<'_>, tls: Option<TlsId>) -> Self {
+        let (words, kind) = script_over(spec, tls);
         let mut talk = Self {
             engine: engine(2, 2, 2),
             now: Instant::ZERO + ms(10_000),
@@ -74,7 +82,7 @@ impl Talk {
     }
 
     /// Lets time go by until there is something to do.
-    fn action(&mut self) -> Action {
+    pub fn action(&mut self) -> Action {
         loop {
             if let Some(action) = self.engine.poll_action(self.now) {
                 return action;
@@ -85,7 +93,7 @@ impl Talk {
     }
 
     /// Up to a socket that is connected and may send.
-    fn connected(&mut self) -> SocketId {
+    pub fn connected(&mut self) -> SocketId {
         let Action::Connect {
             socket, half_open, ..
         } = self.action()
@@ -114,7 +122,7 @@ impl Talk {
     }
 
     /// What came of it: the verdict, and the socket is disconnected.
-    fn ends(&mut self, socket: SocketId, expect: Verdict) {
+    pub fn ends(&mut self, socket: SocketId, expect: Verdict) {
         assert_eq!(audit(&self.engine), Ok(()));
         assert!(!self.engine.talks(socket));
         assert_eq!(self.engine.poll_read(), None, "nobody reads on");
@@ -124,12 +132,12 @@ impl Talk {
         assert_eq!(status.last, Some(expect));
     }
 
-    fn fails(&mut self, socket: SocketId, reason: Reason) {
+    pub fn fails(&mut self, socket: SocketId, reason: Reason) {
         self.ends(socket, Verdict::Failure(reason));
     }
 
     /// Lets the probe's time go by.
-    fn times_out(&mut self) {
+    pub fn times_out(&mut self) {
         self.now += ms(301);
         self.engine.handle_timeout(self.now);
     }

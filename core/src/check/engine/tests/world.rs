@@ -60,6 +60,7 @@ pub fn engine(checks: usize, v4: u32, v6: u32) -> Engine<'static> {
             tick_ns: 1 << 20,
             sockets_v4: v4,
             seats: 0,
+            tls: 1,
             late_margin: MARGIN,
             checks_per_second: 0,
             seed: 1,
@@ -148,7 +149,9 @@ impl World {
                 Action::Disconnect { socket } => {
                     assert!(self.sockets[socket.index()].take().is_some());
                 }
-                Action::Send { .. } | Action::Datagram { .. } => panic!("nothing is said here"),
+                Action::Send { .. } | Action::Secure { .. } | Action::Datagram { .. } => {
+                    panic!("nothing is said here")
+                }
                 Action::Connect { socket, target, .. } => {
                     self.connects += 1;
                     let place = &mut self.sockets[socket.index()];
