@@ -375,3 +375,20 @@ fn a_route_and_our_own_service_weigh() {
     daemon.says("vrrp public: priority 50 of 150");
     daemon.stop();
 }
+
+#[test]
+#[ignore = "needs root and network namespaces"]
+fn a_start_waits_for_its_delay_and_a_restart_of_an_active_does_not() {
+    let _side = world();
+    let config = format!("on_crash = \"nothing\"\nstartup_delay = \"2s\"\n[limits]\n{PUBLIC}");
+    let mut daemon = Daemon::start(&config);
+    daemon.says("vrrp public: takes no part: startup_delay");
+    assert_eq!(router(&daemon, "public")["state"], "initialize");
+    daemon.says("vrrp public: Backup -> Active");
+    daemon.says("address 10.66.0.10 is on va");
+    daemon.kill();
+    daemon.start_again();
+    daemon.says("vrrp public: Initialize -> Active: was active moments ago");
+    assert_eq!(daemon.log().matches("startup_delay").count(), 1);
+    daemon.stop();
+}
