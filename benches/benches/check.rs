@@ -53,6 +53,7 @@ impl Memory {
             sockets_v4: 1_000,
             seats: 0,
             tls: 0,
+            errands: 0,
             late_margin: Duration::from_millis(250),
             checks_per_second: 0,
             seed: 0,
@@ -85,7 +86,8 @@ fn check(c: &mut Criterion) {
                         Action::Disconnect { .. }
                         | Action::Send { .. }
                         | Action::Secure { .. }
-                        | Action::Datagram { .. },
+                        | Action::Datagram { .. }
+                        | Action::Errand { .. },
                     ) => {}
                     None => {
                         now = engine.poll_timeout().expect("checks").max(now);

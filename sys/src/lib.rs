@@ -25,5 +25,6 @@ mod syscall;
 pub mod sysctl;
 pub mod tcp;
 pub mod thread;
+pub mod user;
 pub mod vrrp;
 pub mod will;

@@ -4,6 +4,7 @@
 //! which needs none. Test code: it may panic and allocate; it may
 //! not touch a network it did not make.
 
+pub mod asked;
 pub mod cli;
 pub mod daemon;
 pub mod demo;

@@ -73,6 +73,7 @@ impl Owner {
             sockets_v4: v4,
             seats: 0,
             tls: 0,
+            errands: 0,
             late_margin: Duration::from_secs(1),
             checks_per_second: 0,
             seed: 0,
@@ -127,7 +128,10 @@ impl Owner {
                     Outcome::InProgress => {}
                     Outcome::Failed(errno) => self.engine.handle_failed(now, socket, errno),
                 },
-                Action::Send { .. } | Action::Secure { .. } | Action::Datagram { .. } => {
+                Action::Send { .. }
+                | Action::Secure { .. }
+                | Action::Datagram { .. }
+                | Action::Errand { .. } => {
                     panic!("nothing is said here")
                 }
                 Action::Disconnect { socket } => self.pool.disconnect(socket).unwrap(),

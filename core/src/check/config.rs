@@ -21,6 +21,8 @@ pub enum Kind {
     Stream(ScriptId),
     /// A script is played in datagrams.
     Datagram(ScriptId),
+    /// A script is given to somebody else, who tells what came of it.
+    Errand(ScriptId),
 }
 
 /// What a check needs to be under way, each from a pool of its own.
@@ -30,11 +32,13 @@ pub enum Lane {
     Stream(Family),
     /// A seat: datagrams of many checks go through one socket.
     Datagram,
+    /// A seat among the few that commands and files have.
+    Errand,
 }
 
 impl Lane {
     /// How many there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
 
     /// Its place in a table.
     #[must_use]
@@ -43,6 +47,7 @@ impl Lane {
             Self::Stream(Family::V4) => 0,
             Self::Stream(Family::V6) => 1,
             Self::Datagram => 2,
+            Self::Errand => 3,
         }
     }
 }
@@ -54,6 +59,7 @@ enum Question {
     Connects,
     Stream(ScriptId),
     Datagram(ScriptId),
+    Errand(ScriptId),
 }
 
 impl Kind {
@@ -62,6 +68,7 @@ impl Kind {
             Self::Tcp { half_open: _ } => Question::Connects,
             Self::Stream(script) => Question::Stream(script),
             Self::Datagram(script) => Question::Datagram(script),
+            Self::Errand(script) => Question::Errand(script),
         }
     }
 
@@ -70,7 +77,7 @@ impl Kind {
     pub const fn script(self) -> Option<ScriptId> {
         match self {
             Self::Tcp { half_open: _ } => None,
-            Self::Stream(script) | Self::Datagram(script) => Some(script),
+            Self::Stream(script) | Self::Datagram(script) | Self::Errand(script) => Some(script),
         }
     }
 }
@@ -137,6 +144,7 @@ impl CheckConfig {
         match self.kind {
             Kind::Tcp { half_open: _ } | Kind::Stream(_) => Lane::Stream(self.family()),
             Kind::Datagram(_) => Lane::Datagram,
+            Kind::Errand(_) => Lane::Errand,
         }
     }
 
@@ -160,7 +168,7 @@ impl CheckConfig {
     /// question on every run with one seed, and far apart for neighbours.
     #[must_use]
     pub fn phase(&self, seed: u64) -> u64 {
-        let mut hasher = Fnv(seed ^ 0xcbf2_9ce4_8422_2325);
+        let mut hasher = Fnv::new(seed);
         self.target.hash(&mut hasher);
         self.kind.question().hash(&mut hasher);
         hasher.finish()
@@ -168,7 +176,13 @@ impl CheckConfig {
 }
 
 /// FNV-1a with the finalizer of splitmix64, for want of a hasher in core.
-struct Fnv(u64);
+pub(super) struct Fnv(u64);
+
+impl Fnv {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed ^ 0xcbf2_9ce4_8422_2325)
+    }
+}
 
 impl Hasher for Fnv {
     fn write(&mut self, bytes: &[u8]) {

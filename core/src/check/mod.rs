@@ -16,6 +16,7 @@
 mod advice;
 mod config;
 pub mod engine;
+mod flights;
 mod health;
 mod policy;
 pub mod probe;
@@ -31,6 +32,7 @@ pub use engine::{
     Action, Carrier, CheckId, Desk, Engine, Pace, PlanError, REQUEST_BYTES_MAX, Settings, Slot,
     Socket, SocketId, Status, Storage,
 };
+pub use flights::{Flight, Flights, Sign};
 pub use health::{Change, Health, HealthState, Limits};
 pub use policy::CheckPolicy;
 pub use report::{

@@ -275,6 +275,10 @@ reasons! {
         Tls = "out of tls connections",
         /// The probe's request does not fit the buffer for it.
         Room = "request does not fit its buffer",
+        /// Nobody said what came of a command or a file.
+        Runner = "runner did not answer",
+        /// There was no free socket to ask again by TCP.
+        Sockets = "out of sockets for checks",
         /// A command is not there, or cannot be executed.
         Command = "command cannot be run",
         /// An error that says nothing about the target.

@@ -49,6 +49,14 @@ pub(super) const KEYS: &[&str] = &[
     "jitter",
     "damping",
     "tls",
+    "secret",
+    "user",
+    "password",
+    "nas_identifier",
+    "response",
+    "signed",
+    "command",
+    "weigh",
 ];
 
 /// The keys of one `check`, as far as they are there.
@@ -91,9 +99,19 @@ impl CheckRead {
                 (&address.span, "the address"),
             );
         }
+        let kind = section.choice("type", TYPES, notes);
+        if let (Some(kind), Some(port)) = (&kind, &port)
+            && kind.value == Type::Icmp
+        {
+            notes.error(
+                &port.span,
+                "`port` has no effect: an echo request has none",
+                "remove it",
+            );
+        }
         Some(Self {
             has_type: section.has("type"),
-            kind: section.choice("type", TYPES, notes),
+            kind,
             address,
             port,
             probe: ProbeRead::read(&section, notes),
@@ -198,7 +216,8 @@ impl CheckRead {
 
     /// The check of a backend at `address` with `port`, or `None` for none.
     fn of_backend(&self, address: IpAddr, port: u16, notes: &mut Notes) -> Option<Checked> {
-        if self.kind.as_ref()?.value == Type::None {
+        let kind = self.kind.as_ref()?.value;
+        if kind == Type::None {
             return None;
         }
         let said = self.address.as_ref().map(|at| at.value);
@@ -206,7 +225,10 @@ impl CheckRead {
             .and_then(|endpoint| endpoint.port)
             .or_else(|| self.port.as_ref().map(|at| at.value))
             .unwrap_or(port);
-        if port == 0 {
+        // An echo request has none, and a command need not know it.
+        let port = if kind.has_port() { port } else { 0 };
+        let needed = kind.has_port() && !self.script.as_ref().is_some_and(|s| s.is_errand());
+        if port == 0 && needed {
             notes.error(
                 &self.span,
                 "no port to check: neither the check nor every backend has one",

@@ -39,7 +39,7 @@ pub(crate) use mistake::plural;
 pub use mistake::{Also, Errors, Mistake, Severity};
 pub use node::{Ipvs, Limits, Node, OnCrash, OnExit, Own, SOCKET_NAME, Timeouts};
 pub use notify::Notify;
-pub use probe::{OwnedScript, OwnedTls};
+pub use probe::{OwnedScript, OwnedTls, echo_identifier};
 pub use reader::Reader;
 pub(crate) use scalar::duration;
 pub use scalar::{Prefixed, Shown};
@@ -122,6 +122,13 @@ pub const SECTIONS: &[(&str, &[&str])] = &[
 ];
 
 impl Config {
+    /// Whether a check needs a runner.
+    #[must_use]
+    pub fn has_errands(&self) -> bool {
+        let mut scripts = self.services.iter().flat_map(|service| &service.scripts);
+        scripts.any(|script| script.is_errand())
+    }
+
     /// Reads the file at `path`.
     ///
     /// # Errors

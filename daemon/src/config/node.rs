@@ -66,6 +66,8 @@ pub struct Limits {
     pub backends: u32,
     /// Health checks on their way at once. Default 1024.
     pub checks_in_flight: u32,
+    /// Commands run and files read for checks at once. Default 64.
+    pub commands: u32,
     /// Bytes of all that checks say and expect. Default 256 KiB.
     pub probe_bytes: u32,
     /// Health checks that begin in a second, over all; 0 is no limit. Default 0.
@@ -88,6 +90,7 @@ impl Default for Limits {
             services: 1_024,
             backends: 16_384,
             checks_in_flight: 1_024,
+            commands: 64,
             probe_bytes: 256 << 10,
             checks_per_second: 0,
             backend_checks_per_second: 0,
@@ -188,6 +191,7 @@ pub(super) const LIMITS_KEYS: &[&str] = &[
     "services",
     "backends",
     "checks_in_flight",
+    "commands",
     "probe_bytes",
     "checks_per_second",
     "backend_checks_per_second",
@@ -393,6 +397,7 @@ impl LimitsRead {
         // Each is a socket; fs.nr_open is 2^20 by default.
         set("checks_in_flight", 1 << 18, &mut limits.checks_in_flight);
         set("tls", 1 << 16, &mut limits.tls);
+        set("commands", 1 << 12, &mut limits.commands);
         read.probe_bytes = set("probe_bytes", 1 << 30, &mut limits.probe_bytes);
         read.routers = set("routers", 4_096, &mut limits.routers);
         read.addresses = set("addresses", 1 << 20, &mut limits.addresses);

@@ -29,6 +29,8 @@ pub struct Taken {
     pub settings: Vec<SettingState>,
     /// Guardians that died.
     pub guardian_deaths: u64,
+    /// How many runners of commands and files have died.
+    pub runner_deaths: u64,
     /// The HA loop's part.
     pub ha: Box<HaSnapshot>,
     /// The LB loop's part.
@@ -98,6 +100,7 @@ fn state(taken: &Taken) -> State {
         config,
         settings,
         guardian_deaths,
+        runner_deaths,
         ha,
         lb,
     } = taken;
@@ -108,6 +111,7 @@ fn state(taken: &Taken) -> State {
     counters.extend(count::policies(&lb.policies));
     counters.push(Counter::new("tls_allocations", lb.tls_allocations));
     counters.push(Counter::new("guardian_deaths", *guardian_deaths));
+    counters.push(Counter::new("runner_deaths", *runner_deaths));
     let thread = |name: &str, allocations, records_dropped| ThreadState {
         name: name.to_owned(),
         allocations_after_seal: allocations,

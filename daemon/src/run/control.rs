@@ -75,6 +75,7 @@ pub(super) struct Loops {
     pub(super) cells: Cells,
     /// What the HA loop tells whoever is to be notified.
     pub(super) notices: NoticesOut,
+    pub(super) runner: runner::Keeper,
 }
 
 /// A question whose answer is being gathered.
@@ -205,6 +206,7 @@ impl Control {
         self.errands = Some((hand_in, helper));
         tokio::spawn(errands.run());
         self.take_errands();
+        self.loops.runner.take(self.config.has_errands(), &self.log);
         let mut child = signal(SignalKind::child())?;
         let mut again = pin!(tokio::time::sleep(LOOK));
         let mut held = pin!(tokio::time::sleep(HELD));
@@ -229,8 +231,8 @@ impl Control {
                     self.settings.look_again(&self.log);
                 }
                 _ = feed.tick() => self.feed_watchdog(),
-                _ = child.recv() => again.set(tokio::time::sleep(self.keep_guardian())),
-                () = &mut again => again.set(tokio::time::sleep(self.keep_guardian())),
+                _ = child.recv() => again.set(tokio::time::sleep(self.keep_helpers())),
+                () = &mut again => again.set(tokio::time::sleep(self.keep_helpers())),
             }
             if let Some(code) = self.ended() {
                 self.finish_errands().await;
@@ -313,12 +315,15 @@ impl Control {
         let _ = tokio::time::timeout(LAST_WORDS, all).await;
     }
 
-    /// Looks after the guardian; returns when to look again.
-    fn keep_guardian(&mut self) -> Duration {
+    /// Looks after the guardian and the runners; returns when to look again.
+    fn keep_helpers(&mut self) -> Duration {
         let again = self.loops.keeper.look(&self.log).unwrap_or(LOOK);
         let helper = self.errands.as_mut();
         let helper = helper.and_then(|(_, helper)| helper.look(&self.log));
-        again.min(helper.unwrap_or(LOOK))
+        let runner = self.loops.runner.look(&self.log);
+        again
+            .min(helper.unwrap_or(LOOK))
+            .min(runner.unwrap_or(LOOK))
     }
 
     /// Has found out what the config in force tracks.
@@ -353,6 +358,7 @@ impl Control {
                         config: Arc::clone(&self.config),
                         settings: self.settings.state(),
                         guardian_deaths: self.loops.keeper.deaths(),
+                        runner_deaths: self.loops.runner.deaths(),
                         ha,
                         lb,
                     };
@@ -417,6 +423,7 @@ impl Control {
         if let Some((_, helper)) = &mut self.errands {
             helper.stop();
         }
+        self.loops.runner.stop();
         self.log.log(&records::Stopping {});
         if let Some(notify) = &self.notify {
             let _ = notify.stopping();

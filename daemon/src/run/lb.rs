@@ -1,11 +1,15 @@
 //! The `lb` loop: health checks, weights, and the kernel's IPVS table. It
 //! decides nothing: it moves bytes and time between the kernel and [`Lb`].
 
+mod command;
+
+pub use command::{LbCommand, LbEnd, LbReply};
+
 use super::board::BoardIn;
-use super::link::{LoopEnd, SlotOut};
-use super::operator::Orders;
-use super::plan::{OwnedLbPlan, Watched};
-use super::snapshot::LbSnapshot;
+use super::datagrams::{self, Datagrams};
+use super::link::SlotOut;
+use super::outside::Outside;
+use super::plan::Watched;
 use crate::tls::{Came, Sessions};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -14,7 +18,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 use trunnion_core::check::{Action, SocketId};
 use trunnion_core::director::ha::TrackState;
-use trunnion_core::director::lb::{Lb, LbTooLarge};
+use trunnion_core::director::lb::Lb;
 use trunnion_core::ipvs;
 use trunnion_core::netlink::Errno;
 use trunnion_core::time::Instant;
@@ -23,54 +27,15 @@ use trunnion_sys::clock::{Clock, TimerFd};
 use trunnion_sys::netlink::{self, Inbox, Protocol};
 use trunnion_sys::tcp::{Heard, Outcome, Pool, Readiness, Said};
 
-/// What the control thread asks of the loop.
-#[derive(Debug)]
-pub enum LbCommand {
-    /// Take this plan.
-    Plan(Box<OwnedLbPlan>),
-    /// Say whether this plan would be taken.
-    Fits(Box<OwnedLbPlan>),
-    /// Do as operators say.
-    Operate(Box<Orders>),
-    /// Fill this snapshot.
-    Snapshot(Box<LbSnapshot>),
-    /// Show that the loop goes round.
-    Ping,
-    /// End; with `clear` after the services were removed from the kernel.
-    Shutdown {
-        /// Whether they are.
-        clear: bool,
-    },
-}
-
-/// What the loop answers.
-#[derive(Debug)]
-pub enum LbReply {
-    /// The plan back, and whether it was taken.
-    Plan(Box<OwnedLbPlan>, Result<(), LbTooLarge>),
-    /// The plan back, and whether it would be taken.
-    Fits(Box<OwnedLbPlan>, Result<(), LbTooLarge>),
-    /// The orders back, done.
-    Operated(Box<Orders>),
-    /// The snapshot, filled.
-    Snapshot(Box<LbSnapshot>),
-    /// Said once, unasked: the node can serve what it is sent.
-    Ready,
-    /// The answer to a ping.
-    Pong,
-    /// The loop has ended.
-    Finished,
-}
-
-/// The loop's end of the link.
-pub type LbEnd = LoopEnd<LbCommand, LbReply>;
-
 /// Waker's token; the loop's [`mio::Waker`] is made with it.
 pub const WAKER: Token = Token(0);
 const TIMER: Token = Token(1);
 const IPVS: Token = Token(2);
+const RUNNER: Token = Token(3);
+/// The sockets of datagrams are from here on.
+const DATAGRAMS: usize = 4;
 /// The check socket with id `i` is `SOCKETS + i`.
-const SOCKETS: usize = 3;
+const SOCKETS: usize = DATAGRAMS + datagrams::SOCKETS;
 
 /// Times the kernel's replies are read in one turn, a few datagrams each.
 const READS_PER_TURN: u32 = 32;
@@ -108,6 +73,8 @@ pub struct LbLoop {
     ipvs: netlink::Socket,
     ipvs_ready: bool,
     pool: Pool,
+    datagrams: Datagrams,
+    outside: Outside,
     request: Box<[u8]>,
     tls: Sessions,
     /// Where a check's socket is read to.
@@ -132,14 +99,19 @@ impl LbLoop {
         (end, roles): (LbEnd, SlotOut),
         (board, watched): (BoardIn, usize),
         poll: Poll,
-        pool: Pool,
+        (pool, datagrams, outside): (Pool, Datagrams, Outside),
     ) -> io::Result<Self> {
         let timer = TimerFd::new()?;
         let ipvs = netlink::Socket::open(Protocol::Generic, &[])?;
         let registry = poll.registry();
-        for (fd, token) in [(timer.as_raw_fd(), TIMER), (ipvs.as_raw_fd(), IPVS)] {
+        for (fd, token) in [
+            (timer.as_raw_fd(), TIMER),
+            (ipvs.as_raw_fd(), IPVS),
+            (outside.as_raw_fd(), RUNNER),
+        ] {
             registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
         }
+        datagrams.register(registry, DATAGRAMS)?;
         for (SocketId(id), fd) in pool.iter() {
             let token = Token(SOCKETS + id as usize);
             let both = Interest::READABLE | Interest::WRITABLE;
@@ -160,6 +132,8 @@ impl LbLoop {
             ipvs,
             ipvs_ready: false,
             pool,
+            datagrams,
+            outside,
             request: vec![0; ipvs::BATCH_BYTES].into_boxed_slice(),
             tls: Sessions::new(sockets),
             heard: vec![0; CHECK_READ_BYTES].into_boxed_slice(),
@@ -189,6 +163,13 @@ impl LbLoop {
                 self.read_ipvs();
             }
             self.read_checks();
+            if self.datagrams.read(&mut self.lb) {
+                // What lies unread may be answers.
+                self.lb.handle_lost(self.clock.now());
+                self.more = true;
+            }
+            let now = self.clock.now();
+            self.more |= self.outside.read(now, &mut self.lb);
             let now = self.clock.now();
             self.lb.handle_timeout(now);
             self.tell_health();
@@ -229,6 +210,12 @@ impl LbLoop {
                     WAKER => {}
                     TIMER => drop(self.timer.ack()?),
                     IPVS => self.ipvs_ready = true,
+                    RUNNER => self.outside.handle_event(),
+                    Token(token) if token < SOCKETS => {
+                        let (readable, error) = (event.is_readable(), event.is_error());
+                        self.datagrams
+                            .handle_event(token - DATAGRAMS, readable, error);
+                    }
                     Token(token) => {
                         let readiness = Readiness {
                             writable: event.is_writable(),
@@ -421,6 +408,12 @@ impl LbLoop {
     }
 
     fn probe(&mut self) {
+        self.act();
+        // Before anything else can end a probe whose datagram waits.
+        self.datagrams.flush(&mut self.lb);
+    }
+
+    fn act(&mut self) {
         for _ in 0..PROBES_PER_TURN {
             match self.lb.poll_probe(self.clock.now()) {
                 None => return,
@@ -443,8 +436,15 @@ impl LbLoop {
                     }
                 }
                 Some(Action::Send { socket }) => self.say(socket),
-                // There are no seats.
-                Some(Action::Datagram { .. }) => {}
+                Some(Action::Datagram {
+                    socket,
+                    target,
+                    carrier,
+                }) => self.datagrams.put((socket, target), carrier, &mut self.lb),
+                Some(Action::Errand { socket, target }) => {
+                    let now = self.clock.now();
+                    self.outside.begin(now, (socket, target), &mut self.lb);
+                }
                 Some(Action::Disconnect { socket }) => {
                     self.tls.end(socket);
                     // The kernel knows no reason to refuse; a socket that it

@@ -10,6 +10,7 @@
 mod answer;
 mod board;
 mod control;
+mod datagrams;
 mod errands;
 mod guardian;
 mod ha;
@@ -17,6 +18,7 @@ mod keeper;
 mod lb;
 mod link;
 mod operator;
+mod outside;
 mod plan;
 pub mod records;
 mod respawn;
@@ -27,16 +29,18 @@ mod snapshot;
 pub use guardian::run as guardian;
 pub use snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView};
 
-use crate::config::{Config, Limits, Reader, Refused};
+use crate::config::{self, Config, Limits, Reader, Refused};
 use crate::control::Listener;
 use board::{BoardIn, Cells};
 use control::{Control, Loops};
+use datagrams::Datagrams;
 use ha::{HaLoop, Others};
 use keeper::Keeper;
 use lb::LbLoop;
 use link::{Bell, Ends, LogEnd, SlotOut};
 use mio::{Poll, Waker};
 use operator::Operators;
+use outside::Outside;
 use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
@@ -182,11 +186,12 @@ fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loo
         start_ha((config, plan), bell, (ha_poll, ha_waker), others)?;
     let mut plan = Box::new(plan::OwnedLbPlan::of(config, &assigned));
     operators.tell(&mut plan);
+    let (runner, runners) = runner::pair().doing("make a socket pair")?;
     let (lb, lb_log, lb_thread) = start_lb(
         (config, plan),
         bell,
         (lb_poll, lb_waker),
-        (roles, board.clone()),
+        (roles, board.clone(), Outside::new(runner)),
     )?;
     Ok(Loops {
         started,
@@ -194,6 +199,7 @@ fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loo
         cells,
         notices: notices_out,
         keeper,
+        runner: runner::Keeper::new("lb", runners, config.limits.commands),
         ha_held,
         logs: vec![Box::new(ha_log), Box::new(lb_log)],
         ha,
@@ -323,7 +329,7 @@ fn start_lb(
     (config, plan): (&Config, Box<plan::OwnedLbPlan>),
     bell: &Arc<Bell>,
     (poll, waker): (Poll, Arc<Waker>),
-    (roles, board): (SlotOut, BoardIn),
+    (roles, board, outside): (SlotOut, BoardIn, Outside),
 ) -> Result<(LbControl, LogEnd, LoopThread), StartError> {
     let limits: Limits = config.limits;
     let sockets = limits.checks_in_flight;
@@ -332,6 +338,7 @@ fn start_lb(
         .doing(format!("raise the limit of open files to {wanted}"))?;
     let pool =
         Pool::open(sockets, sockets).doing(format!("open {} sockets for checks", 2 * sockets))?;
+    let datagrams = Datagrams::open(2 * sockets..3 * sockets, config::echo_identifier());
     let Ends {
         mut control,
         looped: end,
@@ -342,8 +349,15 @@ fn start_lb(
     let storage = plan::lb_storage(&limits, seed, secret);
     let _ = control.send(lb::LbCommand::Plan(plan));
     let watched = limits.tracks as usize;
-    let looped = LbLoop::open(Lb::new(storage), (end, roles), (board, watched), poll, pool)
-        .doing("open the sockets of the lb loop")?;
+    let sockets = (pool, datagrams, outside);
+    let looped = LbLoop::open(
+        Lb::new(storage),
+        (end, roles),
+        (board, watched),
+        poll,
+        sockets,
+    )
+    .doing("open the sockets of the lb loop")?;
     // Not by value: it is far larger than a stack should carry, several times over
     // in a build that does not optimize.
     let looped = Box::new(looped);

@@ -378,7 +378,10 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
         checks: check::Storage {
             checks: forever(&check::Slot::EMPTY, backends),
             timers: forever(&time::Slot::EMPTY, backends),
-            sockets: forever(&check::Socket::EMPTY, 2 * sockets),
+            sockets: forever(
+                &check::Socket::EMPTY,
+                3 * sockets + limits.commands as usize,
+            ),
             scripts: forever(&0, limits.probe_bytes as usize / size_of::<u64>()),
             request: forever(&0, REQUEST_BYTES_MAX),
             desks: forever(&Desk::EMPTY, sockets.div_ceil(CHECKS_PER_DESK)),
@@ -387,7 +390,8 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
         settings: Settings {
             tick_ns: TICK_NS,
             sockets_v4: limits.checks_in_flight,
-            seats: 0,
+            seats: limits.checks_in_flight,
+            errands: limits.commands,
             tls: limits.tls,
             late_margin: std::time::Duration::from_millis(100),
             checks_per_second: limits.checks_per_second,

@@ -85,6 +85,14 @@ impl Outbox {
         }
     }
 
+    /// Tells of each that it is not sent: its tag. It is empty then.
+    pub fn drain(&mut self, mut unsent: impl FnMut(u64)) {
+        for item in self.waiting(0) {
+            unsent(item.tag);
+        }
+        self.clear();
+    }
+
     pub(super) fn tag(&self, at: usize) -> Option<u64> {
         self.waiting(at).first().map(|item| item.tag)
     }

@@ -247,6 +247,7 @@ fn lb() -> bool {
             sockets_v4: 1,
             seats: 1,
             tls: 0,
+            errands: 0,
             late_margin: Duration::from_millis(100),
             checks_per_second: 0,
             seed: 1,

@@ -209,6 +209,7 @@ impl World<'_> {
             sockets_v4: u32::try_from(here.sockets).unwrap_or(u32::MAX),
             seats: 0,
             tls: 0,
+            errands: 0,
             late_margin: Duration::from_millis(50),
             checks_per_second: 0,
             seed: self.options.seed ^ node as u64,

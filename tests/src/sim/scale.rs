@@ -168,6 +168,7 @@ impl Stage {
                 sockets_v4: SOCKETS,
                 seats: 0,
                 tls: 0,
+                errands: 0,
                 late_margin: Duration::from_millis(100),
                 checks_per_second: 0,
                 seed: 1,

@@ -116,7 +116,12 @@ impl World<'_> {
             match life.lb.poll_probe(local) {
                 None => return true,
                 // Checks only connect here.
-                Some(Action::Send { .. } | Action::Secure { .. } | Action::Datagram { .. }) => {}
+                Some(
+                    Action::Send { .. }
+                    | Action::Secure { .. }
+                    | Action::Datagram { .. }
+                    | Action::Errand { .. },
+                ) => {}
                 Some(Action::Disconnect { socket }) => life.probes[socket.index()].epoch += 1,
                 Some(Action::Connect { socket, target, .. }) => {
                     self.summary.probes += 1;

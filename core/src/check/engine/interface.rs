@@ -17,6 +17,8 @@ pub struct Settings {
     /// How many at the end are no sockets, but seats: probes by datagrams that
     /// may be under way at once, by way of sockets that they share.
     pub seats: u32,
+    /// How many behind those are seats of commands and files.
+    pub errands: u32,
     /// TLS connections that may be open at once.
     pub tls: u32,
     /// A timeout served so much after its deadline is no verdict: the answer
@@ -86,6 +88,15 @@ pub enum Action {
         target: SocketAddr,
         /// By what.
         carrier: Carrier,
+    },
+    /// Give what [`errand`](super::Engine::errand) says to whoever runs commands
+    /// and reads files. What comes of it goes to
+    /// [`handle_outcome`](super::Engine::handle_outcome).
+    Errand {
+        /// The check's seat.
+        socket: SocketId,
+        /// What `{address}` and `{port}` stand for.
+        target: SocketAddr,
     },
     /// Disconnect a socket, whatever came of its connection. It must be
     /// connectable when the call is done.

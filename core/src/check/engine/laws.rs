@@ -1,16 +1,20 @@
 //! The laws of the engine, for tests and fuzzing: what holds after every call,
 //! and a life made of any bytes that must not break it.
 
+mod kinds;
+
 use super::list::NIL;
 use super::schedule::nanos;
 use super::storage::{Phase, State, Use};
 use super::{Action, CheckId, Desk, Engine, Pace, Settings, Slot, Socket, SocketId, Storage};
-use crate::bytes::{Overflow, Reader, Short};
-use crate::check::probe::{Agent, Expect, Grpc, Pattern, ScriptId, Scripts, Spec, TlsId};
+use crate::bytes::{Reader, Short};
+use crate::check::probe::outside::Outcome;
+use crate::check::probe::{Scripts, TlsId};
 use crate::check::{CheckConfig, HealthState, Kind, Lane, Reason, Verdict};
 use crate::netlink::Errno;
 use crate::time::{self, Duration, Instant};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use kinds::{KINDS, kinds};
 
 /// What holds after every call: each check is in one place, each socket belongs
 /// to one check or none, nothing is lost, everything is counted.
@@ -72,7 +76,10 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
                     held == Some(Use::Probe(CheckId(index))),
                     "a probe has no socket",
                 )?;
-                let fits = engine.lane_of(socket) == slot.config.lane();
+                let again = matches!(slot.config.kind, Kind::Datagram(_));
+                let lane = engine.lane_of(socket);
+                let fits = lane == slot.config.lane()
+                    || again && lane == Lane::Stream(slot.config.family());
                 law(fits, "a probe has a socket of another lane")?;
             }
         }
@@ -93,7 +100,8 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
                 talking = talking.saturating_add(u32::from(linked && !queued));
                 law(linked || !queued, "a socket waits for tls in no queue")?;
                 let (sends, reads) = match socket.phase {
-                    Phase::Connecting => (false, false),
+                    // To be told to connect, by datagrams or rather not.
+                    Phase::Connecting => (engine.again(SocketId(index)).is_some(), false),
                     Phase::Unsecured => (true, false),
                     Phase::Securing => (false, true),
                     Phase::Due | Phase::Sending { .. } => (true, false),
@@ -155,9 +163,10 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
 }
 
 const CHECKS: usize = 8;
-const SOCKETS: usize = 7;
+const SOCKETS: usize = 8;
 const SOCKETS_V4: u32 = 3;
 const SEATS: u32 = 2;
+const ERRANDS: u32 = 1;
 const TIMEOUT_MAX: Duration = Duration::from_secs(3);
 const LATE_MARGIN: Duration = Duration::from_millis(100);
 
@@ -185,6 +194,7 @@ pub fn any_life(data: &[u8]) {
         sockets_v4: SOCKETS_V4,
         seats: SEATS,
         tls: 1,
+        errands: ERRANDS,
         late_margin: LATE_MARGIN,
         checks_per_second: u32::from(data.first().copied().unwrap_or(0)),
         seed: 0,
@@ -200,6 +210,7 @@ pub fn any_life(data: &[u8]) {
         kinds,
         now: Instant::ZERO,
         connected: [false; SOCKETS],
+        asked: None,
     };
     let mut script = Reader::new(data);
     while life.step(&mut script).is_ok() {
@@ -207,52 +218,24 @@ pub fn any_life(data: &[u8]) {
     }
 }
 
-/// A few scripts, and checks by them.
-fn kinds(memory: &mut [u64]) -> Result<(Scripts<'_>, [Kind; 5]), Overflow> {
-    let specs = [
-        Spec::Stream(Expect::new(b"PING", Pattern::Prefix(b"+OK"))),
-        Spec::Agent(Agent { send: b"" }),
-        Spec::Grpc(Grpc {
-            authority: "",
-            service: "",
-            tls: false,
-        }),
-        Spec::Datagram(Expect::new(b"", Pattern::Contains(b"k"))),
-        Spec::Stream(Expect::new(b"over tls", Pattern::Prefix(b"+OK"))),
-    ];
-    let tls = [None, None, None, None, Some(TlsId(7))];
-    let mut written = [[0; 32]; 5];
-    let mut named: heapless::Vec<(ScriptId, &[u64]), 5> = heapless::Vec::new();
-    let mut kinds = [Kind::Tcp { half_open: true }; 5];
-    let each = specs.iter().zip(tls).zip(&mut written).zip(&mut kinds);
-    for (((spec, tls), out), kind) in each {
-        let words = spec.write(tls, out)?;
-        let script = out.get(..words).unwrap_or_default();
-        let id = ScriptId::of(script);
-        named.push((id, script)).ok();
-        *kind = match spec.transport() {
-            crate::check::probe::Transport::Stream => Kind::Stream(id),
-            crate::check::probe::Transport::Datagram => Kind::Datagram(id),
-        };
-    }
-    named.sort_unstable();
-    Ok((Scripts::write(&named, memory)?, kinds))
-}
-
 struct Life<'s> {
     engine: Engine<'s>,
     scripts: Scripts<'s>,
-    kinds: [Kind; 5],
+    kinds: [Kind; KINDS],
     now: Instant,
     /// What the owner did to its sockets.
     connected: [bool; SOCKETS],
+    /// What was asked last by datagram.
+    asked: Option<(SocketId, heapless::Vec<u8, 64>)>,
 }
 
 impl Life<'_> {
     fn step(&mut self, script: &mut Reader<'_>) -> Result<(), Short> {
         let [what, arg] = script.take("step")?;
         let socket = SocketId(u32::from(arg >> 4));
-        match what % 20 {
+        match what % 22 {
+            20 => self.outcome(socket, arg),
+            21 => self.engine.handle_lost(self.now),
             12 => {
                 let id = CheckId(u32::from(arg >> 4));
                 self.engine.hold(self.now, id, arg & 1 == 0);
@@ -332,7 +315,8 @@ impl Life<'_> {
 
     /// What a read of a socket gives.
     fn read(&mut self, socket: SocketId, what: u8) {
-        match what % 7 {
+        match what % 8 {
+            7 => self.truncated(),
             0 => self.engine.handle_drained(self.now, socket),
             1 => self.engine.handle_end(self.now, socket),
             2 => self.engine.handle_failed(self.now, socket, Errno(104)),
@@ -348,6 +332,32 @@ impl Life<'_> {
                 let part = frame.get(..usize::from(what >> 4)).unwrap_or(&frame);
                 self.engine.handle_bytes(self.now, socket, part);
             }
+        }
+    }
+
+    /// The last question comes back, as an answer that is too long.
+    fn truncated(&mut self) {
+        if let Some((seat, mut answer)) = self.asked.take() {
+            if let Some(flags) = answer.get_mut(2) {
+                *flags |= 0x82;
+            }
+            self.engine.handle_bytes(self.now, seat, &answer);
+        }
+    }
+
+    /// An errand is done, or one that nobody sent anybody on.
+    fn outcome(&mut self, seat: SocketId, what: u8) {
+        let before = self.healths();
+        let outcome = match what & 7 {
+            0 => Outcome::Content(b"7"),
+            1 => Outcome::NotRead(Errno(2)),
+            2 => Outcome::TimedOut,
+            3 => Outcome::Late,
+            _ => Outcome::NotRun(Errno(11)),
+        };
+        self.engine.handle_outcome(self.now, seat, &outcome);
+        if let Verdict::Indeterminate(_) = outcome.weigh(false).verdict {
+            assert_eq!(before, self.healths(), "local trouble is a verdict");
         }
     }
 
@@ -370,6 +380,9 @@ impl Life<'_> {
                 }
                 Action::Datagram { socket, .. } => {
                     assert_eq!(self.engine.lane_of(socket), Lane::Datagram);
+                    let asked = self.engine.transmit(self.now, socket);
+                    let asked = asked.and_then(|bytes| heapless::Vec::from_slice(bytes).ok());
+                    self.asked = asked.map(|asked| (socket, asked));
                     self.transmit(socket, usize::MAX);
                     let awaits = self.engine.talks(socket);
                     let unmoved = awaits
@@ -377,6 +390,13 @@ impl Life<'_> {
                         .flatten();
                     let phase = unmoved.map(|s| s.phase);
                     assert!(phase.is_none_or(|p| p == Phase::Waiting), "{phase:?}");
+                }
+                Action::Errand { socket, .. } => {
+                    assert_eq!(self.engine.lane_of(socket), Lane::Errand);
+                    let errand = self.engine.errand(self.now, socket);
+                    let (name, deadline, _) = errand.expect("there is something to do");
+                    assert!(deadline >= self.now);
+                    assert_eq!(self.engine.seat_of(name), Some(socket));
                 }
                 Action::Connect { socket, target, .. } => {
                     let v4 = socket.0 < SOCKETS_V4;
@@ -449,7 +469,7 @@ fn config(who: u8, times: u8, kinds: &[Kind]) -> CheckConfig {
     } else {
         Ipv4Addr::LOCALHOST.into()
     };
-    let script = kinds.get(usize::from(who >> 3) % 7).copied();
+    let script = kinds.get(usize::from(who >> 3) % 9).copied();
     let kind = script.unwrap_or(Kind::Tcp {
         half_open: who & 0x80 != 0,
     });

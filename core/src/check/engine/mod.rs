@@ -44,8 +44,17 @@
 //! whole, with the seat that [`Engine::seat_of`] or the owner's own table names.
 //! What is nobody's answer is passed over, and explains a timeout. An error
 //! about a datagram is [`Engine::handle_failed`]. No `Disconnect` follows, for a
-//! seat is free at once: tokens tell its probes apart.
+//! seat is free at once: tokens tell its probes apart. Which seat an answer is
+//! for is [`Flights`](crate::check::Flights)' to say, or [`Engine::handle_echo`]
+//! finds it by itself. An answer over UDP that is too long has its question asked
+//! again by TCP, within the same time.
+//!
+//! # By others
+//! Commands are run and files are read by somebody else ([`Action::Errand`]), who
+//! keeps the time as well: if he says nothing until a little later
+//! ([`ERRAND_GRACE`]), he is in trouble and nobody else.
 
+mod errand;
 mod flap;
 mod hold;
 mod interface;
@@ -61,6 +70,7 @@ mod storage;
 mod talk;
 mod token;
 
+pub use errand::ERRAND_GRACE;
 pub use interface::{Action, Carrier, Settings, Status};
 pub use pace::Pace;
 pub use plan::PlanError;
@@ -113,6 +123,8 @@ pub struct Engine<'s> {
     desks: &'s mut [Desk],
     free_desks: List,
     tokens: Tokens,
+    /// Answers to datagrams that were on their way then may be lost.
+    lost_at: Option<Instant>,
     news: List,
     in_flight: u32,
     counters: Counters,
@@ -164,6 +176,7 @@ impl<'s> Engine<'s> {
             desks,
             free_desks: List::EMPTY,
             tokens: Tokens::new(settings.secret),
+            lost_at: None,
             news: List::EMPTY,
             in_flight: 0,
             counters: Counters::default(),

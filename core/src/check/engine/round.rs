@@ -1,5 +1,6 @@
 //! The round of a check: idle, due, under way, concluded.
 
+use super::errand::ERRAND_GRACE;
 use super::list::NIL;
 use super::schedule::{first_start, next_start, spread};
 use super::storage::{Phase, Slot, Socket, State, Use};
@@ -29,16 +30,22 @@ impl Engine<'_> {
                 State::Idle { due, .. } => self.become_due(now, id, due),
                 State::Paced { due, .. } => self.queue(id, due),
                 State::Probing {
-                    deadline, socket, ..
+                    deadline,
+                    socket,
+                    started,
+                    ..
                 } => {
                     let late = now.since(deadline) > self.settings.late_margin;
                     let queued = matches!(self.talker(socket), Some((_, Phase::Unsecured)));
-                    let verdict = if late {
-                        Verdict::Indeterminate(Local::Late)
-                    } else if queued {
-                        Verdict::Indeterminate(Local::Tls)
-                    } else {
-                        Verdict::Failure(self.timed_out(socket))
+                    let lost = self.lost_at.is_some_and(|at| started <= at);
+                    let verdict = match self.lane_of(socket) {
+                        Lane::Errand => Verdict::Indeterminate(Local::Runner),
+                        Lane::Datagram if lost => Verdict::Indeterminate(Local::Memory),
+                        _ if late => Verdict::Indeterminate(Local::Late),
+                        _ if queued => Verdict::Indeterminate(Local::Tls),
+                        Lane::Stream(_) | Lane::Datagram => {
+                            Verdict::Failure(self.timed_out(socket))
+                        }
                     };
                     self.time_is_over(now, id, verdict);
                 }
@@ -60,11 +67,19 @@ impl Engine<'_> {
         }
         if let Some(index) = self.outbox.pop(self.sockets, Socket::link) {
             let socket = SocketId(index);
-            return Some(Action::Send { socket });
+            return Some(match self.again(socket) {
+                Some(target) => Action::Connect {
+                    socket,
+                    target,
+                    half_open: false,
+                },
+                None => Action::Send { socket },
+            });
         }
         self.start(now, Lane::Stream(Family::V4))
             .or_else(|| self.start(now, Lane::Stream(Family::V6)))
             .or_else(|| self.start(now, Lane::Datagram))
+            .or_else(|| self.start(now, Lane::Errand))
     }
 
     /// Gives a socket that waits for it one of the TLS connections.
@@ -132,7 +147,10 @@ impl Engine<'_> {
         let (config, State::Waiting { since }) = (slot.config, slot.state) else {
             return None;
         };
-        let deadline = now + config.timeout.max(CheckConfig::INTERVAL_MIN);
+        let mut deadline = now + config.timeout.max(CheckConfig::INTERVAL_MIN);
+        if config.lane() == Lane::Errand {
+            deadline += ERRAND_GRACE;
+        }
         // There is a timer for each check, and a waiting one holds none.
         let timer = self.wheel.insert(deadline, index).ok()?;
         waiting.pop(self.slots, Slot::link)?;
@@ -151,6 +169,10 @@ impl Engine<'_> {
         let half_open = match config.kind {
             Kind::Tcp { half_open } => half_open,
             Kind::Stream(_) => false,
+            Kind::Errand(_) => {
+                self.sockets.get_mut(socket.index())?.phase = Phase::Due;
+                return Some(Action::Errand { socket, target });
+            }
             Kind::Datagram(_) => {
                 self.sockets.get_mut(socket.index())?.phase = Phase::Due;
                 let pings = |script: &Script<'_>| Some(matches!(script.spec(), Spec::Ping(_)));
@@ -268,7 +290,7 @@ impl Engine<'_> {
         else {
             return None;
         };
-        let lane = slot.config.lane();
+        let lane = self.lane_of(socket);
         self.wheel.cancel(timer);
         self.in_flight = self.in_flight.saturating_sub(1);
         self.leave(socket);
@@ -280,7 +302,7 @@ impl Engine<'_> {
                 self.closing.push(self.sockets, socket.0, Socket::link);
             }
             // Nothing is to be disconnected.
-            Lane::Datagram => self.release(socket),
+            Lane::Datagram | Lane::Errand => self.release(socket),
         }
         Some(started)
     }
@@ -309,8 +331,11 @@ impl Engine<'_> {
     /// The lane a socket is of.
     pub(super) fn lane_of(&self, SocketId(socket): SocketId) -> Lane {
         let sockets = u32::try_from(self.sockets.len()).unwrap_or(NIL);
-        let seats_from = sockets.saturating_sub(self.settings.seats);
-        if socket >= seats_from {
+        let errands_from = sockets.saturating_sub(self.settings.errands);
+        let seats_from = errands_from.saturating_sub(self.settings.seats);
+        if socket >= errands_from {
+            Lane::Errand
+        } else if socket >= seats_from {
             Lane::Datagram
         } else if socket < self.settings.sockets_v4 {
             Lane::Stream(Family::V4)

@@ -20,7 +20,8 @@ impl Engine<'_> {
             return self.stray();
         };
         match self.running(id).map(|slot| slot.config.kind) {
-            Some(Kind::Stream(_)) => {
+            // By datagrams it would not be connecting, had it not to ask again.
+            Some(Kind::Stream(_) | Kind::Datagram(_)) => {
                 if self.with_script(socket, |script| script.tls).is_some() {
                     self.set_phase(socket, Phase::Unsecured);
                     self.unsecured.push(self.sockets, socket.0, Socket::link);
@@ -29,7 +30,7 @@ impl Engine<'_> {
                     self.outbox.push(self.sockets, socket.0, Socket::link);
                 }
             }
-            Some(Kind::Tcp { .. } | Kind::Datagram(_)) | None => {
+            Some(Kind::Tcp { .. } | Kind::Errand(_)) | None => {
                 self.conclude(now, id, Verdict::Success);
             }
         }
@@ -54,7 +55,7 @@ impl Engine<'_> {
         let Some((id, phase)) = self.talker(socket) else {
             return self.stray();
         };
-        let stream = self.lane_of(socket) != Lane::Datagram;
+        let stream = matches!(self.lane_of(socket), Lane::Stream(_));
         let verdict = match phase {
             _ if !stream => Verdict::of_connect(errno),
             Phase::Connecting => Verdict::of_connect(errno),
@@ -138,7 +139,7 @@ impl Engine<'_> {
                 self.outbox.push(self.sockets, socket.0, Socket::link);
                 self.is_overdue(now, id, socket);
             }
-            Step::OverTcp => self.conclude(now, id, Verdict::Indeterminate(Local::Other)),
+            Step::OverTcp => self.ask_again(now, id, socket),
             Step::Verdict(verdict) => self.conclude(now, id, verdict),
         }
     }
@@ -271,7 +272,7 @@ impl Engine<'_> {
     }
 
     /// Writes a probe's request, the same each time.
-    fn compose(&mut self, socket: SocketId) -> Step {
+    pub(super) fn compose(&mut self, socket: SocketId) -> Step {
         let told = self.sockets.get(socket.index()).and_then(|s| s.probe);
         let token = told.map_or_else(|| self.tokens.next(socket), |probe| probe.token());
         self.composed = Some(socket);
@@ -310,13 +311,17 @@ impl Engine<'_> {
         first: bool,
         act: impl FnOnce(&mut Option<Probe>, &Spec<'_>, &mut Room<'_>) -> Option<T>,
     ) -> Option<T> {
+        let by_tcp = matches!(self.lane_of(socket), Lane::Stream(_));
         let held = self.sockets.get_mut(socket.index())?;
         let Use::Probe(id) = held.use_ else {
             return None;
         };
         let config = &self.slots.get(id.index())?.config;
         let scripts = Scripts::from_words(self.scripts.get(..self.scripts_len)?);
-        let script = Script::read(scripts.get(config.kind.script()?)?, config.target)?;
+        let mut script = Script::read(scripts.get(config.kind.script()?)?, config.target)?;
+        if by_tcp {
+            script = script.over_tcp();
+        }
         let spec = script.spec();
         let (later, keep): (&mut [u8], &mut [u8]) = match self.desks.get_mut(held.desk as usize) {
             Some(Desk { out, keep, .. }) => (out, keep.get_mut(..spec.keep_bytes())?),
@@ -336,7 +341,11 @@ impl Engine<'_> {
         let config = &self.slots.get(id.index())?.config;
         let scripts = Scripts::from_words(self.scripts.get(..self.scripts_len)?);
         let words = scripts.get(config.kind.script()?)?;
-        look(&Script::read(words, config.target)?)
+        let script = Script::read(words, config.target)?;
+        match self.lane_of(socket) {
+            Lane::Stream(_) => look(&script.over_tcp()),
+            Lane::Datagram | Lane::Errand => look(&script),
+        }
     }
 
     /// What a probe whose time is over has failed for.
@@ -425,7 +434,7 @@ impl Engine<'_> {
         }
     }
 
-    fn stray(&mut self) {
+    pub(super) fn stray(&mut self) {
         self.counters.stray = self.counters.stray.saturating_add(1);
     }
 }

@@ -1,3 +1,4 @@
+mod errand;
 mod laws;
 mod seesaw;
 mod talk;

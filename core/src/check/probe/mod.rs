@@ -73,6 +73,8 @@ pub enum Spec<'a> {
     Radius(&'a Radius<'a>),
     /// gRPC health checking.
     Grpc(Grpc<'a>),
+    /// A command or a file: nothing for a [`Probe`] to say or hear.
+    Errand(outside::Errand<'a>),
 }
 
 /// What a probe runs on.
@@ -83,6 +85,8 @@ pub enum Transport {
     /// Each call of [`Probe::handle_bytes`] has exactly one datagram; an empty
     /// one is one.
     Datagram,
+    /// None: somebody else asks.
+    Errand,
 }
 
 impl Spec<'_> {
@@ -93,6 +97,7 @@ impl Spec<'_> {
             Self::Stream(_) | Self::Http(_) | Self::Agent(_) | Self::Grpc(_) => Transport::Stream,
             Self::Datagram(_) | Self::Ping(_) | Self::Radius(_) => Transport::Datagram,
             Self::Dns(dns) => dns.transport,
+            Self::Errand(_) => Transport::Errand,
         }
     }
 
@@ -105,7 +110,8 @@ impl Spec<'_> {
             | Self::Http(_)
             | Self::Ping(_)
             | Self::Agent(_)
-            | Self::Radius(_) => 0,
+            | Self::Radius(_)
+            | Self::Errand(_) => 0,
             Self::Dns(dns) => dns.keep_bytes(),
             Self::Grpc(_) => Grpc::KEEP_BYTES,
         }
@@ -204,6 +210,7 @@ impl Probe {
                 (State::Agent(line), step)
             }
             Spec::Dns(dns) => (State::Kept(Kept::NONE), dns.begin(token, room.out)),
+            Spec::Errand(_) => (State::Nothing, Step::More),
         };
         let kept = room.keep.len() >= spec.keep_bytes();
         let step = if kept { step } else { NO_ROOM };
@@ -236,9 +243,15 @@ impl Probe {
             (Spec::Dns(dns), State::Kept(kept)) => match dns.transport {
                 Transport::Stream => dns.stream(token, kept, bytes, room),
                 Transport::Datagram => dns.datagram(token, bytes, excuse),
+                Transport::Errand => OTHER_SPEC,
             },
             (
-                Spec::Stream(_) | Spec::Http(_) | Spec::Dns(_) | Spec::Agent(_) | Spec::Grpc(_),
+                Spec::Stream(_)
+                | Spec::Http(_)
+                | Spec::Dns(_)
+                | Spec::Agent(_)
+                | Spec::Grpc(_)
+                | Spec::Errand(_),
                 _,
             ) => OTHER_SPEC,
         };
@@ -255,7 +268,8 @@ impl Probe {
             | Spec::Ping(_)
             | Spec::Agent(_)
             | Spec::Radius(_)
-            | Spec::Grpc(_) => Step::More,
+            | Spec::Grpc(_)
+            | Spec::Errand(_) => Step::More,
         };
         self.note(step)
     }
@@ -272,7 +286,8 @@ impl Probe {
                 | Spec::Ping(_)
                 | Spec::Agent(_)
                 | Spec::Radius(_)
-                | Spec::Grpc(_),
+                | Spec::Grpc(_)
+                | Spec::Errand(_),
                 _,
             ) => failure(Reason::Closed),
         };
@@ -314,7 +329,8 @@ impl Probe {
             | Spec::Ping(_)
             | Spec::Agent(_)
             | Spec::Radius(_)
-            | Spec::Grpc(_) => false,
+            | Spec::Grpc(_)
+            | Spec::Errand(_) => false,
         }
     }
 

@@ -3,11 +3,70 @@
 
 use crate::check::{Local, Reason, Verdict};
 use crate::netlink::Errno;
+use core::fmt::Write as _;
+use core::net::SocketAddr;
 
 /// Bytes of a file that are read at most; more is no weight.
 pub const FILE_BYTES_MAX: usize = 64;
 /// The greatest weight IPVS takes.
 const WEIGHT_MAX: u32 = 65_535;
+
+/// What a runner is to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Errand<'a> {
+    /// Run a command.
+    Exec(Command<'a>),
+    /// Read a file of this path; [`expand`] it first.
+    File(&'a [u8]),
+}
+
+/// A command, and what its end means.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    /// The path of a program and its arguments, each ended by a NUL; [`expand`]
+    /// them first.
+    pub words: &'a [u8],
+    /// Whose rights it has: a user and one group. Those of this process if
+    /// `None`.
+    pub user: Option<(u32, u32)>,
+    /// Statuses from 2 on are weights ([`exec`]).
+    pub weighs: bool,
+}
+
+impl Errand<'_> {
+    /// Statuses from 2 on are weights.
+    #[must_use]
+    pub const fn weighs(&self) -> bool {
+        match self {
+            Self::Exec(command) => command.weighs,
+            Self::File(_) => false,
+        }
+    }
+}
+
+/// Writes words or a path in which `{address}` and `{port}` stand for a target's.
+pub fn expand(text: &[u8], target: SocketAddr, to: &mut impl FnMut(&[u8])) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'{') {
+        let (before, place) = rest.split_at(at);
+        to(before);
+        let mut number = heapless::String::<48, u8>::new();
+        let (written, len) = if place.starts_with(b"{address}") {
+            (write!(number, "{}", target.ip()), b"{address}".len())
+        } else if place.starts_with(b"{port}") {
+            (write!(number, "{}", target.port()), b"{port}".len())
+        } else {
+            to(b"{");
+            rest = place.get(1..).unwrap_or_default();
+            continue;
+        };
+        // An address has 39 characters at most, so it fits.
+        let _ = written;
+        to(number.as_bytes());
+        rest = place.get(len..).unwrap_or_default();
+    }
+    to(rest);
+}
 
 /// How a command ended (wait(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -205,6 +264,25 @@ mod tests {
         let status = Outcome::Ended(Exit::Status(9));
         assert_eq!(status.weigh(true), Weighed::up(Some(7)));
         assert_eq!(status.weigh(false), Weighed::failed(Reason::ExecStatus));
+    }
+
+    #[test]
+    fn a_target_takes_its_place_in_words() {
+        for (text, target, expanded) in [
+            ("", "192.0.2.7:80", ""),
+            (
+                "-H\x00{address}\x00-p{port}\0",
+                "192.0.2.7:80",
+                "-H\x00192.0.2.7\x00-p80\0",
+            ),
+            ("{address}{{port}{", "[2001:db8::7]:53", "2001:db8::7{53{"),
+            ("{Address} {}", "192.0.2.7:80", "{Address} {}"),
+        ] {
+            let mut out = std::vec::Vec::new();
+            let target = target.parse().unwrap();
+            expand(text.as_bytes(), target, &mut |part| out.extend(part));
+            assert_eq!(std::string::String::from_utf8(out).unwrap(), expanded);
+        }
     }
 
     #[test]

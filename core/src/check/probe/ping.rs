@@ -10,6 +10,9 @@ use crate::wire::Ipv4Packet;
 use crate::wire::icmp::{Echo, Icmp, IcmpError};
 use core::net::IpAddr;
 
+/// ICMPv6 type of an echo reply (RFC 4443 4.2).
+const ECHO_REPLY_V6: u8 = 129;
+
 /// Whom to ping.
 #[derive(Clone, Copy, Debug)]
 pub struct Ping {
@@ -34,6 +37,13 @@ impl Ping {
             } => Some(token.to_be_bytes()),
             Icmp::Error { token: None, .. } | Icmp::Other => None,
         }
+    }
+
+    /// Whether a packet of a raw IPv6 socket is a reply: it has no header, so the
+    /// owner compares who sent it.
+    #[must_use]
+    pub const fn is_reply_v6(packet: &[u8]) -> bool {
+        matches!(packet.first(), Some(&ECHO_REPLY_V6))
     }
 
     pub(super) fn begin(&self, token: Token, out: &mut [u8]) -> Step {

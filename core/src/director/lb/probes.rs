@@ -2,9 +2,12 @@
 //! a target's health to the weights.
 
 use super::Lb;
+use crate::check::probe::outside::{Errand, Outcome};
 use crate::check::{Action, SocketId, Verdict};
+use crate::model::Family;
 use crate::netlink::Errno;
 use crate::time::Instant;
+use core::net::IpAddr;
 
 impl Lb<'_> {
     /// A check's socket is connected.
@@ -71,6 +74,40 @@ impl Lb<'_> {
     /// The kernel took so many bytes.
     pub fn handle_sent(&mut self, now: Instant, socket: SocketId, bytes: usize) {
         self.engine.handle_sent(now, socket, bytes);
+        self.take_changes(now);
+    }
+
+    /// A packet of a raw ICMP socket.
+    pub fn handle_echo(&mut self, now: Instant, family: Family, from: IpAddr, packet: &[u8]) {
+        self.engine.handle_echo(now, family, from, packet);
+        self.take_changes(now);
+    }
+
+    /// A datagram that nobody waits for.
+    pub const fn handle_stray(&mut self) {
+        self.engine.handle_stray();
+    }
+
+    /// Datagrams were lost on this node, or lie unread.
+    pub const fn handle_lost(&mut self, now: Instant) {
+        self.engine.handle_lost(now);
+    }
+
+    /// What an errand is, its name, and when its time is over.
+    pub fn errand(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+    ) -> Option<([u8; 8], Instant, Errand<'_>)> {
+        let given = self.engine.errand(now, socket).is_some();
+        self.take_changes(now);
+        given.then_some(())?;
+        self.engine.errand(now, socket)
+    }
+
+    /// What came of an errand.
+    pub fn handle_outcome(&mut self, now: Instant, socket: SocketId, outcome: &Outcome<'_>) {
+        self.engine.handle_outcome(now, socket, outcome);
         self.take_changes(now);
     }
 

@@ -4,10 +4,12 @@
 //! All keys are read wherever they stand; whether they belong to the type is
 //! known when a backend's own keys and its service's are together.
 
+mod outside;
 mod pattern;
 mod script;
 mod tls;
 
+pub use outside::echo_identifier;
 pub(super) use pattern::{HEADER_KEYS, KEYS as EXPECT_KEYS};
 pub use script::OwnedScript;
 pub(super) use tls::KEYS as TLS_KEYS;
@@ -19,6 +21,7 @@ use pattern::PatternRead;
 use tls::TlsRead;
 use trunnion_core::check::probe::dns::{Rcode, RecordType};
 use trunnion_core::check::probe::http::{HEADERS_MAX, StatusSet};
+use trunnion_core::check::probe::radius;
 
 /// How a backend is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,11 @@ pub(super) enum Type {
     Agent,
     Grpc,
     Dns,
+    Udp,
+    Icmp,
+    Radius,
+    Exec,
+    File,
 }
 
 pub(super) const TYPES: &[(&str, Type)] = &[
@@ -36,7 +44,12 @@ pub(super) const TYPES: &[(&str, Type)] = &[
     ("http", Type::Http),
     ("agent", Type::Agent),
     ("grpc", Type::Grpc),
+    ("udp", Type::Udp),
     ("dns", Type::Dns),
+    ("radius", Type::Radius),
+    ("icmp", Type::Icmp),
+    ("exec", Type::Exec),
+    ("file", Type::File),
     ("none", Type::None),
 ];
 
@@ -78,6 +91,34 @@ impl Type {
                 "transport",
                 "tls",
             ],
+            Self::Udp => &["send", "expect"],
+            Self::Icmp => &[],
+            Self::Radius => &[
+                "secret",
+                "user",
+                "password",
+                "nas_identifier",
+                "response",
+                "signed",
+            ],
+            Self::Exec => &["command", "user", "weigh"],
+            Self::File => &["path"],
+        }
+    }
+
+    /// Whether what it asks has a port.
+    pub const fn has_port(self) -> bool {
+        match self {
+            Self::None | Self::Icmp => false,
+            Self::Tcp
+            | Self::Http
+            | Self::Agent
+            | Self::Grpc
+            | Self::Dns
+            | Self::Udp
+            | Self::Radius
+            | Self::Exec
+            | Self::File => true,
         }
     }
 }
@@ -104,6 +145,14 @@ pub(super) const KEYS: &[&str] = &[
     "recursion",
     "transport",
     "tls",
+    "secret",
+    "user",
+    "password",
+    "nas_identifier",
+    "response",
+    "signed",
+    "command",
+    "weigh",
 ];
 
 /// Bytes of content that a check may look at.
@@ -134,6 +183,16 @@ pub(super) struct ProbeRead {
     answer: Option<At<String>>,
     recursion: Option<At<bool>>,
     tls: Option<At<TlsRead>>,
+    /// DNS over TCP from the start.
+    by_tcp: Option<At<bool>>,
+    secret: Option<At<Vec<u8>>>,
+    user: Option<At<String>>,
+    password: Option<At<Vec<u8>>>,
+    nas_identifier: Option<At<String>>,
+    response: Option<At<radius::Expected>>,
+    signed: Option<At<bool>>,
+    command: Option<At<Vec<String>>>,
+    weigh: Option<At<bool>>,
 }
 
 impl ProbeRead {
@@ -155,10 +214,14 @@ impl ProbeRead {
             ("nxdomain", Rcode::NAME_ERROR),
             ("refused", Rcode::REFUSED),
         ];
-        const TRANSPORTS: &[(&str, ())] = &[("tcp", ())];
+        const TRANSPORTS: &[(&str, bool)] = &[("udp", false), ("tcp", true)];
+        const RESPONSES: &[(&str, radius::Expected)] = &[
+            ("accept", radius::Expected::Accept),
+            ("reject", radius::Expected::Reject),
+            ("challenge", radius::Expected::Challenge),
+            ("any", radius::Expected::Any),
+        ];
         let written = KEYS.iter().filter(|key| section.has(key));
-        // Over TCP is all there is so far; the word is for what may come.
-        let _ = section.choice("transport", TRANSPORTS, notes);
         let own = |text: &str| Ok(text.to_owned());
         Self {
             written: written.map(|key| (*key, section.span_of(key))).collect(),
@@ -183,6 +246,15 @@ impl ProbeRead {
             answer: section.text("answer", own, notes),
             recursion: section.boolean("recursion", notes),
             tls: TlsRead::read(section, notes),
+            by_tcp: section.choice("transport", TRANSPORTS, notes),
+            secret: section.text("secret", pattern::bytes, notes),
+            user: section.text("user", own, notes),
+            password: section.text("password", pattern::bytes, notes),
+            nas_identifier: section.text("nas_identifier", own, notes),
+            response: section.choice("response", RESPONSES, notes),
+            signed: section.boolean("signed", notes),
+            command: command(section, notes),
+            weigh: section.boolean("weigh", notes),
         }
     }
 
@@ -209,6 +281,15 @@ impl ProbeRead {
             answer,
             recursion,
             tls,
+            by_tcp,
+            secret,
+            user,
+            password,
+            nas_identifier,
+            response,
+            signed,
+            command,
+            weigh,
         } = self;
         Self {
             written,
@@ -231,6 +312,15 @@ impl ProbeRead {
             answer: answer.or_else(|| service.answer.clone()),
             recursion: recursion.or_else(|| service.recursion.clone()),
             tls: tls.or_else(|| service.tls.clone()),
+            by_tcp: by_tcp.or_else(|| service.by_tcp.clone()),
+            secret: secret.or_else(|| service.secret.clone()),
+            user: user.or_else(|| service.user.clone()),
+            password: password.or_else(|| service.password.clone()),
+            nas_identifier: nas_identifier.or_else(|| service.nas_identifier.clone()),
+            response: response.or_else(|| service.response.clone()),
+            signed: signed.or_else(|| service.signed.clone()),
+            command: command.or_else(|| service.command.clone()),
+            weigh: weigh.or_else(|| service.weigh.clone()),
         }
     }
 
@@ -265,6 +355,32 @@ impl ProbeRead {
             );
         }
     }
+}
+
+/// A command: its words, none if they are wrong.
+fn command(section: &Section<'_>, notes: &mut Notes) -> Option<At<Vec<String>>> {
+    let raw = section.raw("command")?.1;
+    let span = raw.span();
+    let word = |text: &str| {
+        if text.contains('\0') {
+            return Err("a word of a command has no NUL".to_owned());
+        }
+        Ok(text.to_owned())
+    };
+    let words = section.texts("command", word, notes);
+    let mut value: Vec<_> = words.into_iter().map(|at| at.value).collect();
+    let whole = value
+        .first()
+        .is_some_and(|program| program.starts_with('/'));
+    if raw.get_ref().is_array() && !whole {
+        notes.error(
+            &span,
+            "`command` does not begin with the path of a program",
+            "write command = [\"/usr/lib/nagios/plugins/check_ssh\", \"{address}\"]",
+        );
+        value.clear();
+    }
+    Some(At { value, span })
 }
 
 /// Header lines, each of which must be one.

@@ -31,7 +31,14 @@ impl OwnedScript {
         match self.transport {
             Transport::Stream => Kind::Stream(self.id),
             Transport::Datagram => Kind::Datagram(self.id),
+            Transport::Errand => Kind::Errand(self.id),
         }
+    }
+
+    /// Whether a runner makes such a check.
+    #[must_use]
+    pub const fn is_errand(&self) -> bool {
+        matches!(self.transport, Transport::Errand)
     }
 }
 
@@ -64,6 +71,11 @@ impl ProbeRead {
             }
             Type::Grpc => self.grpc(span, notes),
             Type::Dns => self.dns(span, notes),
+            Type::Udp => self.udp(span, notes),
+            Type::Icmp => self.icmp(span, notes),
+            Type::Radius => self.radius(span, notes),
+            Type::Exec => self.exec(span, notes),
+            Type::File => self.file(span, notes),
         }
     }
 
@@ -200,12 +212,17 @@ impl ProbeRead {
                 _ => Expected::Name(text),
             },
         };
+        let tls = self.tls(None, Some("dot"));
         let dns = Dns {
             record,
             rcode,
             expected,
             recursion_desired: self.recursion.as_ref().is_none_or(|at| at.value),
-            transport: Transport::Stream,
+            transport: if tls.is_some() || self.by_tcp.as_ref().is_some_and(|at| at.value) {
+                Transport::Stream
+            } else {
+                Transport::Datagram
+            },
             ..Dns::new(&name.value, record)
         };
         if let Err(error) = dns.check() {
@@ -228,20 +245,20 @@ impl ProbeRead {
             notes.error(&at.span, format!("`{key}` cannot be `{}`", at.value), help);
             return None;
         }
-        self.finish(&Spec::Dns(&dns), self.tls(None, Some("dot")), span, notes)
+        self.finish(&Spec::Dns(&dns), tls, span, notes)
     }
 
     fn tls(&self, host: Option<&str>, alpn: Option<&str>) -> Option<OwnedTls> {
         self.tls.as_ref()?.value.tls(host, alpn)
     }
 
-    fn expected(&self) -> Pattern<'_> {
+    pub(super) fn expected(&self) -> Pattern<'_> {
         let expect = self.expect.as_ref();
         expect.map_or(Pattern::Any, |at| PatternRead::pattern(&at.value))
     }
 
     /// Writes a script whose request has been made once, to see whether it fits.
-    fn finish(
+    pub(super) fn finish(
         &self,
         spec: &Spec<'_>,
         tls: Option<OwnedTls>,

@@ -144,6 +144,8 @@ impl Control {
                     let keeper = &mut self.loops.keeper;
                     keeper.take(self.config.node.on_crash, &self.log);
                     self.take_errands();
+                    let wanted = self.config.has_errands();
+                    self.loops.runner.take(wanted, &self.log);
                 }
             }
         }

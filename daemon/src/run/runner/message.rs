@@ -72,11 +72,13 @@ const RUN: u8 = 1;
 const READ: u8 = 2;
 
 impl Request<'_> {
-    /// Writes a request to run a command, whose environment is made by `tell`.
+    /// Writes a request to run a command, whose words are written by `say` and
+    /// whose environment is made by `tell`.
     pub fn run(
         to: &mut Writer<'_>,
         (id, deadline): (u64, Instant),
-        (user, words): (Option<User>, &[u8]),
+        user: Option<User>,
+        say: impl FnOnce(&mut Writer<'_>),
         tell: impl FnOnce(&mut Environment<'_, '_>),
     ) {
         head(to, RUN, id, deadline);
@@ -84,16 +86,24 @@ impl Request<'_> {
         let User { uid, gid } = user.unwrap_or(User { uid: 0, gid: 0 });
         to.u32::<NativeEndian>(uid);
         to.u32::<NativeEndian>(gid);
-        // One that is too long makes the writer overflow right after.
-        to.u16::<NativeEndian>(u16::try_from(words.len()).unwrap_or(u16::MAX));
-        to.bytes(words);
+        let length = to.mark();
+        to.u16::<NativeEndian>(0);
+        let start = to.mark();
+        say(to);
+        // It has no more than the buffer.
+        let words = u16::try_from(to.since(start)).unwrap_or(u16::MAX);
+        to.patch(length, &words.to_ne_bytes());
         tell(&mut Environment(to));
     }
 
-    /// Writes a request to read a file.
-    pub fn read(to: &mut Writer<'_>, (id, deadline): (u64, Instant), path: &[u8]) {
+    /// Writes a request to read a file, whose path is written by `say`.
+    pub fn read(
+        to: &mut Writer<'_>,
+        (id, deadline): (u64, Instant),
+        say: impl FnOnce(&mut Writer<'_>),
+    ) {
         head(to, READ, id, deadline);
-        to.bytes(path);
+        say(to);
     }
 }
 
@@ -230,7 +240,8 @@ mod tests {
         let at = (7, Instant::from_nanos(99));
         let user = Some(User { uid: 1, gid: 2 });
         let bytes = encoded(|to| {
-            Request::run(to, at, (user, b"/bin/a\0-b\0\0"), |environment| {
+            let say = |to: &mut Writer<'_>| to.bytes(b"/bin/a\0-b\0\0");
+            Request::run(to, at, user, say, |environment| {
                 environment.set("NAME", 5);
                 environment.set("EMPTY", "");
             });
@@ -244,7 +255,7 @@ mod tests {
         };
         let (id, deadline) = at;
         assert_eq!(Request::parse(&bytes), Ok(Request { id, deadline, job }));
-        let bytes = encoded(|to| Request::read(to, at, b"/etc/weight"));
+        let bytes = encoded(|to| Request::read(to, at, |to| to.bytes(b"/etc/weight")));
         let job = Job::Read(b"/etc/weight");
         assert_eq!(Request::parse(&bytes), Ok(Request { id, deadline, job }));
         for cut in 0..17 {

@@ -29,13 +29,18 @@ pub use message::{Done, Environment, OUTPUT_BYTES_MAX, User, WORDS_BYTES_MAX};
 
 use message::{REPLY_BYTES_MAX, REQUEST_BYTES_MAX, Request};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
 use trunnion_core::bytes::Writer;
 #[cfg(doc)]
 use trunnion_core::check::probe::outside::Outcome;
+use trunnion_core::check::probe::outside::{Command, Errand, expand};
 use trunnion_core::netlink::Errno;
 use trunnion_core::time::Instant;
+
+/// Where the shell of a command looks for programs.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A loop's end. Allocates nothing once it is made.
 #[derive(Debug)]
@@ -78,7 +83,40 @@ impl Runner {
         tell: impl FnOnce(&mut Environment<'_, '_>),
     ) -> Result<(), Errno> {
         let mut to = Writer::new(&mut self.request[..]);
-        Request::run(&mut to, (id, deadline), (user, words), tell);
+        Request::run(&mut to, (id, deadline), user, |to| to.bytes(words), tell);
+        send(&self.socket, to)
+    }
+
+    /// Asks for an errand about a target. A command is told of it by its words and
+    /// by `TRUNNION_ADDRESS` and `TRUNNION_PORT`.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn send(
+        &mut self,
+        at: (u64, Instant),
+        errand: Errand<'_>,
+        target: SocketAddr,
+    ) -> Result<(), Errno> {
+        let mut to = Writer::new(&mut self.request[..]);
+        match errand {
+            Errand::Exec(Command { words, user, .. }) => {
+                let user = user.map(|(uid, gid)| User { uid, gid });
+                let say = |to: &mut Writer<'_>| {
+                    expand(words, target, &mut |part| to.bytes(part));
+                };
+                Request::run(&mut to, at, user, say, |environment| {
+                    environment.set("PATH", SEARCH_PATH);
+                    environment.set("TRUNNION_ADDRESS", target.ip());
+                    environment.set("TRUNNION_PORT", target.port());
+                });
+            }
+            Errand::File(path) => {
+                Request::read(&mut to, at, |to| {
+                    expand(path, target, &mut |part| to.bytes(part));
+                });
+            }
+        }
         send(&self.socket, to)
     }
 
@@ -88,7 +126,7 @@ impl Runner {
     /// As [`Self::run`].
     pub fn read(&mut self, (id, deadline): (u64, Instant), path: &[u8]) -> Result<(), Errno> {
         let mut to = Writer::new(&mut self.request[..]);
-        Request::read(&mut to, (id, deadline), path);
+        Request::read(&mut to, (id, deadline), |to| to.bytes(path));
         send(&self.socket, to)
     }
 

@@ -61,6 +61,7 @@ pub fn engine(checks: usize, v4: u32, v6: u32) -> Engine<'static> {
             sockets_v4: v4,
             seats: 0,
             tls: 1,
+            errands: 0,
             late_margin: MARGIN,
             checks_per_second: 0,
             seed: 1,
@@ -149,7 +150,10 @@ impl World {
                 Action::Disconnect { socket } => {
                     assert!(self.sockets[socket.index()].take().is_some());
                 }
-                Action::Send { .. } | Action::Secure { .. } | Action::Datagram { .. } => {
+                Action::Send { .. }
+                | Action::Secure { .. }
+                | Action::Datagram { .. }
+                | Action::Errand { .. } => {
                     panic!("nothing is said here")
                 }
                 Action::Connect { socket, target, .. } => {

@@ -202,7 +202,7 @@ impl<'a> Dns<'a> {
     pub(super) const fn keep_bytes(&self) -> usize {
         match self.transport {
             Transport::Stream => Self::KEEP_BYTES,
-            Transport::Datagram => 0,
+            Transport::Datagram | Transport::Errand => 0,
         }
     }
 

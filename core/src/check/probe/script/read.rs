@@ -4,6 +4,7 @@ use super::TlsId;
 use super::write::{HEAD_WORDS, expected, kind, pattern};
 use crate::bytes::{NativeEndian, Reader};
 use crate::check::probe::http::{self, HEADERS_MAX, RANGES_MAX, StatusSet};
+use crate::check::probe::outside::{Command, Errand};
 use crate::check::probe::{
     Agent, Expect, Grpc, HeaderMatch, Http, Pattern, Ping, Regex, Spec, Transport, dns, radius,
 };
@@ -30,6 +31,7 @@ enum Held<'a> {
     Agent(Agent<'a>),
     Radius(radius::Radius<'a>),
     Grpc(Grpc<'a>, Address),
+    Errand(Errand<'a>),
 }
 
 /// An address and port as text, at most 47 characters.
@@ -70,7 +72,33 @@ impl<'a> Script<'a> {
                 ..*grpc
             }),
             Held::Grpc(grpc, _) => Spec::Grpc(*grpc),
+            Held::Errand(errand) => Spec::Errand(*errand),
         }
+    }
+
+    /// What somebody else is to do, if it is that.
+    #[must_use]
+    pub const fn errand(&self) -> Option<Errand<'a>> {
+        match self.held {
+            Held::Errand(errand) => Some(errand),
+            Held::Stream(_)
+            | Held::Datagram(_)
+            | Held::Http(_)
+            | Held::Dns(_)
+            | Held::Ping(_)
+            | Held::Agent(_)
+            | Held::Radius(_)
+            | Held::Grpc(..) => None,
+        }
+    }
+
+    /// The same question on a connection; only DNS has two ways to be asked.
+    #[must_use]
+    pub const fn over_tcp(mut self) -> Self {
+        if let Held::Dns(dns) = &mut self.held {
+            dns.transport = Transport::Stream;
+        }
+        self
     }
 }
 
@@ -104,6 +132,17 @@ impl<'a> Texts<'a> {
                 // Without the zone of a link-local address, which is ours.
                 write!(address, "{}", SocketAddr::new(target.ip(), target.port())).ok()?;
                 Held::Grpc(grpc, address)
+            }
+            kind::FILE => Held::Errand(Errand::File(self.text()?)),
+            kind::EXEC => {
+                let weighs = self.flag()?;
+                let other = self.flag()?;
+                let user = (self.u32()?, self.u32()?);
+                Held::Errand(Errand::Exec(Command {
+                    words: self.text()?,
+                    user: other.then_some(user),
+                    weighs,
+                }))
             }
             _ => return None,
         })

@@ -1,5 +1,6 @@
 use super::*;
 use crate::check::probe::http::{HeaderMatch, Http, Request, StatusSet};
+use crate::check::probe::outside::{Command, Errand};
 use crate::check::probe::{Agent, Dns, Expect, Grpc, Pattern, Ping, Radius, Regex, Transport, dns};
 use core::net::SocketAddr;
 use std::vec::Vec;
@@ -107,6 +108,14 @@ fn every_kind_comes_back_as_it_was() {
         request: crate::check::probe::radius::Request::Status,
         ..Radius::access(b"secret", "", b"")
     }));
+    check(&Spec::Errand(Errand::File(b"/run/{address}")));
+    for (user, weighs) in [(None, true), (Some((1, u32::MAX)), false)] {
+        check(&Spec::Errand(Errand::Exec(Command {
+            words: b"/bin/check\0-H\0{address}\0",
+            user,
+            weighs,
+        })));
+    }
     check(&Spec::Grpc(Grpc {
         authority: "a.example",
         service: "s",

@@ -2,6 +2,7 @@
 
 use super::TlsId;
 use crate::bytes::{NativeEndian, Overflow, Writer};
+use crate::check::probe::outside::{Command, Errand};
 use crate::check::probe::{
     Expect, HeaderMatch, Http, Pattern, Regex, Spec, Transport, dns, radius,
 };
@@ -17,6 +18,8 @@ pub(super) mod kind {
     pub const AGENT: u8 = 6;
     pub const RADIUS: u8 = 7;
     pub const GRPC: u8 = 8;
+    pub const EXEC: u8 = 9;
+    pub const FILE: u8 = 10;
 }
 
 /// Kinds of patterns, and of what a DNS answer must have.
@@ -73,6 +76,8 @@ const fn kind_of(spec: &Spec<'_>) -> u8 {
         Spec::Agent(_) => kind::AGENT,
         Spec::Radius(_) => kind::RADIUS,
         Spec::Grpc(_) => kind::GRPC,
+        Spec::Errand(Errand::Exec(_)) => kind::EXEC,
+        Spec::Errand(Errand::File(_)) => kind::FILE,
     }
 }
 
@@ -92,7 +97,9 @@ fn patterns<'a>(spec: &Spec<'a>) -> [Pattern<'a>; 3] {
             | dns::Expected::Address(_)
             | dns::Expected::Name(_) => [any; 3],
         },
-        Spec::Ping(_) | Spec::Agent(_) | Spec::Radius(_) | Spec::Grpc(_) => [any; 3],
+        Spec::Ping(_) | Spec::Agent(_) | Spec::Radius(_) | Spec::Grpc(_) | Spec::Errand(_) => {
+            [any; 3]
+        }
     }
 }
 
@@ -122,6 +129,20 @@ impl Texts<'_> {
                 self.w.u8(grpc.tls.into());
                 self.text(grpc.authority.as_bytes());
                 self.text(grpc.service.as_bytes());
+            }
+            Spec::Errand(Errand::File(path)) => self.text(path),
+            Spec::Errand(Errand::Exec(command)) => {
+                let Command {
+                    words,
+                    user,
+                    weighs,
+                } = *command;
+                self.w.u8(weighs.into());
+                self.w.u8(user.is_some().into());
+                let (user, group) = user.unwrap_or_default();
+                self.w.u32::<NativeEndian>(user);
+                self.w.u32::<NativeEndian>(group);
+                self.text(words);
             }
         }
     }

@@ -1,0 +1,255 @@
+//! Errands of others, datagrams, and questions that are asked again.
+
+use super::super::laws::audit;
+use super::super::*;
+use super::world::{MARGIN, ms};
+use crate::check::flights::Sign;
+use crate::check::probe::outside::{Command, Errand, Exit, Outcome};
+use crate::check::probe::{Dns, Ping, ScriptId, Scripts, Spec, dns};
+use crate::check::{CheckConfig, Kind, Share};
+use crate::model::Family;
+use crate::time;
+use std::vec::Vec;
+use std::{boxed::Box, vec};
+
+const SEAT: SocketId = SocketId(1);
+const ERRAND: SocketId = SocketId(2);
+
+/// One TCP socket, one seat of each kind, and a check of a target.
+fn engine(
+    spec: &Spec<'_>,
+    kind: impl Fn(ScriptId) -> Kind,
+    target: &str,
+) -> (Engine<'static>, CheckId) {
+    let storage = Storage {
+        checks: Box::leak(vec![Slot::EMPTY; 1].into()),
+        timers: Box::leak(vec![time::Slot::EMPTY; 1].into()),
+        sockets: Box::leak(vec![Socket::EMPTY; 3].into()),
+        scripts: Box::leak(vec![0; 1024].into()),
+        request: Box::leak(vec![0; REQUEST_BYTES_MAX].into()),
+        desks: Box::leak(vec![Desk::EMPTY; 1].into()),
+        paces: Box::leak(vec![Pace::FREE; 2].into()),
+    };
+    let settings = Settings {
+        tick_ns: 1 << 20,
+        sockets_v4: 1,
+        seats: 1,
+        errands: 1,
+        tls: 0,
+        late_margin: MARGIN,
+        checks_per_second: 0,
+        seed: 1,
+        secret: [3, 4],
+    };
+    let mut words = vec![0; 512];
+    let len = spec.write(None, &mut words).unwrap();
+    let id = ScriptId::of(&words[..len]);
+    let mut all = vec![0; 1024];
+    let scripts = Scripts::write(&[(id, &words[..len])], &mut all).unwrap();
+    let config = CheckConfig {
+        interval: ms(1000),
+        timeout: ms(300),
+        rise: 1,
+        fall: 1,
+        ..CheckConfig::new(kind(id), target.parse().unwrap())
+    };
+    let mut engine = Engine::new(storage, settings);
+    engine
+        .handle_plan(Instant::ZERO, &[config], scripts)
+        .unwrap();
+    let check = engine.check_id(0).unwrap();
+    (engine, check)
+}
+
+/// Runs to the check's next action, and returns when that is.
+fn next(engine: &mut Engine<'_>) -> (Instant, Action) {
+    loop {
+        let now = engine.poll_timeout().unwrap();
+        engine.handle_timeout(now);
+        if let Some(action) = engine.poll_action(now) {
+            assert_eq!(audit(engine), Ok(()));
+            return (now, action);
+        }
+    }
+}
+
+fn last(engine: &Engine<'_>, id: CheckId) -> Option<Verdict> {
+    assert_eq!(audit(engine), Ok(()));
+    engine.status(id).unwrap().last
+}
+
+#[test]
+fn an_errand_is_done_by_another() {
+    let command = Command {
+        words: b"/bin/check\0",
+        user: Some((1, 2)),
+        weighs: true,
+    };
+    let spec = Spec::Errand(Errand::Exec(command));
+    let (mut engine, id) = engine(&spec, Kind::Errand, "192.0.2.7:80");
+    let (now, action) = next(&mut engine);
+    let target = "192.0.2.7:80".parse().unwrap();
+    assert_eq!(
+        action,
+        Action::Errand {
+            socket: ERRAND,
+            target
+        }
+    );
+    let (name, deadline, errand) = engine.errand(now, ERRAND).unwrap();
+    assert_eq!(deadline, now + ms(300));
+    let Errand::Exec(Command { words, user, .. }) = errand else {
+        panic!("{errand:?}");
+    };
+    assert_eq!((words, user), (&b"/bin/check\0"[..], Some((1, 2))));
+    assert_eq!(engine.seat_of(name), Some(ERRAND));
+    let outcome = Outcome::Ended(Exit::Status(9));
+    // In its grace.
+    engine.handle_outcome(now + ms(400), ERRAND, &outcome);
+    assert_eq!(engine.status(id).unwrap().advised.share, Share::Weight(7));
+    assert_eq!(last(&engine, id), Some(Verdict::Success));
+    assert_eq!(engine.seat_of(name), None);
+    // Another answer to the same is nobody's.
+    engine.handle_outcome(now, ERRAND, &outcome);
+    assert_eq!(engine.counters().stray, 1);
+    // One that takes all its time is a failure, told by who kept the time.
+    let (now, _) = next(&mut engine);
+    engine.errand(now, ERRAND).unwrap();
+    engine.handle_outcome(now + ms(300), ERRAND, &Outcome::TimedOut);
+    let timed_out = Some(Verdict::Failure(Reason::TimedOut));
+    assert_eq!(last(&engine, id), timed_out);
+    // One of which nothing is heard is no verdict.
+    let (now, _) = next(&mut engine);
+    engine.errand(now, ERRAND).unwrap();
+    let (again, _) = next(&mut engine);
+    assert!(again.since(now) >= ms(300) + ERRAND_GRACE);
+    assert_eq!(last(&engine, id), timed_out);
+    assert_eq!(engine.counters().indeterminate[Local::Runner.index()], 1);
+}
+
+#[test]
+fn a_long_answer_is_asked_for_again_by_tcp() {
+    let dns = Dns::new("www.example", dns::RecordType::A);
+    let spec = Spec::Dns(&dns);
+    let (mut engine, id) = engine(&spec, Kind::Datagram, "192.0.2.7:53");
+    let (now, action) = next(&mut engine);
+    let target = "192.0.2.7:53".parse().unwrap();
+    let (socket, carrier) = (SEAT, Carrier::Udp);
+    assert_eq!(
+        action,
+        Action::Datagram {
+            socket,
+            target,
+            carrier
+        }
+    );
+    let mut answer = engine.transmit(now, SEAT).unwrap().to_vec();
+    let (sign, name) = engine.departure(SEAT).unwrap();
+    assert_eq!(sign, Sign::Dns(u16::from_be_bytes([answer[0], answer[1]])));
+    engine.handle_sent(now, SEAT, usize::MAX);
+    let question = answer.clone();
+    // QR and TC (RFC 1035 4.1.1).
+    answer[2] |= 0x82;
+    engine.handle_bytes(now, SEAT, &answer);
+    assert_eq!(audit(&engine), Ok(()));
+    assert_eq!(engine.seat_of(name), None, "the seat is free");
+    let (socket, half_open) = (SocketId(0), false);
+    let connect = Action::Connect {
+        socket,
+        target,
+        half_open,
+    };
+    assert_eq!(engine.poll_action(now), Some(connect));
+    assert_eq!(engine.poll_action(now), None);
+    engine.handle_connected(now, socket);
+    assert_eq!(audit(&engine), Ok(()));
+    assert_eq!(engine.poll_action(now), Some(Action::Send { socket }));
+    let asked = engine.transmit(now, socket).unwrap().to_vec();
+    let (length, asked) = asked.split_at(2);
+    assert_eq!(length, u16::try_from(asked.len()).unwrap().to_be_bytes());
+    assert_eq!(asked[2..], question[2..], "the same question");
+    engine.handle_sent(now, socket, asked.len() + 2);
+    let mut answer = asked.to_vec();
+    // One answer: the name asked for, A, IN, a TTL, an address.
+    answer[2] |= 0x80;
+    answer[7] = 1;
+    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 1]);
+    let mut stream = u16::try_from(answer.len()).unwrap().to_be_bytes().to_vec();
+    stream.extend(answer);
+    engine.handle_bytes(now, socket, &stream);
+    assert_eq!(last(&engine, id), Some(Verdict::Success));
+    assert_eq!(engine.poll_action(now), Some(Action::Disconnect { socket }));
+    assert_eq!(audit(&engine), Ok(()));
+    // Whoever truncates and then does not answer by TCP has failed in its time.
+    let (now, _) = next(&mut engine);
+    let mut answer = engine.transmit(now, SEAT).unwrap().to_vec();
+    engine.handle_sent(now, SEAT, usize::MAX);
+    answer[2] |= 0x82;
+    engine.handle_bytes(now + ms(100), SEAT, &answer);
+    assert_eq!(engine.poll_action(now), Some(connect));
+    engine.handle_timeout(now + ms(301));
+    assert_eq!(last(&engine, id), Some(Verdict::Failure(Reason::TimedOut)));
+    assert_eq!(engine.poll_action(now), Some(Action::Disconnect { socket }));
+}
+
+#[test]
+fn without_a_socket_a_long_answer_is_no_verdict() {
+    let dns = Dns::new("www.example", dns::RecordType::A);
+    let (mut engine, id) = engine(&Spec::Dns(&dns), Kind::Datagram, "[2001:db8::7]:53");
+    let (now, _) = next(&mut engine);
+    let mut answer = engine.transmit(now, SEAT).unwrap().to_vec();
+    engine.handle_sent(now, SEAT, usize::MAX);
+    answer[2] |= 0x82;
+    // There is none of its family.
+    engine.handle_bytes(now, SEAT, &answer);
+    assert_eq!(last(&engine, id), None);
+    assert_eq!(engine.counters().indeterminate[Local::Sockets.index()], 1);
+}
+
+#[test]
+fn what_this_node_lost_is_no_silence() {
+    let dns = Dns::new("www.example", dns::RecordType::A);
+    let (mut engine, id) = engine(&Spec::Dns(&dns), Kind::Datagram, "192.0.2.7:53");
+    let (now, _) = next(&mut engine);
+    engine.transmit(now, SEAT).unwrap();
+    engine.handle_sent(now, SEAT, usize::MAX);
+    engine.handle_lost(now + ms(10));
+    engine.handle_timeout(now + ms(301));
+    assert_eq!(last(&engine, id), None);
+    assert_eq!(engine.counters().indeterminate[Local::Memory.index()], 1);
+    // What leaves later is not excused.
+    let (now, _) = next(&mut engine);
+    engine.transmit(now, SEAT).unwrap();
+    engine.handle_sent(now, SEAT, usize::MAX);
+    engine.handle_timeout(now + ms(301));
+    assert_eq!(last(&engine, id), Some(Verdict::Failure(Reason::NoAnswer)));
+}
+
+#[test]
+fn an_echo_finds_its_probe() {
+    let target = "2001:db8::7";
+    let ping = Ping {
+        target: target.parse().unwrap(),
+        identifier: 7,
+    };
+    let at = "[2001:db8::7]:0";
+    let (mut engine, id) = engine(&Spec::Ping(ping), Kind::Datagram, at);
+    let (now, action) = next(&mut engine);
+    let Action::Datagram { carrier, .. } = action else {
+        panic!("{action:?}");
+    };
+    assert_eq!(carrier, Carrier::Icmp);
+    let mut reply: Vec<u8> = engine.transmit(now, SEAT).unwrap().to_vec();
+    engine.handle_sent(now, SEAT, usize::MAX);
+    assert_eq!(engine.departure(SEAT).unwrap().0, Sign::Nothing);
+    reply[0] = 129;
+    let other = "2001:db8::8".parse().unwrap();
+    engine.handle_echo(now, Family::V6, other, &reply);
+    assert_eq!((last(&engine, id), engine.counters().stray), (None, 1));
+    let mut forged = reply.clone();
+    forged[15] ^= 1;
+    engine.handle_echo(now, Family::V6, target.parse().unwrap(), &forged);
+    assert_eq!((last(&engine, id), engine.counters().stray), (None, 2));
+    engine.handle_echo(now, Family::V6, target.parse().unwrap(), &reply);
+    assert_eq!(last(&engine, id), Some(Verdict::Success));
+}
