@@ -91,7 +91,7 @@ impl Default for Flight {
 const END: u32 = u32::MAX;
 
 /// The probes of one family that are on their way, in the owner's memory. See the
-/// [module](self).
+/// module.
 #[derive(Debug)]
 pub struct Flights<'s> {
     /// By seat, from the first one on.
