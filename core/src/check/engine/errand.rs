@@ -107,6 +107,12 @@ impl Engine<'_> {
         Some(self.running(id)?.config.target)
     }
 
+    /// Whether the owner has not yet been told to connect it.
+    pub(super) fn is_yet_to_connect(&self, socket: SocketId) -> bool {
+        let held = self.sockets.get(socket.index());
+        self.again(socket).is_some() && held.is_some_and(|s| s.link.is_linked())
+    }
+
     /// Goes on with a probe by TCP, for as long as its time lasts.
     pub(super) fn ask_again(&mut self, now: Instant, id: CheckId, seat: SocketId) {
         let config = self.running(id).map(|slot| slot.config);

@@ -291,18 +291,19 @@ impl Engine<'_> {
             return None;
         };
         let lane = self.lane_of(socket);
+        let connects = !self.is_yet_to_connect(socket);
         self.wheel.cancel(timer);
         self.in_flight = self.in_flight.saturating_sub(1);
         self.leave(socket);
         match lane {
-            Lane::Stream(_) => {
+            Lane::Stream(_) if connects => {
                 if let Some(s) = self.sockets.get_mut(socket.index()) {
                     s.use_ = Use::Closing;
                 }
                 self.closing.push(self.sockets, socket.0, Socket::link);
             }
             // Nothing is to be disconnected.
-            Lane::Datagram | Lane::Errand => self.release(socket),
+            Lane::Stream(_) | Lane::Datagram | Lane::Errand => self.release(socket),
         }
         Some(started)
     }

@@ -176,6 +176,10 @@ impl Engine<'_> {
     /// as some are left.
     pub fn transmit(&mut self, now: Instant, socket: SocketId) -> Option<&[u8]> {
         let (id, phase) = self.talker(socket)?;
+        if let Phase::Due | Phase::Sending { .. } = phase {
+            // An owner may ask before it is told to.
+            self.outbox.remove(self.sockets, socket.0, Socket::link);
+        }
         if phase == Phase::Due {
             self.begin_talk(now, id, socket);
         }
