@@ -155,6 +155,28 @@ impl Kernel<'_> {
         Progress::Dumped
     }
 
+    /// A pass was broken off: services that it may have added are ours, though
+    /// neither what was known before it nor a newer plan names them. Where they
+    /// do not fit, those without room are taken for somebody else's.
+    pub(super) fn claim_target(&mut self) {
+        if self.partial {
+            return;
+        }
+        let known = self.actual.table().services.len();
+        for row in self.target.table().services {
+            let before = self.actual.table().services.get(..known);
+            let key = row.service.key;
+            let held = before.is_some_and(|rows| {
+                rows.binary_search_by_key(&key, |row| row.service.key)
+                    .is_ok()
+            });
+            if !held && self.actual.push_service(&row.service).is_err() {
+                break;
+            }
+        }
+        self.actual.sort_services();
+    }
+
     /// The place of the first service that was known, was not shown and was not
     /// yet asked for.
     fn first_missing(&self, ask: Ask) -> Option<usize> {

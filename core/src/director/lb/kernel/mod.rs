@@ -383,6 +383,9 @@ impl<'s> Kernel<'s> {
         match *reply {
             Reply::Data { body, offset, .. } => {
                 self.family = Some(genl::Family::parse(body, offset)?.id);
+                if self.known == Known::Nearly {
+                    self.claim_target();
+                }
                 if self.known != Known::Not {
                     core::mem::swap(&mut self.target, &mut self.actual);
                     self.before = core::mem::replace(&mut self.known, Known::Not);
