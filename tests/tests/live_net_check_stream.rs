@@ -118,7 +118,7 @@ fn each_way_to_be_bad_has_its_own_reason() {
         ),
         (
             (
-                "type = \"dns\", name = \"a\"",
+                "type = \"dns\", name = \"a\", transport = \"tcp\"",
                 serve(Manner::Says(b"\xff\xff\x00")),
             ),
             "dns answer too long",
