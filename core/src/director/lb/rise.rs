@@ -22,6 +22,8 @@ pub(super) enum Rise {
     Rising {
         /// When.
         since: Instant,
+        /// Steps it had taken already, in an earlier run of the daemon.
+        done: u32,
     },
     /// It has its whole weight.
     Whole,
@@ -54,8 +56,13 @@ impl Rise {
             Turn::Serves => match self {
                 Self::First | Self::Whole => Self::Whole,
                 Self::Out if slow_start.is_zero() => Self::Whole,
-                Self::Out => Self::Rising { since: now },
-                Self::Rising { since } if steps(now, since, slow_start) >= STEPS => Self::Whole,
+                Self::Out => Self::Rising {
+                    since: now,
+                    done: 0,
+                },
+                Self::Rising { since, done } if done + steps(now, since, slow_start) >= STEPS => {
+                    Self::Whole
+                }
                 Self::Rising { .. } => self,
             },
         }
@@ -66,8 +73,8 @@ impl Rise {
     pub(super) fn weight(self, now: Instant, slow_start: Duration, whole: u32) -> u32 {
         match self {
             Self::First | Self::Out | Self::Whole => whole,
-            Self::Rising { since } => {
-                let done = steps(now, since, slow_start).min(STEPS);
+            Self::Rising { since, done } => {
+                let done = (done + steps(now, since, slow_start)).min(STEPS);
                 let part = u64::from(whole).saturating_mul(done.into());
                 let part = part.checked_div(STEPS.into()).unwrap_or(part);
                 u32::try_from(part).unwrap_or(whole).clamp(1, whole.max(1))
@@ -97,10 +104,9 @@ impl Rise {
         let done = u64::from(held)
             .saturating_mul(STEPS.into())
             .div_ceil(u64::from(whole.max(1)));
-        let gone = step(slow_start).saturating_mul(u32::try_from(done).unwrap_or(STEPS));
-        let since = Duration::from_nanos(now.as_nanos()).saturating_sub(gone);
         Self::Rising {
-            since: Instant::ZERO + since,
+            since: now,
+            done: u32::try_from(done).unwrap_or(STEPS),
         }
     }
 }
@@ -110,7 +116,7 @@ fn step(slow_start: Duration) -> Duration {
     step.max(Duration::from_millis(1))
 }
 
-/// Points of the grid from `since` to `now`.
+/// Points of the grid from `since` to `now`; more than [`STEPS`] are as many.
 fn steps(now: Instant, since: Instant, slow_start: Duration) -> u32 {
     let step = step(slow_start);
     let first = since.round_up(step);
@@ -119,7 +125,7 @@ fn steps(now: Instant, since: Instant, slow_start: Duration) -> u32 {
     if now < first {
         0
     } else {
-        u32::try_from(passed).unwrap_or(u32::MAX)
+        u32::try_from(passed).unwrap_or(STEPS).min(STEPS)
     }
 }
 
@@ -146,7 +152,7 @@ mod tests {
             let slow = Duration::from_millis(span_ms);
             let mut now = at(start);
             let mut rise = Rise::Out.on(now, slow, Turn::Serves);
-            prop_assert_eq!(rise, Rise::Rising { since: now });
+            prop_assert_eq!(rise, Rise::Rising { since: now, done: 0 });
             let mut last = 0;
             let mut changes = 0;
             while let Some(next) = rise.next(now, slow) {
@@ -165,6 +171,24 @@ mod tests {
             prop_assert!(took + Duration::from_millis(17) >= slow, "{took:?} of {slow:?}");
             prop_assert!(took <= slow + step(slow) * 2, "{took:?} of {slow:?}");
             prop_assert!(changes <= STEPS + 1);
+        }
+    }
+
+    proptest! {
+        /// Whenever the daemon dies, and soon after the machine has started too.
+        #[test]
+        fn a_weight_does_not_fall_by_a_restart(
+            whole in 1..100_000_u32,
+            held in 1..100_000_u32,
+            now_ms in 0..100_000_u64,
+            later_ms in 0..20_000_u64,
+        ) {
+            let held = held.min(whole);
+            let rise = Rise::resumed(at(now_ms), SLOW, held, whole);
+            let weight = rise.weight(at(now_ms), SLOW, whole);
+            prop_assert!((held..=whole).contains(&weight));
+            prop_assert!(weight <= held + whole / STEPS + 1, "{weight} after {held}");
+            prop_assert!(rise.weight(at(now_ms + later_ms), SLOW, whole) >= weight);
         }
     }
 
