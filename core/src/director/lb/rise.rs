@@ -60,7 +60,7 @@ impl Rise {
                     since: now,
                     done: 0,
                 },
-                Self::Rising { since, done } if done + steps(now, since, slow_start) >= STEPS => {
+                Self::Rising { since, done } if steps(now, since, slow_start, done) >= STEPS => {
                     Self::Whole
                 }
                 Self::Rising { .. } => self,
@@ -74,7 +74,7 @@ impl Rise {
         match self {
             Self::First | Self::Out | Self::Whole => whole,
             Self::Rising { since, done } => {
-                let done = (done + steps(now, since, slow_start)).min(STEPS);
+                let done = steps(now, since, slow_start, done);
                 let part = u64::from(whole).saturating_mul(done.into());
                 let part = part.checked_div(STEPS.into()).unwrap_or(part);
                 u32::try_from(part).unwrap_or(whole).clamp(1, whole.max(1))
@@ -116,17 +116,15 @@ fn step(slow_start: Duration) -> Duration {
     step.max(Duration::from_millis(1))
 }
 
-/// Points of the grid from `since` to `now`; more than [`STEPS`] are as many.
-fn steps(now: Instant, since: Instant, slow_start: Duration) -> u32 {
+/// Steps taken at `now`: those `done` at `since`, and the points of the grid that
+/// have passed from there. No more than [`STEPS`].
+fn steps(now: Instant, since: Instant, slow_start: Duration, done: u32) -> u32 {
     let step = step(slow_start);
     let first = since.round_up(step);
     let passed = now.since(first).as_nanos().checked_div(step.as_nanos());
-    let passed = passed.unwrap_or(0);
-    if now < first {
-        0
-    } else {
-        u32::try_from(passed).unwrap_or(STEPS).min(STEPS)
-    }
+    let passed = passed.filter(|_| now >= first).unwrap_or(0);
+    let passed = u32::try_from(passed).unwrap_or(STEPS);
+    done.saturating_add(passed).min(STEPS)
 }
 
 #[cfg(test)]
