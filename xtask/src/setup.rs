@@ -145,6 +145,13 @@ const TOOLS: &[Tool] = &[
     tool(Group::Test, "valgrind", "valgrind", "counts instructions"),
     tool(
         Group::Bench,
+        "haproxy",
+        "haproxy",
+        "is another checker of backends",
+    ),
+    tool(Group::Bench, "go", "golang-go", "builds the peer in Go"),
+    tool(
+        Group::Bench,
         "dpkg",
         "dpkg",
         "unpacks that kernel, which is not installed",
