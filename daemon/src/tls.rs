@@ -157,12 +157,9 @@ pub enum Came {
 pub struct Sessions {
     profiles: Vec<(TlsId, Profile)>,
     open: Box<[Option<Box<ClientConnection>>]>,
-    raw: Box<[u8]>,
     plain: Box<[u8]>,
 }
 
-/// So little at once that what is made of it fits rustls's buffer.
-const RAW_BYTES: usize = 4 << 10;
 const PLAIN_BYTES: usize = 16 << 10;
 
 impl Sessions {
@@ -172,7 +169,6 @@ impl Sessions {
         Self {
             profiles: Vec::new(),
             open: (0..sockets).map(|_| None).collect(),
-            raw: vec![0; RAW_BYTES].into(),
             plain: vec![0; PLAIN_BYTES].into(),
         }
     }
@@ -251,11 +247,9 @@ impl Sessions {
 
     /// Reads once.
     pub fn read(&mut self, pool: &mut Pool, id: SocketId) -> Came {
-        let Self {
-            open, raw, plain, ..
-        } = self;
+        let Self { open, plain, .. } = self;
         match open.get_mut(id.index()).and_then(Option::as_mut) {
-            Some(session) => alloc::exempt(|| read(session, pool, id, raw, plain)),
+            Some(session) => alloc::exempt(|| read(session, pool, id, plain)),
             None => Came::Nothing,
         }
     }
@@ -293,33 +287,30 @@ fn flush(session: &mut ClientConnection, pool: &mut Pool, id: SocketId) -> Resul
     Ok(())
 }
 
-fn read(
-    session: &mut ClientConnection,
-    pool: &mut Pool,
-    id: SocketId,
-    raw: &mut [u8],
-    plain: &mut [u8],
-) -> Came {
+fn read(session: &mut ClientConnection, pool: &mut Pool, id: SocketId, plain: &mut [u8]) -> Came {
     let shaking = session.is_handshaking();
-    // What lies here already comes first.
+    // What lies here already comes first: rustls hears nothing while it is full
+    // of that.
     if let Some(came) = plaintext(session, plain).filter(|_| !shaking) {
         return came;
     }
-    let mut bytes = match pool.read(id, raw) {
-        Heard::Bytes(len) => &raw[..len],
-        Heard::Nothing => return Came::Nothing,
-        Heard::End => return Came::End,
-        Heard::Failed(errno) => return Came::Broken(errno),
-    };
-    while !bytes.is_empty() {
-        if session.read_tls(&mut bytes).is_err() {
-            return Came::Bad(Verdict::Failure(Reason::TlsMalformed));
+    // Once, into its own buffer: it takes as much as it has room for, and after
+    // the other side's last word nothing.
+    match session.read_tls(&mut In(pool, id)) {
+        Ok(0) => return Came::End,
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Came::Nothing,
+        Err(error) => {
+            return match error.raw_os_error() {
+                Some(errno) => Came::Broken(Errno(errno)),
+                None => Came::Bad(Verdict::Failure(Reason::TlsMalformed)),
+            };
         }
-        if let Err(error) = session.process_new_packets() {
-            // It is told why, if it still listens.
-            let _ = flush(session, pool, id);
-            return Came::Bad(verdict(&error));
-        }
+    }
+    if let Err(error) = session.process_new_packets() {
+        // It is told why, if it still listens.
+        let _ = flush(session, pool, id);
+        return Came::Bad(verdict(&error));
     }
     if let Err(errno) = flush(session, pool, id) {
         return Came::Broken(errno);
@@ -374,6 +365,20 @@ fn verdict(error: &Error) -> Verdict {
         }
         _ => Reason::TlsMalformed,
     })
+}
+
+/// A socket to read from.
+struct In<'p>(&'p mut Pool, SocketId);
+
+impl Read for In<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(self.1, into) {
+            Heard::Bytes(len) => Ok(len),
+            Heard::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+            Heard::End => Ok(0),
+            Heard::Failed(Errno(errno)) => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
 }
 
 /// A socket to write to.
@@ -434,3 +439,6 @@ impl ServerCertVerifier for Anyone {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;
