@@ -10,7 +10,7 @@ use super::{
 use crate::check::probe::{Script, Spec};
 use crate::check::{CheckConfig, Kind};
 use crate::model::Family;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 impl Engine<'_> {
     /// Serves timers that are due: checks whose time has come queue for a
@@ -36,7 +36,7 @@ impl Engine<'_> {
                     ..
                 } => {
                     let late = now.since(deadline) > self.settings.late_margin;
-                    let queued = matches!(self.talker(socket), Some((_, Phase::Unsecured)));
+                    let queued = matches!(self.talker(socket), Some((_, Phase::Unsecured { .. })));
                     let lost = self.lost_at.is_some_and(|at| started <= at);
                     let verdict = match self.lane_of(socket) {
                         Lane::Errand => Verdict::Indeterminate(Local::Runner),
@@ -62,7 +62,7 @@ impl Engine<'_> {
             self.release(socket);
             return Some(Action::Disconnect { socket });
         }
-        if let Some(action) = self.secure() {
+        if let Some(action) = self.secure(now) {
             return Some(action);
         }
         if let Some(index) = self.outbox.pop(self.sockets, Socket::link) {
@@ -83,12 +83,15 @@ impl Engine<'_> {
     }
 
     /// Gives a socket that waits for it one of the TLS connections.
-    fn secure(&mut self) -> Option<Action> {
+    fn secure(&mut self, now: Instant) -> Option<Action> {
         if self.secured >= self.settings.tls {
             return None;
         }
         let index = self.unsecured.pop(self.sockets, Socket::link)?;
         let socket = SocketId(index);
+        if let Some((id, Phase::Unsecured { since })) = self.talker(socket) {
+            self.excuse(id, now.since(since));
+        }
         self.secured = self.secured.saturating_add(1);
         let held = self.sockets.get_mut(socket.index())?;
         (held.phase, held.secured) = (Phase::Securing, true);
@@ -100,6 +103,26 @@ impl Engine<'_> {
             target,
             tls,
         })
+    }
+
+    /// Takes from a probe's time what it spent waiting for something of this
+    /// node's: that is not the target's.
+    fn excuse(&mut self, id: CheckId, waited: Duration) {
+        if let Some(Slot {
+            state:
+                State::Probing {
+                    started,
+                    deadline,
+                    timer,
+                    ..
+                },
+            ..
+        }) = self.slots.get_mut(id.index())
+        {
+            *started += waited;
+            *deadline += waited;
+            self.wheel.postpone(*timer, *deadline);
+        }
     }
 
     /// An idle check's time has come.

@@ -221,8 +221,8 @@ pub(super) enum Use {
 pub(super) enum Phase {
     /// The owner connects.
     Connecting,
-    /// Connected, it waits for one of the few TLS connections.
-    Unsecured,
+    /// Connected, it waits for one of the few TLS connections since then.
+    Unsecured { since: Instant },
     /// The owner makes the TLS handshake.
     Securing,
     /// It may begin.

@@ -23,7 +23,7 @@ impl Engine<'_> {
             // By datagrams it would not be connecting, had it not to ask again.
             Some(Kind::Stream(_) | Kind::Datagram(_)) => {
                 if self.with_script(socket, |script| script.tls).is_some() {
-                    self.set_phase(socket, Phase::Unsecured);
+                    self.set_phase(socket, Phase::Unsecured { since: now });
                     self.unsecured.push(self.sockets, socket.0, Socket::link);
                 } else {
                     self.set_phase(socket, Phase::Due);
@@ -59,7 +59,7 @@ impl Engine<'_> {
         let verdict = match phase {
             _ if !stream => Verdict::of_connect(errno),
             Phase::Connecting => Verdict::of_connect(errno),
-            Phase::Unsecured | Phase::Securing => Verdict::of_talk(errno, Reason::TlsReset),
+            Phase::Unsecured { .. } | Phase::Securing => Verdict::of_talk(errno, Reason::TlsReset),
             Phase::Due | Phase::Sending { later: false, .. } => {
                 Verdict::of_talk(errno, Reason::ResetSending)
             }
@@ -89,7 +89,7 @@ impl Engine<'_> {
         match phase {
             Phase::Connecting => {}
             // A handshake that is to be made begins with a word of ours.
-            Phase::Unsecured => {}
+            Phase::Unsecured { .. } => {}
             Phase::Due | Phase::Sending { .. } => {
                 if let Some(s) = self.sockets.get_mut(socket.index()) {
                     s.unread |= readable;
@@ -361,7 +361,7 @@ impl Engine<'_> {
         let excuse = s.probe.map(|probe| probe.handle_timeout());
         let phase = match s.phase {
             Phase::Connecting => Reason::TimedOut,
-            Phase::Unsecured | Phase::Securing => Reason::TlsTimedOut,
+            Phase::Unsecured { .. } | Phase::Securing => Reason::TlsTimedOut,
             Phase::Due | Phase::Sending { later: false, .. } => Reason::Unsent,
             Phase::Waiting => Reason::NoAnswer,
             Phase::Sending { later: true, .. } | Phase::Answering => Reason::Unfinished,
@@ -391,7 +391,7 @@ impl Engine<'_> {
     /// Takes from a socket all that it has of a probe.
     pub(super) fn leave(&mut self, socket: SocketId) {
         match self.talker(socket) {
-            Some((_, Phase::Unsecured)) => {
+            Some((_, Phase::Unsecured { .. })) => {
                 self.unsecured.remove(self.sockets, socket.0, Socket::link);
             }
             Some(_) | None => self.outbox.remove(self.sockets, socket.0, Socket::link),

@@ -18,7 +18,7 @@ pub fn target() -> SocketAddr {
     "127.0.0.1:7".parse().unwrap()
 }
 
-fn check(kind: Kind) -> CheckConfig {
+pub fn check(kind: Kind) -> CheckConfig {
     CheckConfig {
         interval: ms(1000),
         fast_interval: ms(1000),
@@ -35,7 +35,7 @@ fn script(spec: &Spec<'_>) -> (Vec<u64>, Kind) {
     script_over(spec, None)
 }
 
-fn script_over(spec: &Spec<'_>, tls: Option<TlsId>) -> (Vec<u64>, Kind) {
+pub fn script_over(spec: &Spec<'_>, tls: Option<TlsId>) -> (Vec<u64>, Kind) {
     let mut words = vec![0; 1024];
     let len = spec.write(tls, &mut words).unwrap();
     words.truncate(len);
@@ -43,7 +43,7 @@ fn script_over(spec: &Spec<'_>, tls: Option<TlsId>) -> (Vec<u64>, Kind) {
     (words, kind)
 }
 
-fn scripts(words: &[u64]) -> Vec<u64> {
+pub fn scripts(words: &[u64]) -> Vec<u64> {
     let mut all = vec![0; Scripts::words_for(1, words.len())];
     Scripts::write(&[(ScriptId::of(words), words)], &mut all).unwrap();
     all

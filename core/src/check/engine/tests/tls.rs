@@ -2,8 +2,12 @@
 
 use super::super::laws::audit;
 use super::super::*;
-use super::talk::{PING, RESET, Talk, target};
-use crate::check::probe::{Spec, TlsId};
+use super::talk::{PING, RESET, Talk, check, script_over, scripts, target};
+use super::world::{engine, ms};
+use crate::check::CheckConfig;
+use crate::check::probe::{Scripts, Spec, TlsId};
+use core::net::SocketAddr;
+use std::vec::Vec;
 
 #[test]
 fn over_tls_a_probe_begins_when_the_handshake_is_done() {
@@ -66,4 +70,101 @@ fn who_waits_for_tls_in_vain_found_nothing_out() {
     assert!(!talk.engine.talks(socket));
     assert_eq!(talk.engine.status(CheckId(0)).unwrap().last, None);
     assert_eq!(talk.engine.counters().indeterminate[Local::Tls.index()], 1);
+}
+
+/// What it waited is not the target's time: all that it has is for the handshake
+/// and the answer.
+#[test]
+fn who_waited_for_tls_has_its_time_for_the_handshake() {
+    for answers in [true, false] {
+        let mut talk = Talk::over(&Spec::Stream(PING), Some(TlsId(7)));
+        talk.engine.secured = 1;
+        let socket = talk.connected();
+        talk.now += ms(250);
+        assert_eq!(talk.engine.poll_action(talk.now), None);
+        talk.engine.secured = 0;
+        assert!(matches!(talk.action(), Action::Secure { .. }));
+        assert_eq!(audit(&talk.engine), Ok(()));
+        talk.now += ms(290);
+        talk.engine.handle_timeout(talk.now);
+        assert!(talk.engine.talks(socket), "its time is not over");
+        if answers {
+            talk.engine.handle_secured(socket);
+            assert_eq!(talk.action(), Action::Send { socket });
+            let len = talk.engine.transmit(talk.now, socket).unwrap().len();
+            talk.engine.handle_sent(talk.now, socket, len);
+            talk.engine.handle_bytes(talk.now, socket, b"+PONG");
+            talk.ends(socket, Verdict::Success);
+            let latency = talk.engine.status(CheckId(0)).unwrap().latency;
+            assert_eq!(latency, ms(290), "nor is it what the target took");
+        } else {
+            talk.now += ms(11);
+            talk.engine.handle_timeout(talk.now);
+            talk.fails(socket, Reason::TlsTimedOut);
+        }
+    }
+}
+
+/// One connection for all, and half of the targets hang in the handshake for as
+/// long as they may: the others are found out about seldom, and never wrongly.
+#[test]
+fn who_hangs_in_the_handshake_makes_no_other_fail() {
+    const TARGETS: u16 = 8;
+    const SHAKES: Duration = Duration::from_millis(120);
+    let (words, kind) = script_over(&Spec::Stream(PING), Some(TlsId(7)));
+    let words = scripts(&words);
+    let targets = (0..TARGETS).map(|n| CheckConfig {
+        target: SocketAddr::new(target().ip(), 1000 + n),
+        ..check(kind)
+    });
+    let plan: Vec<_> = targets.collect();
+    let mut engine = engine(8, 8, 0);
+    let mut now = Instant::ZERO + ms(10_000);
+    let end = now + Duration::from_secs(120);
+    engine
+        .handle_plan(now, &plan, Scripts::from_words(&words))
+        .unwrap();
+    let mut shaking: Vec<(Instant, SocketId)> = Vec::new();
+    let mut successes = [0; TARGETS as usize];
+    while now < end {
+        while let Some(at) = shaking.iter().position(|(done, _)| *done <= now) {
+            let (_, socket) = shaking.swap_remove(at);
+            engine.handle_secured(socket);
+        }
+        engine.handle_timeout(now);
+        while let Some(action) = engine.poll_action(now) {
+            match action {
+                Action::Connect { socket, .. } => engine.handle_connected(now, socket),
+                Action::Secure { socket, target, .. } if target.port().is_multiple_of(2) => {
+                    shaking.push((now + SHAKES, socket));
+                }
+                Action::Secure { .. } => {}
+                Action::Send { socket } => {
+                    let len = engine.transmit(now, socket).unwrap().len();
+                    engine.handle_sent(now, socket, len);
+                    let (id, _) = engine.talker(socket).unwrap();
+                    successes[id.index()] += 1;
+                    engine.handle_bytes(now, socket, b"+PONG");
+                }
+                Action::Disconnect { socket } => shaking.retain(|(_, s)| *s != socket),
+                other @ (Action::Datagram { .. } | Action::Errand { .. }) => {
+                    panic!("{other:?}")
+                }
+            }
+        }
+        assert_eq!(audit(&engine), Ok(()));
+        let next = shaking.iter().map(|(done, _)| *done).min();
+        now = crate::time::earliest(next, engine.poll_timeout()).unwrap();
+    }
+    for (n, plan) in (0..TARGETS).zip(0..) {
+        let id = engine.check_id(plan).unwrap();
+        let (expect, least) = match n % 2 {
+            0 => (Verdict::Success, 1),
+            _ => (Verdict::Failure(Reason::TlsTimedOut), 0),
+        };
+        assert_eq!(engine.status(id).unwrap().last, Some(expect), "{n}");
+        let often = successes[id.index()];
+        assert!(often >= least, "{n}: {often}");
+    }
+    assert_eq!(engine.counters().went_down, u64::from(TARGETS / 2));
 }
