@@ -172,9 +172,10 @@ impl LbLoop {
             self.more |= self.outside.read(now, &mut self.lb);
             let now = self.clock.now();
             self.lb.handle_timeout(now);
-            self.tell_health();
             self.probe();
             self.send_ipvs();
+            // The kernel's table says something of health as well.
+            self.tell_health();
             let dropped = self.lb.records_dropped();
             let lb = &mut self.lb;
             self.end.pass_records(dropped, || lb.poll_record());

@@ -187,6 +187,15 @@ impl Stage {
         }
     }
 
+    /// An earlier run of the daemon has left what a plan says.
+    fn serve(&mut self, plan: &Plan) {
+        let rows = plan.services.iter().map(|row| Row {
+            service: row.service.clone(),
+            destinations: plan.destinations[row.range()].to_vec(),
+        });
+        self.kernel.rows.extend(rows);
+    }
+
     fn take(&mut self, plan: &Plan) {
         self.lb.handle_plan(self.now, &plan.plan()).unwrap();
         self.settle();
@@ -282,13 +291,7 @@ fn a_table_is_made_with_a_request_for_each_row() {
 fn an_equal_table_is_adopted_without_a_write() {
     let plan = Plan::new(false);
     let mut stage = Stage::new();
-    for row in &plan.services {
-        let destinations = &plan.destinations[row.range()];
-        stage.kernel.rows.push(Row {
-            service: row.service.clone(),
-            destinations: destinations.to_vec(),
-        });
-    }
+    stage.serve(&plan);
     stage.take(&plan);
     let read = KernelCounters {
         compared: DESTINATIONS as u64,

@@ -276,6 +276,8 @@ impl<'s> Lb<'s> {
                 );
                 if !core::mem::replace(&mut self.adopted, true) {
                     self.adopt(now);
+                    // What it presumes no check has to say again.
+                    self.note_health();
                 }
                 self.due = Due::All;
             }
@@ -425,7 +427,7 @@ impl<'s> Lb<'s> {
     /// Health changes become weights with the next pass.
     fn take_changes(&mut self, now: Instant) {
         while let Some(report) = self.engine.poll_change() {
-            self.health_version = self.health_version.wrapping_add(1);
+            self.note_health();
             self.note_changed(report.id);
             report.log(now, &mut self.log);
         }
@@ -436,6 +438,11 @@ impl<'s> Lb<'s> {
 }
 
 impl Lb<'_> {
+    /// Whoever tracks a service is to look at it again.
+    const fn note_health(&mut self) {
+        self.health_version = self.health_version.wrapping_add(1);
+    }
+
     /// The services of a check are to be weighed anew.
     fn note_changed(&mut self, check: CheckId) {
         for service in self.links.services(check) {

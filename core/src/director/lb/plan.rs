@@ -74,7 +74,7 @@ impl Lb<'_> {
         self.set_paces(plan);
         self.hold_checks(now);
         self.known = 0;
-        self.health_version = self.health_version.wrapping_add(1);
+        self.note_health();
         self.declared_only = plan.declared_only;
         self.kernel.set_audit(plan.audit);
         self.plan_sync(plan.sync);

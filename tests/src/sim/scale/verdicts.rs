@@ -3,6 +3,7 @@
 
 use super::*;
 use trunnion_core::check::HealthState;
+use trunnion_core::director::ha::TrackState;
 use trunnion_core::director::plan::OperatorState;
 
 /// The fourth backend of every service: a rack of its own.
@@ -129,23 +130,33 @@ fn a_restart_takes_no_word_of_an_operators_for_a_verdict() {
         plan.links[EACH + at] = plan.links[at];
     }
     let mut stage = Stage::new();
-    for row in &plan.services {
-        let mut destinations = plan.destinations[row.range()].to_vec();
-        for (at, destination) in row.range().zip(&mut destinations) {
-            if at < EACH {
-                destination.weight = 0;
-            }
-        }
-        stage.kernel.rows.push(Row {
-            service: row.service.clone(),
-            destinations,
-        });
+    stage.serve(&plan);
+    for destination in &mut stage.kernel.rows[0].destinations {
+        destination.weight = 0;
     }
     stage.take(&plan);
     assert!(stage.kernel.tried.is_empty(), "{:?}", stage.kernel.tried);
     assert!(stage.lb.is_ready());
     stage.run(Duration::from_secs(10));
     assert!(stage.kernel.tried.is_empty(), "{:?}", stage.kernel.tried);
+}
+
+/// Of what an earlier run has left everything is presumed to be up, no check has
+/// anything to add, and a router that tracks the service must hear of it.
+#[test]
+fn whoever_tracks_a_service_hears_of_what_a_restart_found() {
+    let plan = Plan::new(true);
+    let mut stage = Stage::new();
+    stage.serve(&plan);
+    stage.lb.handle_plan(stage.now, &plan.plan()).unwrap();
+    let before = stage.lb.health_version();
+    assert_eq!(stage.lb.quorum(7, 1), TrackState::Unknown);
+    stage.settle();
+    assert_eq!(stage.lb.quorum(7, 1), TrackState::Up);
+    assert_ne!(stage.lb.health_version(), before);
+    let found = stage.lb.health_version();
+    stage.run(Duration::from_secs(10));
+    assert_eq!(stage.lb.health_version(), found, "nothing else tells it");
 }
 
 #[test]
