@@ -40,6 +40,7 @@ impl Lb<'_> {
         }
         member.member.operator = state;
         self.counters.operator = self.counters.operator.saturating_add(1);
+        self.note_health();
         if let Some(state) = self.services.get_mut(at) {
             state.changed = true;
             self.due = self.due.max(Due::Changed);

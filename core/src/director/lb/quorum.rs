@@ -6,7 +6,8 @@ use crate::director::ha::TrackState;
 use crate::director::plan::OperatorState;
 
 impl Lb<'_> {
-    /// Changes whenever [`Self::quorum`] may say something else.
+    /// Changes whenever [`Self::quorum`] may say something else: with a plan, a
+    /// check's report, an operator's word, and what is adopted at the start.
     #[must_use]
     pub const fn health_version(&self) -> u64 {
         self.health_version

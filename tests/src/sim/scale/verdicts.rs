@@ -160,6 +160,38 @@ fn whoever_tracks_a_service_hears_of_what_a_restart_found() {
 }
 
 #[test]
+fn whoever_tracks_a_service_hears_of_an_operators_word() {
+    let plan = Plan::new(true);
+    let mut stage = Stage::new();
+    stage.take(&plan);
+    stage.run(Duration::from_secs(6));
+    let each = u32::try_from(EACH).unwrap();
+    let mut quorum = each;
+    for (state, loses) in [
+        (OperatorState::ForcedDown, 1),
+        (OperatorState::Ready, 0),
+        (OperatorState::Drain, 1),
+        (OperatorState::Maint, 1),
+        (OperatorState::ForcedUp, 0),
+    ] {
+        assert_eq!(stage.lb.quorum(7, quorum), TrackState::Up);
+        let before = stage.lb.health_version();
+        let key = plan.destinations[7 * EACH].key;
+        let service = service_of(7).key;
+        let done = stage.lb.handle_operator(stage.now, &service, &key, state);
+        assert!(done);
+        assert_ne!(stage.lb.health_version(), before, "{state:?}");
+        quorum = each - loses;
+        assert_eq!(stage.lb.quorum(7, quorum), TrackState::Up, "{state:?}");
+        assert_eq!(
+            stage.lb.quorum(7, quorum + 1),
+            TrackState::Down,
+            "{state:?}"
+        );
+    }
+}
+
+#[test]
 fn a_node_is_ready_when_there_is_nothing_to_wait_for() {
     // What begins with "down" has not been asked.
     let mut plan = Plan::new(true);
