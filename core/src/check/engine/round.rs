@@ -28,7 +28,7 @@ impl Engine<'_> {
             };
             match slot.state {
                 State::Idle { due, .. } => self.become_due(now, id, due),
-                State::Paced { due, .. } => self.queue(id, due),
+                State::Paced { due, next, .. } => self.take_starts(now, id, due, next.into()),
                 State::Probing {
                     deadline,
                     socket,
@@ -137,16 +137,11 @@ impl Engine<'_> {
             self.idle_until(id, first_start(&config, now, self.settings.seed));
             return;
         }
-        let start = self.take_start(now, id);
-        if start > now {
-            self.pace_until(id, due, start);
-        } else {
-            self.queue(id, due);
-        }
+        self.take_starts(now, id, due, 0);
     }
 
     /// A check that holds no timer queues for a socket.
-    fn queue(&mut self, id: CheckId, due: Instant) {
+    pub(super) fn queue(&mut self, id: CheckId, due: Instant) {
         let Some(lane) = self.running(id).map(|slot| slot.config.lane().index()) else {
             return;
         };

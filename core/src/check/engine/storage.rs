@@ -102,10 +102,12 @@ pub(super) enum State {
     Held,
     /// Until its time comes.
     Idle { due: Instant, timer: Timer },
-    /// Its time has come; it was put off, for there are too many.
+    /// Its time has come; it was put off, for there are too many. Then it asks the
+    /// `next` of its buckets.
     Paced {
         due: Instant,
         at: Instant,
+        next: u8,
         timer: Timer,
     },
     /// Its time has come; it waits for a socket.
