@@ -69,16 +69,20 @@ impl Lab {
         self.runner.read(at, path.as_bytes()).unwrap();
     }
 
+    fn take_answers(&mut self) {
+        while let Some(done) = self.runner.poll_done() {
+            let output = String::from_utf8_lossy(done.output).into_owned();
+            let outcome = format!("{:?}", done.outcome);
+            assert!(self.answers.insert(done.id, (outcome, output)).is_none());
+        }
+    }
+
     /// Waits for so many answers; returns them: outcome and output.
     fn answers(&mut self, count: usize) -> &BTreeMap<u64, (String, String)> {
         let limit = time::Instant::now() + Duration::from_secs(60);
         while self.answers.len() < count {
             assert!(time::Instant::now() < limit, "{:?}", self.answers);
-            while let Some(done) = self.runner.poll_done() {
-                let output = String::from_utf8_lossy(done.output).into_owned();
-                let outcome = format!("{:?}", done.outcome);
-                assert!(self.answers.insert(done.id, (outcome, output)).is_none());
-            }
+            self.take_answers();
             std::thread::sleep(Duration::from_millis(2));
         }
         &self.answers
@@ -200,7 +204,7 @@ fn what_a_command_leaves_behind_ends_with_it() {
 #[test]
 fn output_without_end_keeps_nobody_waiting() {
     let mut lab = Lab::new("output", 4);
-    lab.shell(1, Duration::from_millis(300), "exec yes");
+    lab.shell(1, Duration::from_secs(2), "exec yes");
     // More than a pipe holds: it must be read for the command to end.
     lab.shell(2, LONG, "head -c 1000000 /dev/zero; exit 4");
     lab.shell(3, LONG, "exit 0");
@@ -275,6 +279,22 @@ fn a_stopped_helper_blames_nobody() {
     assert_eq!(answers[&4].0, said(Outcome::Late));
 }
 
+/// It has its deadline, and half of its time: no more may be made of it.
+#[test]
+fn a_command_that_is_started_late_is_not_blamed_for_its_time() {
+    let mut lab = Lab::new("late", 4);
+    lab.shell(1, LONG, "exit 0");
+    lab.answer(1);
+    signal(lab.helper.id(), "STOP");
+    lab.shell(2, Duration::from_secs(2), "sleep 1000");
+    lab.shell(3, Duration::from_secs(2), "exit 3");
+    std::thread::sleep(Duration::from_secs(1));
+    signal(lab.helper.id(), "CONT");
+    let answers = lab.answers(3);
+    assert_eq!(answers[&2].0, said(Outcome::Late));
+    assert_eq!(answers[&3].0, said(Outcome::Ended(Exit::Status(3))));
+}
+
 #[test]
 fn commands_end_with_the_helper_and_requests_wait_for_the_next() {
     let mut lab = Lab::new("dies", 4);
@@ -324,6 +344,27 @@ fn files_are_read() {
     assert_eq!(told(3), said(Outcome::NotRead(Errno(21))));
     assert_eq!(told(4), said(Outcome::NotRead(Errno(2))));
     assert_eq!(told(5), said(Outcome::Content(b"")));
+}
+
+/// As many files as there are jobs may wait, each of which takes a while.
+#[test]
+fn files_wait_for_each_other() {
+    const FILES: u32 = 400;
+    let mut lab = Lab::new("many", FILES);
+    // The kernel counts these pages for each reader.
+    let pages = vec![1_u8; 64 << 20];
+    let slow = format!("/proc/{}/smaps_rollup", std::process::id());
+    for id in 0..FILES {
+        let at = (id.into(), boottime() + LONG);
+        while lab.runner.read(at, slow.as_bytes()).is_err() {
+            std::thread::sleep(Duration::from_micros(50));
+        }
+        lab.take_answers();
+    }
+    let answers = lab.answers(FILES as usize);
+    let read = answers.values().filter(|(o, _)| o.starts_with("Content"));
+    assert_eq!(read.count(), answers.len());
+    drop(pages);
 }
 
 #[test]

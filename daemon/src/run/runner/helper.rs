@@ -30,8 +30,12 @@ use trunnion_sys::thread as sys_thread;
 /// A command that is found running so long after its deadline has perhaps not had
 /// its time: this process was stopped, or the machine is too busy.
 const LATE_MARGIN: Duration = Duration::from_secs(1);
-/// Files that may wait to be read.
-const FILES: usize = 64;
+/// Nor has one that was started when more than a quarter of it was gone: it waited
+/// for us, while another was started, say, from a file system that hangs.
+const LATE_PART: u32 = 4;
+/// Files that may wait to be read, if there may not be more jobs: each check may wait
+/// for one.
+const FILES_MIN: usize = 64;
 /// Bytes read at once of what a command prints, and times in one turn: one that
 /// prints for ever waits for us, and we not for it.
 const READ_BYTES: usize = 4096;
@@ -80,6 +84,8 @@ struct Running {
     child: Child,
     started: Instant,
     deadline: Instant,
+    /// It was started too late to be blamed for its time.
+    late: bool,
     /// It was answered for: what is left of it is to be reaped.
     answered: bool,
     output: [u8; OUTPUT_BYTES_MAX],
@@ -122,7 +128,7 @@ impl Helper {
         }
         // It is watched to our end.
         std::mem::forget(daemon);
-        let (files, to_read) = sync_channel(FILES);
+        let (files, to_read) = sync_channel(jobs.max(FILES_MIN));
         let answers = socket.try_clone()?;
         // A file system that hangs must keep no command waiting.
         std::thread::Builder::new()
@@ -221,7 +227,7 @@ impl Helper {
             }
             job.answered = true;
             job.child.kill();
-            let late = now.since(job.deadline) > LATE_MARGIN;
+            let late = job.late || now.since(job.deadline) > LATE_MARGIN;
             let outcome = if late {
                 Outcome::Late
             } else {
@@ -244,7 +250,12 @@ impl Helper {
     }
 
     fn take_request(&mut self, request: &Request<'_>) {
-        let Request { id, deadline, job } = *request;
+        let Request {
+            id,
+            asked,
+            deadline,
+            job,
+        } = *request;
         let now = boottime();
         let outcome = match job {
             Job::Run { .. } | Job::Read(_) if deadline <= now => Outcome::Late,
@@ -252,7 +263,7 @@ impl Helper {
                 user,
                 words,
                 environment,
-            } => match self.start((id, now, deadline), user, words, environment) {
+            } => match self.start((id, asked, deadline), user, words, environment) {
                 Ok(()) => return,
                 Err(error) => Outcome::NotRun(error),
             },
@@ -276,7 +287,7 @@ impl Helper {
 
     fn start(
         &mut self,
-        (id, now, deadline): (u64, Instant, Instant),
+        (id, asked, deadline): (u64, Instant, Instant),
         user: Option<User>,
         line: &[u8],
         environment: &[u8],
@@ -298,6 +309,8 @@ impl Helper {
             command.uid(uid).gid(gid);
         }
         let child = Child::spawn(command).map_err(|error| errno(&error))?;
+        // It runs from here on: to start it may take a while as well.
+        let started = boottime();
         let fd = child.as_raw_fd();
         let token = Token(OUTPUTS + at);
         let registry = self.poll.registry();
@@ -310,8 +323,9 @@ impl Helper {
             *slot = Some(Running {
                 id,
                 child,
-                started: now,
+                started,
                 deadline,
+                late: started.since(asked) * LATE_PART > deadline.since(asked),
                 answered: false,
                 output: [0; OUTPUT_BYTES_MAX],
                 printed: 0,

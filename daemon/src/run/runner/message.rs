@@ -6,6 +6,7 @@ use trunnion_core::bytes::{NativeEndian, Reader, Short, Writer};
 use trunnion_core::check::probe::outside::{Exit, FILE_BYTES_MAX, Outcome};
 use trunnion_core::netlink::Errno;
 use trunnion_core::time::{Duration, Instant};
+use trunnion_sys::clock::boottime;
 
 /// Bytes of a request at most, and so of a command with its environment.
 pub const REQUEST_BYTES_MAX: usize = 4096;
@@ -48,6 +49,8 @@ pub enum Job<'a> {
 pub struct Request<'a> {
     /// Comes back with the answer.
     pub id: u64,
+    /// When it was asked for, on the same clock.
+    pub asked: Instant,
     /// When the command's time is over, on the clock of
     /// [`trunnion_sys::clock::boottime`].
     pub deadline: Instant,
@@ -113,6 +116,7 @@ impl<'a> Request<'a> {
         let mut r = Reader::new(bytes);
         let kind = r.u8("kind")?;
         let id = r.u64::<NativeEndian>("id")?;
+        let asked = Instant::from_nanos(r.u64::<NativeEndian>("asked")?);
         let deadline = Instant::from_nanos(r.u64::<NativeEndian>("deadline")?);
         let job = if kind == RUN {
             let other = r.u8("user")? != 0;
@@ -127,13 +131,19 @@ impl<'a> Request<'a> {
         } else {
             Job::Read(r.peek())
         };
-        Ok(Self { id, deadline, job })
+        Ok(Self {
+            id,
+            asked,
+            deadline,
+            job,
+        })
     }
 }
 
 fn head(to: &mut Writer<'_>, kind: u8, id: u64, deadline: Instant) {
     to.u8(kind);
     to.u64::<NativeEndian>(id);
+    to.u64::<NativeEndian>(boottime().as_nanos());
     to.u64::<NativeEndian>(deadline.as_nanos());
 }
 
@@ -237,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_request_is_read_as_it_was_written() {
-        let at = (7, Instant::from_nanos(99));
+        let (at, before) = ((7, Instant::from_nanos(99)), boottime());
         let user = Some(User { uid: 1, gid: 2 });
         let bytes = encoded(|to| {
             let say = |to: &mut Writer<'_>| to.bytes(b"/bin/a\0-b\0\0");
@@ -253,12 +263,15 @@ mod tests {
             words,
             environment,
         };
-        let (id, deadline) = at;
-        assert_eq!(Request::parse(&bytes), Ok(Request { id, deadline, job }));
+        let is = |bytes: &[u8], job| {
+            let request = Request::parse(bytes).unwrap();
+            assert_eq!((request.id, request.deadline, request.job), (7, at.1, job));
+            assert!((before..=boottime()).contains(&request.asked));
+        };
+        is(&bytes, job);
         let bytes = encoded(|to| Request::read(to, at, |to| to.bytes(b"/etc/weight")));
-        let job = Job::Read(b"/etc/weight");
-        assert_eq!(Request::parse(&bytes), Ok(Request { id, deadline, job }));
-        for cut in 0..17 {
+        is(&bytes, Job::Read(b"/etc/weight"));
+        for cut in 0..25 {
             assert!(Request::parse(&bytes[..cut]).is_err(), "{cut}");
         }
     }
