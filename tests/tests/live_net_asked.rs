@@ -350,7 +350,7 @@ fn commands_and_files_by_what_comes_of_them() {
         ),
         (shell("exit 3"), "command failed"),
         (format!("{}, weigh = true", shell("exit 3")), "ok"),
-        (shell("kill -9 $$"), "command killed"),
+        (shell("kill -SEGV $$"), "command killed"),
         (shell("sleep 1000"), "timed out"),
         (file("weight.{address}"), "ok"),
         (file("missing"), "file is not there"),

@@ -136,6 +136,9 @@ const EISDIR: i32 = 21;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
+/// signal(7), the same everywhere.
+const SIGKILL: u8 = 9;
+
 /// A verdict, and the weight that came with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weighed {
@@ -163,10 +166,15 @@ impl Weighed {
 
 /// What the end of a command means: success is status 0. If `weighs`, as
 /// keepalived's `misc_dynamic` (keepalived.conf(5), MISC_CHECK), only 1 is a
-/// failure, and from 2 on the weight is 2 less than the status.
+/// failure, and from 2 on the weight is 2 less than the status. Whoever is killed
+/// was killed by this node: by the kernel for want of memory, or by an operator.
 #[must_use]
 pub const fn exec(exit: Exit, weighs: bool) -> Weighed {
     match exit {
+        Exit::Signal(SIGKILL) => Weighed {
+            verdict: Verdict::Indeterminate(Local::Memory),
+            weight: None,
+        },
         Exit::Signal(_) => Weighed::failed(Reason::ExecSignal),
         Exit::Status(0) => Weighed::up(None),
         Exit::Status(status @ 2..) if weighs => {
@@ -223,7 +231,7 @@ mod tests {
             (Exit::Status(1), failed, failed),
             (Exit::Status(2), failed, Weighed::up(Some(0))),
             (Exit::Status(255), failed, Weighed::up(Some(253))),
-            (Exit::Signal(9), Weighed::failed(Reason::ExecSignal), Weighed::failed(Reason::ExecSignal)),
+            (Exit::Signal(11), Weighed::failed(Reason::ExecSignal), Weighed::failed(Reason::ExecSignal)),
         ];
         for (exit, plain, weighed) in table {
             assert_eq!(exec(exit, false), plain, "{exit:?}");
@@ -238,6 +246,7 @@ mod tests {
         #[rustfmt::skip]
         let table = [
             (Outcome::TimedOut, failed(Reason::TimedOut)),
+            (Outcome::Ended(Exit::Signal(SIGKILL)), local(Local::Memory)),
             (Outcome::Late, local(Local::Late)),
             (Outcome::NotRun(Errno(ENOENT)), local(Local::Command)),
             (Outcome::NotRun(Errno(EACCES)), local(Local::Command)),
