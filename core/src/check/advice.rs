@@ -9,6 +9,9 @@ pub enum Share {
     /// All of it.
     #[default]
     Whole,
+    /// It will speak of it, and has not yet: whatever it had in an earlier run of
+    /// the daemon, which the director knows.
+    Presumed,
     /// So many hundredths of it.
     Percent(u16),
     /// This in its place.
@@ -39,9 +42,10 @@ impl Advised {
                 Some(Admin::Ready) => false,
                 Some(Admin::Drain | Admin::Maint) => true,
             },
-            share: match advice.weight_percent {
-                None => self.share,
-                Some(percent) => Share::Percent(percent),
+            share: match (advice.weight_percent, self.share) {
+                (Some(percent), _) => Share::Percent(percent),
+                (None, Share::Presumed) => Share::Whole,
+                (None, share) => share,
             },
         }
     }
@@ -65,7 +69,7 @@ impl Advised {
             return 0;
         }
         let weight = match self.share {
-            Share::Whole => u64::from(configured),
+            Share::Whole | Share::Presumed => u64::from(configured),
             Share::Percent(percent) => u64::from(configured)
                 .saturating_mul(percent.into())
                 .div_ceil(100),
@@ -121,6 +125,12 @@ mod tests {
             advised = advised.with(&line);
             assert_eq!(advised.weight(10), weight, "{line:?}");
         }
+        let presumed = Advised {
+            away: false,
+            share: Share::Presumed,
+        };
+        let said = presumed.with(&says(None, None)).share;
+        assert_eq!(said, Share::Whole, "it has spoken");
         assert_eq!(advised.with_weight(Some(9)).weight(10), 9);
         assert_eq!(advised.with_weight(None).weight(10), 10);
     }

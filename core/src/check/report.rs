@@ -59,7 +59,7 @@ impl Report {
         let first = self.previous == HealthState::Unknown;
         if let Some(Advised { away, share }) = self.advised {
             let (share, number) = match share {
-                Share::Whole => ("percent", 100),
+                Share::Whole | Share::Presumed => ("percent", 100),
                 Share::Percent(percent) => ("percent", percent.into()),
                 Share::Weight(weight) => ("weight", weight),
             };

@@ -306,7 +306,7 @@ impl CheckState {
 
 fn advised(advised: Advised) -> String {
     let share = match advised.share {
-        Share::Whole => String::new(),
+        Share::Whole | Share::Presumed => String::new(),
         Share::Percent(percent) => format!("{percent}%"),
         Share::Weight(weight) => format!("weight {weight}"),
     };

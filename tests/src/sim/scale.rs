@@ -7,6 +7,7 @@ use super::netlink::Received;
 use super::random::Random;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use trunnion_core::check::probe::outside::Outcome;
 use trunnion_core::check::{self, Action, CheckConfig, Kind, Settings, SocketId};
 use trunnion_core::director::lb::{
     BATCH_MAX, KernelCounters, Lb, LbStorage, Link, MemberState, ServiceState,
@@ -27,6 +28,7 @@ const SERVICES: usize = 500;
 const EACH: usize = 10;
 const DESTINATIONS: usize = SERVICES * EACH;
 const SOCKETS: u32 = 640;
+const ERRANDS: u32 = 16;
 
 fn service_of(at: usize) -> Service {
     let [.., high, low] = at.to_be_bytes();
@@ -52,6 +54,7 @@ struct Plan {
     members: Vec<Member>,
     backend_checks_per_second: u32,
     checks: Vec<CheckConfig>,
+    scripts: Vec<u64>,
 }
 
 impl Plan {
@@ -96,6 +99,7 @@ impl Plan {
             } else {
                 Vec::new()
             },
+            scripts: Vec::new(),
         }
     }
 
@@ -109,7 +113,7 @@ impl Plan {
             links: &self.links,
             members: &self.members,
             checks: &self.checks,
-            scripts: check::probe::Scripts::EMPTY,
+            scripts: check::probe::Scripts::from_words(&self.scripts),
             backend_checks_per_second: self.backend_checks_per_second,
             declared_only: false,
             audit: AUDIT,
@@ -130,6 +134,8 @@ struct Stage {
     flying: Vec<SocketId>,
     /// How often each address was asked.
     asked: BTreeMap<IpAddr, u64>,
+    /// What is in every file.
+    content: &'static [u8],
 }
 
 fn room<T: Clone>(value: &T, len: usize) -> &'static mut [T] {
@@ -157,8 +163,11 @@ impl Stage {
             checks: check::Storage {
                 checks: room(&check::Slot::EMPTY, DESTINATIONS),
                 timers: room(&time::Slot::EMPTY, DESTINATIONS),
-                sockets: room(&check::Socket::EMPTY, 2 * SOCKETS as usize),
-                scripts: &mut [],
+                sockets: room(
+                    &check::Socket::EMPTY,
+                    2 * SOCKETS as usize + ERRANDS as usize,
+                ),
+                scripts: room(&0, 64),
                 request: &mut [],
                 desks: &mut [],
                 paces: room(&check::Pace::FREE, SERVICES + DESTINATIONS),
@@ -168,7 +177,7 @@ impl Stage {
                 sockets_v4: SOCKETS,
                 seats: 0,
                 tls: 0,
-                errands: 0,
+                errands: ERRANDS,
                 late_margin: Duration::from_millis(100),
                 checks_per_second: 0,
                 seed: 1,
@@ -184,6 +193,7 @@ impl Stage {
             silent: Vec::new(),
             flying: Vec::new(),
             asked: BTreeMap::new(),
+            content: b"",
         }
     }
 
@@ -224,8 +234,17 @@ impl Stage {
             self.now = self.now.max(next);
             self.lb.handle_timeout(self.now);
             while let Some(action) = self.lb.poll_probe(self.now) {
-                if let Action::Connect { socket, target, .. } = action {
-                    self.answer(socket, target);
+                match action {
+                    Action::Connect { socket, target, .. } => self.answer(socket, target),
+                    Action::Errand { socket, .. } => {
+                        let _ = self.lb.errand(self.now, socket).unwrap();
+                        let content = Outcome::Content(self.content);
+                        self.lb.handle_outcome(self.now, socket, &content);
+                    }
+                    Action::Disconnect { .. } => {}
+                    other @ (Action::Secure { .. }
+                    | Action::Send { .. }
+                    | Action::Datagram { .. }) => panic!("{other:?}"),
                 }
             }
             self.settle();

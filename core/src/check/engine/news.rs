@@ -3,7 +3,8 @@
 
 use super::storage::Use;
 use super::{CheckId, Engine, Slot, SocketId};
-use crate::check::{Advised, HealthState, Report};
+use crate::check::probe::{Script, Scripts};
+use crate::check::{Advised, HealthState, Report, Share};
 
 impl Engine<'_> {
     /// A target whose health, or whose advice about its weight, is not what the
@@ -56,6 +57,26 @@ impl Engine<'_> {
             slot.advised = take(slot.advised);
             self.note_news(id);
         }
+    }
+
+    /// Whether a check will say what its target's weight is, and has not yet: from
+    /// then on its share is [`Share::Presumed`], and the first answer is news.
+    pub fn presume_advice(&mut self, id: CheckId) -> bool {
+        let scripts = self.scripts.get(..self.scripts_len).unwrap_or_default();
+        let Some(slot) = self.slots.get_mut(id.index()) else {
+            return false;
+        };
+        let config = &slot.config;
+        let words = config.kind.script().and_then(|script| {
+            let words = Scripts::from_words(scripts).get(script)?;
+            Script::read(words, config.target)
+        });
+        if slot.last.is_some() || !words.is_some_and(|script| script.advises()) {
+            return false;
+        }
+        slot.advised.share = Share::Presumed;
+        slot.told_advised = slot.advised;
+        true
     }
 
     /// Puts a check among those the owner must hear of, or takes it from there.

@@ -148,10 +148,19 @@ impl Lb<'_> {
                 let Some(held) = held.get(found).filter(|_| wanted.weight > 0) else {
                     continue;
                 };
+                let check = self.links.check(at);
                 if let (Some(member), Some(slow_start)) = (self.members.get_mut(at), slow_start)
                     && held.weight > 0
                 {
-                    member.rise = Rise::resumed(now, slow_start, held.weight, wanted.weight);
+                    // What its check has not said yet may be less, or more.
+                    let advised = check.is_some_and(|check| self.engine.presume_advice(check));
+                    member.rise = if advised {
+                        Rise::Held {
+                            weight: held.weight,
+                        }
+                    } else {
+                        Rise::resumed(now, slow_start, held.weight, wanted.weight)
+                    };
                 }
                 // What an operator, or having others, made of a weight says nothing
                 // of the target.
@@ -159,7 +168,7 @@ impl Lb<'_> {
                     && self.members.get(at).is_none_or(|m| {
                         m.member.sorry || m.member.operator != OperatorState::Ready
                     });
-                let Some(check) = self.links.check(at).filter(|_| !silent) else {
+                let Some(check) = check.filter(|_| !silent) else {
                     continue;
                 };
                 // Of those that share a check, one that serves is enough.

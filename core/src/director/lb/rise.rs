@@ -25,6 +25,12 @@ pub(super) enum Rise {
         /// Steps it had taken already, in an earlier run of the daemon.
         done: u32,
     },
+    /// It has the weight that an earlier run of the daemon gave it, until its check
+    /// says what the whole is.
+    Held {
+        /// Which.
+        weight: u32,
+    },
     /// It has its whole weight.
     Whole,
 }
@@ -51,7 +57,7 @@ impl Rise {
             Turn::Pressed => Self::Whole,
             Turn::Waits => match self {
                 Self::First => Self::First,
-                Self::Out | Self::Rising { .. } | Self::Whole => Self::Out,
+                Self::Out | Self::Rising { .. } | Self::Held { .. } | Self::Whole => Self::Out,
             },
             Turn::Serves => match self {
                 Self::First | Self::Whole => Self::Whole,
@@ -63,7 +69,7 @@ impl Rise {
                 Self::Rising { since, done } if steps(now, since, slow_start, done) >= STEPS => {
                     Self::Whole
                 }
-                Self::Rising { .. } => self,
+                Self::Rising { .. } | Self::Held { .. } => self,
             },
         }
     }
@@ -73,6 +79,7 @@ impl Rise {
     pub(super) fn weight(self, now: Instant, slow_start: Duration, whole: u32) -> u32 {
         match self {
             Self::First | Self::Out | Self::Whole => whole,
+            Self::Held { weight } => weight,
             Self::Rising { since, done } => {
                 let done = steps(now, since, slow_start, done);
                 let part = u64::from(whole).saturating_mul(done.into());
@@ -86,7 +93,7 @@ impl Rise {
     #[must_use]
     pub(super) fn next(self, now: Instant, slow_start: Duration) -> Option<Instant> {
         match self {
-            Self::First | Self::Out | Self::Whole => None,
+            Self::First | Self::Out | Self::Held { .. } | Self::Whole => None,
             Self::Rising { .. } => {
                 let just_after = now + Duration::from_nanos(1);
                 Some(just_after.round_up(step(slow_start)))
@@ -200,6 +207,16 @@ mod tests {
             Rise::Out.on(at(5), Duration::ZERO, Turn::Serves),
             Rise::Whole
         );
+    }
+
+    #[test]
+    fn what_is_held_is_held_for_as_long_as_it_serves() {
+        let held = Rise::Held { weight: 3 };
+        assert_eq!(held.on(at(5), SLOW, Turn::Serves), held);
+        assert_eq!(held.weight(at(5), SLOW, 10), 3);
+        assert_eq!(held.next(at(5), SLOW), None);
+        assert_eq!(held.on(at(5), SLOW, Turn::Pressed), Rise::Whole);
+        assert_eq!(held.on(at(5), SLOW, Turn::Rests), Rise::Out);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::links::Links;
 use super::rise::{Rise, Turn};
 use super::settle::{Call, Quorum, Stand, settle};
 use super::{MemberState, PolicyCounters, ServiceState, find};
-use crate::check::{Engine, HealthState};
+use crate::check::{Engine, HealthState, Share};
 use crate::director::plan::OperatorState;
 use crate::director::records;
 use crate::model::{Destination, ServiceKey, ServiceRow, Table};
@@ -61,6 +61,12 @@ impl Scales<'_, '_> {
             if Some(at) == sorry {
                 continue;
             }
+            if let Rise::Held { weight } = member.rise
+                && !self.is_presumed(first.saturating_add(at), member)
+            {
+                // Now it is known of how much that is.
+                member.rise = Rise::resumed(now, policy.slow_start, weight, row.weight);
+            }
             let turn = turn(row.weight, stand.open, member.call);
             let before = member.rise;
             member.rise = before.on(now, policy.slow_start, turn);
@@ -76,6 +82,13 @@ impl Scales<'_, '_> {
         state.stand = stand;
         self.tell(&row.service.key, was, stand, log);
         next
+    }
+
+    /// Whether its check has still to say what its weight is.
+    fn is_presumed(&self, at: usize, member: &MemberState) -> bool {
+        let check = self.links.check(at);
+        let share = check.map(|check| self.engine.advised(check).share);
+        share == Some(Share::Presumed) && member.member.operator == OperatorState::Ready
     }
 
     /// What is said of a destination.

@@ -3,6 +3,8 @@
 
 use super::*;
 use trunnion_core::check::HealthState;
+use trunnion_core::check::probe::outside::Errand;
+use trunnion_core::check::probe::{ScriptId, Scripts, Spec};
 use trunnion_core::director::ha::TrackState;
 use trunnion_core::director::plan::OperatorState;
 
@@ -139,6 +141,54 @@ fn a_restart_takes_no_word_of_an_operators_for_a_verdict() {
     assert!(stage.lb.is_ready());
     stage.run(Duration::from_secs(10));
     assert!(stage.kernel.tried.is_empty(), "{:?}", stage.kernel.tried);
+}
+
+/// The checks of the first service read files, of which nothing is known before
+/// they are read: until then each backend keeps what an earlier run gave it. Then it
+/// has what the file says, or goes on from there in its slow start.
+#[test]
+fn a_restart_keeps_the_weights_that_targets_advised() {
+    let ms = Duration::from_millis;
+    let mut words = [0; 16];
+    let file = Spec::Errand(Errand::File(b"/weight"));
+    let len = file.write(None, &mut words).unwrap();
+    let script = ScriptId::of(&words[..len]);
+    let mut plan = Plan::new(true);
+    plan.scripts = vec![0; Scripts::words_for(1, len)];
+    Scripts::write(&[(script, &words[..len])], &mut plan.scripts).unwrap();
+    for check in &mut plan.checks[..EACH] {
+        check.kind = Kind::Errand(script);
+    }
+    for (held, says, slow_start, expect) in [
+        (2, &b"2"[..], ms(0), &[][..]),
+        (9, b"9", ms(0), &[]),
+        (5, b"5", ms(0), &[]),
+        (2, b"3", ms(0), &[3]),
+        (4, b"0", ms(0), &[0]),
+        (2, b"4", ms(16_000), &[3, 4]),
+    ] {
+        plan.policies[0].slow_start = slow_start;
+        let mut stage = Stage::new();
+        stage.content = says;
+        stage.serve(&plan);
+        for destination in &mut stage.kernel.rows[0].destinations {
+            destination.weight = held;
+        }
+        stage.take(&plan);
+        assert!(stage.kernel.tried.is_empty(), "{held}: before it was read");
+        stage.run(ms(20_000));
+        let mut given: Vec<u32> = Vec::new();
+        for tried in &stage.kernel.tried {
+            let Op::SetDestination(_, row) = tried.op else {
+                panic!("{:?}", tried.op);
+            };
+            if given.last() != Some(&row.weight) {
+                given.push(row.weight);
+            }
+        }
+        given.dedup();
+        assert_eq!(given, expect, "{held} was held, {says:?} is in the file");
+    }
 }
 
 /// Of what an earlier run has left everything is presumed to be up, no check has

@@ -92,6 +92,22 @@ impl<'a> Script<'a> {
         }
     }
 
+    /// Whether what comes of it says what the target's weight is.
+    #[must_use]
+    pub const fn advises(&self) -> bool {
+        match self.held {
+            Held::Agent(_) | Held::Errand(Errand::File(_)) => true,
+            Held::Errand(Errand::Exec(command)) => command.weighs,
+            Held::Stream(_)
+            | Held::Datagram(_)
+            | Held::Http(_)
+            | Held::Dns(_)
+            | Held::Ping(_)
+            | Held::Radius(_)
+            | Held::Grpc(..) => false,
+        }
+    }
+
     /// The same question on a connection; only DNS has two ways to be asked.
     #[must_use]
     pub const fn over_tcp(mut self) -> Self {
