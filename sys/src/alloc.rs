@@ -132,7 +132,8 @@ pub fn exempt<R>(work: impl FnOnce() -> R) -> R {
 /// Keeps what is freed for what is asked for next, instead of giving it back to
 /// the kernel (mallopt(3)): what a reload needs was freed by the one before. No
 /// page of it is faulted in anew, and no loop waits for the lock on the map of
-/// the process's memory, which every mmap and munmap takes. Call it first.
+/// the process's memory, which every mmap and munmap takes. Call it first, and
+/// [`give_back`] when nothing is asked for for a while.
 ///
 /// Without effect where malloc is not glibc's.
 pub fn keep_freed() {
@@ -146,6 +147,20 @@ pub fn keep_freed() {
             set(libc::M_MMAP_THRESHOLD, THRESHOLD_BYTES);
         }
         set(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+    }
+}
+
+/// Gives back to the kernel whatever whole pages are free (malloc_trim(3)), but
+/// for those that are [locked](crate::thread::lock_memory). Takes a while; others
+/// that allocate wait for it.
+///
+/// Without effect where malloc is not glibc's.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: takes a number; it frees nothing that is in use, and takes malloc's
+    // locks.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

@@ -61,24 +61,44 @@ pub fn realtime(priority: u8) -> Result<(), Refused> {
     }
 }
 
-/// Locks the process's memory, present and future, into RAM (mlockall(2)), so
-/// that no page of it has to be read back when it is needed.
+/// Locks the process's memory into RAM (mlock(2)), so that no page of it has to
+/// be read back when it is needed: what it has touched, what it touches from here
+/// on, and all that is mapped of files, its program and libraries, whose pages are
+/// read in now. What is taken and never touched costs nothing.
 ///
 /// # Errors
 /// [`Refused`] without `CAP_IPC_LOCK` unless `RLIMIT_MEMLOCK` is unlimited:
 /// under a limit the lock might succeed, and a later allocation fail for it.
 pub fn lock_memory() -> Result<(), Refused> {
-    lock(libc::MCL_CURRENT | libc::MCL_FUTURE)
+    lock_touched_memory()?;
+    read_in_files().map_err(unlocked)
 }
 
-/// Locks what the process has in memory, and what it touches from here on when
-/// it touches it (`MCL_ONFAULT`): for a small process of a large program, most
-/// of whose code it never runs. Touch beforehand what must not fault later.
+/// The same without what is mapped of files: for a small process of a large
+/// program, most of whose code it never runs. Touch beforehand what must not
+/// fault later.
 ///
 /// # Errors
 /// As [`lock_memory`].
 pub fn lock_touched_memory() -> Result<(), Refused> {
-    lock(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT)
+    let may_lock = || Ok(unlimited_memlock()? || has_capability(CAP_IPC_LOCK)?);
+    if !may_lock().map_err(unlocked)? {
+        return Err(unlocked(io::Error::from_raw_os_error(libc::EPERM)));
+    }
+    let how = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
+    // SAFETY: takes a number, changes nothing a program can observe but time.
+    match check(unsafe { libc::mlockall(how) }) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(unlocked(error)),
+    }
+}
+
+/// Touches the next so many bytes of the calling thread's stack, as many as it has
+/// to have: what it calls later finds its pages there.
+#[inline(never)]
+pub fn touch_stack<const BYTES: usize>() {
+    let mut room = [0_u8; BYTES];
+    std::hint::black_box(&mut room);
 }
 
 /// Sets the calling thread's timer slack to 1 ns, the least there is, where
@@ -134,21 +154,35 @@ pub fn raise_open_files(wanted: u64) -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-fn lock(how: libc::c_int) -> Result<(), Refused> {
-    let refused = |error| Refused {
+const fn unlocked(error: io::Error) -> Refused {
+    Refused {
         what: "memory is not locked",
         error,
         remedy: "grant CAP_IPC_LOCK or set LimitMEMLOCK=infinity; without it a machine that swaps \
                  can delay adverts and cause a needless failover",
-    };
-    if !unlimited_memlock().map_err(refused)? && !has_capability(CAP_IPC_LOCK).map_err(refused)? {
-        return Err(refused(io::Error::from_raw_os_error(libc::EPERM)));
     }
-    // SAFETY: takes a number, changes nothing a program can observe but time.
-    match check(unsafe { libc::mlockall(how) }) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(refused(error)),
+}
+
+/// Reads in and locks what is mapped of files, by /proc/self/maps (proc(5)).
+fn read_in_files() -> io::Result<()> {
+    let maps = std::fs::read_to_string("/proc/self/maps")?;
+    for (start, len) in maps.lines().filter_map(mapped_file) {
+        // SAFETY: locking changes nothing a program can observe but time,
+        // whatever is at the address.
+        check(unsafe { libc::mlock(std::ptr::without_provenance(start), len) })?;
     }
+    Ok(())
+}
+
+/// Where a line of /proc/self/maps has a readable part of a file, and its length.
+fn mapped_file(line: &str) -> Option<(usize, usize)> {
+    let mut words = line.split_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let readable = words.next()?.starts_with('r');
+    let is_file = words.nth(3)?.starts_with('/');
+    let [start, end] = [start, end].map(|hex| usize::from_str_radix(hex, 16).ok());
+    let (start, end) = (start?, end?);
+    (readable && is_file).then_some((start, end.checked_sub(start)?))
 }
 
 fn unlimited_memlock() -> io::Result<bool> {
@@ -224,10 +258,53 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_locked_or_the_refusal_says_what_to_do() {
+    fn files_are_found_in_the_map() {
+        let line = |of: &str| mapped_file(of);
+        let text = "7f10-7f30 r-xp 00001000 08:01 77   /usr/lib/a b.so";
+        assert_eq!(line(text), Some((0x7f10, 0x20)));
+        assert_eq!(line(&text.replace("r-xp", "---p")), None);
+        assert_eq!(line("7f10-7f30 rw-p 00000000 00:00 0"), None);
+        assert_eq!(line("7f10-7f30 rw-p 00000000 00:00 0   [heap]"), None);
+    }
+
+    /// KiB in memory of the mappings whose line of /proc/self/smaps has `of` in
+    /// it, and KiB that they are long.
+    fn resident_kib(of: &str) -> (u64, u64) {
+        let (mut ours, mut sum) = (false, (0, 0));
+        for line in std::fs::read_to_string("/proc/self/smaps").unwrap().lines() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            match words[0] {
+                "Size:" if ours => sum.1 += words[1].parse::<u64>().unwrap(),
+                "Rss:" if ours => sum.0 += words[1].parse::<u64>().unwrap(),
+                name if !name.ends_with(':') => ours = line.contains(of),
+                _ => {}
+            }
+        }
+        sum
+    }
+
+    #[test]
+    fn what_is_locked_is_the_program_and_what_was_touched() {
+        const TAKEN_BYTES: usize = 256 << 20;
+        let mut taken = vec![0_u8; TAKEN_BYTES];
+        taken[TAKEN_BYTES / 2] = 1;
+        let place = taken.as_ptr().addr();
         match lock_memory() {
             Ok(()) => {
                 assert_ne!(status("VmLck"), "0 kB");
+                let program = std::env::current_exe().unwrap();
+                let (resident, size) = resident_kib(program.to_str().unwrap());
+                assert!(size > 0 && resident == size, "{resident} of {size} KiB");
+                let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+                let holds = |line: &&str| {
+                    let (range, _) = line.split_once(' ').unwrap();
+                    let (start, end) = range.split_once('-').unwrap();
+                    let [start, end] = [start, end].map(|at| usize::from_str_radix(at, 16));
+                    (start.unwrap()..end.unwrap()).contains(&place)
+                };
+                let line = maps.lines().find(holds).unwrap();
+                let (resident, size) = resident_kib(line.split_once(' ').unwrap().0);
+                assert!(size >= 256 << 10 && resident < 64 << 10, "{resident} KiB");
                 // SAFETY: no arguments.
                 assert_eq!(unsafe { libc::munlockall() }, 0);
             }
@@ -236,6 +313,7 @@ mod tests {
                 assert!(refused.to_string().contains("LimitMEMLOCK"), "{refused}");
             }
         }
+        drop(taken);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The control thread: signals, reloads, the log's text, and snapshots for
 //! whoever asks. It may allocate and may be late; neither loop waits for it.
 
+mod memory;
 mod operate;
 mod reload;
 
@@ -21,6 +22,7 @@ use super::{HaControl, LbControl, LoopThread};
 use crate::config::{Config, OnExit, Reader};
 use crate::control;
 use crate::control::{CATALOGUES, Failover, Form, LevelCell, Listener, Records, Writer};
+use memory::Memory;
 use operate::Doing;
 use reload::Offer;
 use std::collections::VecDeque;
@@ -113,6 +115,7 @@ pub(super) struct Control {
     orders: VecDeque<oneshot::Sender<Result<u16, NoFailover>>>,
     /// Pings sent and not answered: what keeps the watchdog from being fed.
     unanswered: u32,
+    memory: Memory,
     stopping: bool,
 }
 
@@ -154,6 +157,7 @@ impl Control {
             doing: VecDeque::new(),
             orders: VecDeque::new(),
             unanswered: 0,
+            memory: Memory::default(),
             stopping: false,
         }
     }
@@ -201,7 +205,7 @@ impl Control {
         self.say_remembered();
         self.settings.take(&self.config.ipvs, &self.log);
         let keeper = &mut self.loops.keeper;
-        keeper.take(self.config.node.on_crash, &self.log);
+        keeper.take(&self.config, &self.log);
         let (errands, hand_in, helper) = errands(self.loops.board.clone(), self.log.clone())?;
         self.errands = Some((hand_in, helper));
         tokio::spawn(errands.run());
@@ -229,6 +233,7 @@ impl Control {
                 _ = look.tick() => {
                     self.drain();
                     self.settings.look_again(&self.log);
+                    self.memory.look();
                 }
                 _ = feed.tick() => self.feed_watchdog(),
                 _ = child.recv() => again.set(tokio::time::sleep(self.keep_helpers())),
@@ -364,6 +369,7 @@ impl Control {
                     };
                     // Whoever asked may have gone.
                     let _ = answer.send(taken);
+                    self.memory.note_freed();
                 }
                 (ha, lb) => {
                     self.pending.push_front(Pending { ha, lb, answer });

@@ -4,7 +4,7 @@
 
 use super::records::{GuardianGone, GuardianNotStarted, OwnLog, text};
 use super::respawn::{Respawn, Told};
-use crate::config::OnCrash;
+use crate::config::{Config, OnCrash};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -42,10 +42,11 @@ impl Keeper {
     }
 
     /// Starts a guardian where the config wants one and none is, and ends one
-    /// that is not wanted any more.
-    pub(super) fn take(&mut self, on_crash: OnCrash, log: &OwnLog) {
-        let wanted = match on_crash {
-            OnCrash::Resign | OnCrash::Hold(_) => true,
+    /// that is not wanted any more. Without a virtual router there is nothing to
+    /// guard.
+    pub(super) fn take(&mut self, config: &Config, log: &OwnLog) {
+        let wanted = match config.node.on_crash {
+            OnCrash::Resign | OnCrash::Hold(_) => !config.vrrp.is_empty(),
             OnCrash::Nothing => false,
         };
         let told = self.respawn.want(wanted, || self.program.spawn());

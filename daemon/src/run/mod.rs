@@ -76,8 +76,10 @@ const SLATE_NAME: &str = "slate";
 const SLATE_PATIENCE: Duration = Duration::from_secs(2);
 /// Priority of the `ha` thread where it may have one (`SCHED_FIFO`, sched(7)).
 const REALTIME_PRIORITY: u8 = 50;
-/// Stack of a loop: they recurse nowhere, and all of it is locked in memory.
+/// Stack of a loop: they recurse nowhere.
 const STACK_BYTES: usize = 256 * 1024;
+/// So much of it the `ha` loop has in memory from its start.
+const STACK_TOUCHED_BYTES: usize = 64 * 1024;
 /// Descriptors beside the checks' sockets.
 const DESCRIPTORS: u64 = 1024;
 
@@ -151,11 +153,6 @@ pub fn run(path: &Path) -> Result<ExitCode, StartError> {
         eprintln!("warn control: {complaint}");
     }
     let loops = start(&config, &operators, &bell)?;
-    // Only now: it takes the kernel a while, and a node that goes on where it
-    // was killed has none.
-    if let Err(refused) = sys_thread::lock_memory() {
-        eprintln!("warn control: {refused}");
-    }
     let file = (config, reader);
     let control = Control::new(file, PathBuf::from(path), (loops, operators), bell, heard);
     control.run(listener).doing("run the control thread")
@@ -262,6 +259,7 @@ fn start_ha(
                 eprintln!("warn ha: {refused}");
             }
             let _ = sys_thread::no_timer_slack();
+            sys_thread::touch_stack::<STACK_TOUCHED_BYTES>();
             looped.run()
         })
         .doing("start the ha thread")?;

@@ -36,6 +36,7 @@ impl Control {
             self.log.log(&records::ReloadTooSoon {});
             return;
         }
+        self.memory.note_freed();
         let config = match self.reader.load(&self.path) {
             Ok(config) => config,
             Err(refused) => {
@@ -139,10 +140,11 @@ impl Control {
                     let why = records::text(&error.to_string());
                     self.log.log(&records::OperatorNotSaved { why });
                 }
+                self.memory.take(&self.config, first);
                 if !first {
                     self.settings.take(&self.config.ipvs, &self.log);
                     let keeper = &mut self.loops.keeper;
-                    keeper.take(self.config.node.on_crash, &self.log);
+                    keeper.take(&self.config, &self.log);
                     self.take_errands();
                     let wanted = self.config.has_errands();
                     self.loops.runner.take(wanted, &self.log);
