@@ -8,7 +8,9 @@ use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use trunnion_core::check::probe::Scripts;
-use trunnion_core::check::{Action, CheckConfig, Engine, Kind, Settings, Slot, Socket, Storage};
+use trunnion_core::check::{
+    Action, CheckConfig, Engine, Kind, MannerSlot, Settings, Slot, Socket, Storage,
+};
 use trunnion_core::time::{self, Instant};
 
 const CHECKS: u32 = 10_000;
@@ -26,6 +28,7 @@ fn plan() -> Vec<CheckConfig> {
 struct Memory {
     checks: Vec<Slot>,
     timers: Vec<time::Slot>,
+    manners: Vec<MannerSlot>,
     sockets: Vec<Socket>,
 }
 
@@ -34,6 +37,7 @@ impl Memory {
         Self {
             checks: vec![Slot::EMPTY; CHECKS as usize],
             timers: vec![time::Slot::EMPTY; CHECKS as usize],
+            manners: vec![MannerSlot::EMPTY; CHECKS as usize],
             sockets: vec![Socket::EMPTY; SOCKETS],
         }
     }
@@ -42,6 +46,7 @@ impl Memory {
         let storage = Storage {
             checks: &mut self.checks,
             timers: &mut self.timers,
+            manners: &mut self.manners,
             sockets: &mut self.sockets,
             scripts: &mut [],
             request: &mut [],

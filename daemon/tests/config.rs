@@ -300,14 +300,13 @@ fn everything_in_the_full_example_arrives() {
     assert_eq!((web.service.timeout_s, web.service.prefix), (300, 24));
     let target = |at: usize| {
         web.backends[at]
-            .check
-            .as_deref()
+            .check()
             .map(|check| check.target.to_string())
     };
     assert_eq!(target(0).as_deref(), Some("10.0.0.1:8081"));
     assert_eq!(target(1).as_deref(), Some("10.1.0.2:9000"));
     assert_eq!(target(2), None);
-    let check = web.backends[1].check.as_deref().unwrap();
+    let check = web.backends[1].check().unwrap();
     assert_eq!(check.kind, Kind::Tcp { half_open: true });
     assert_eq!(check.interval, Duration::from_secs(2));
     assert_eq!(check.fast_interval, Duration::from_millis(250));
@@ -341,7 +340,7 @@ fn everything_in_the_full_example_arrives() {
         (mark, "mine")
     );
     assert_eq!(shop.backends[0].destination.key.port, 0);
-    let checked = shop.backends[0].check.as_deref().unwrap().target;
+    let checked = shop.backends[0].check().unwrap().target;
     assert_eq!(checked, SocketAddr::from(([10, 0, 0, 8], 443)));
 }
 

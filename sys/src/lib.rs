@@ -12,6 +12,7 @@ mod control;
 pub mod datagram;
 pub mod fifo;
 pub mod ipvs;
+pub mod memory;
 pub mod netlink;
 pub mod netns;
 pub mod notify;

@@ -4,7 +4,7 @@ use super::probe::ScriptId;
 use super::{CheckPolicy, Limits};
 use crate::model::Family;
 use core::hash::{Hash, Hasher};
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use core::time::Duration;
 
 /// How a target is probed.
@@ -88,7 +88,8 @@ impl Kind {
 /// together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckConfig {
-    /// Address and port that are probed.
+    /// Address and port that are probed. An IPv6 one's scope and flow label are not
+    /// kept.
     pub target: SocketAddr,
     /// How.
     pub kind: Kind,
@@ -107,6 +108,81 @@ pub struct CheckConfig {
     pub fall: u8,
     /// What else verdicts lead to, and how the times stretch.
     pub policy: CheckPolicy,
+}
+
+/// All of a check but its target: whoever keeps many checks keeps few of these,
+/// each for many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Manner {
+    kind: Kind,
+    interval: Duration,
+    fast_interval: Duration,
+    down_interval: Duration,
+    timeout: Duration,
+    rise: u8,
+    fall: u8,
+    policy: CheckPolicy,
+}
+
+impl Manner {
+    /// A TCP check at the default times.
+    pub(super) const DEFAULT: Self = {
+        let nobody = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+        let kind = Kind::Tcp { half_open: false };
+        Self::of(&CheckConfig::new(kind, nobody))
+    };
+
+    /// The manner of a check.
+    #[must_use]
+    pub const fn of(config: &CheckConfig) -> Self {
+        let CheckConfig {
+            target: _,
+            kind,
+            interval,
+            fast_interval,
+            down_interval,
+            timeout,
+            rise,
+            fall,
+            policy,
+        } = *config;
+        Self {
+            kind,
+            interval,
+            fast_interval,
+            down_interval,
+            timeout,
+            rise,
+            fall,
+            policy,
+        }
+    }
+
+    /// The check of a target in this manner.
+    #[must_use]
+    pub const fn check(&self, target: SocketAddr) -> CheckConfig {
+        let Self {
+            kind,
+            interval,
+            fast_interval,
+            down_interval,
+            timeout,
+            rise,
+            fall,
+            policy,
+        } = *self;
+        CheckConfig {
+            target,
+            kind,
+            interval,
+            fast_interval,
+            down_interval,
+            timeout,
+            rise,
+            fall,
+            policy,
+        }
+    }
 }
 
 impl CheckConfig {
@@ -199,13 +275,9 @@ impl Hasher for Fnv {
     }
 }
 
-// There are as many as there are checks.
-const _: () = assert!(size_of::<CheckConfig>() <= 128);
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::net::Ipv4Addr;
 
     #[test]
     fn phases_of_neighbours_are_spread() {

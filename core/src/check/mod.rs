@@ -25,12 +25,12 @@ mod verdict;
 
 pub use crate::netlink::Errno;
 pub use advice::{Advised, Share};
-pub use config::{CheckConfig, Kind, Lane};
+pub use config::{CheckConfig, Kind, Lane, Manner};
 #[doc(hidden)]
 pub use engine::laws;
 pub use engine::{
-    Action, Carrier, CheckId, Desk, Engine, Pace, PlanError, REQUEST_BYTES_MAX, Settings, Slot,
-    Socket, SocketId, Status, Storage,
+    Action, Carrier, CheckId, Desk, Engine, MannerSlot, Pace, PlanError, REQUEST_BYTES_MAX,
+    Settings, Slot, Socket, SocketId, Status, Storage,
 };
 pub use flights::{Flight, Flights, Sign};
 pub use health::{Change, Health, HealthState, Limits};

@@ -112,6 +112,8 @@ pub struct Wheel<'s> {
     /// The bucket that `tick` has reached, while it still holds timers.
     draining: Option<u16>,
     heap_len: u32,
+    /// Slots from here on have never held a timer; what is in them means nothing.
+    fresh: u32,
     free: u32,
     len: u32,
 }
@@ -120,13 +122,13 @@ impl<'s> Wheel<'s> {
     /// An empty wheel. `tick_ns` is the grain at which timers are sorted only
     /// when their time has come, not a rounding: take about the time between
     /// two wake-ups of the owner. It is rounded up to a power of two.
-    /// Slots beyond 2^32 - 1 stay unused.
+    /// Slots beyond 2^32 - 1 stay unused. None is written before it is needed.
     #[must_use]
     pub fn new(slots: &'s mut [Slot], tick_ns: u64) -> Self {
         let shift = tick_ns
             .checked_next_power_of_two()
             .map_or(u64::BITS - 1, u64::trailing_zeros);
-        let mut wheel = Self {
+        Self {
             slots,
             heads: [NIL; BUCKETS],
             bounds: [Instant::FAR; BUCKETS],
@@ -135,18 +137,10 @@ impl<'s> Wheel<'s> {
             tick: 0,
             draining: None,
             heap_len: 0,
+            fresh: 0,
             free: NIL,
             len: 0,
-        };
-        for index in (0..wheel.capacity()).rev() {
-            let free = wheel.free;
-            wheel.edit(index, |slot| {
-                slot.place = FREE;
-                slot.next = free;
-            });
-            wheel.free = index;
         }
-        wheel
     }
 
     /// Timers set now.
@@ -174,12 +168,8 @@ impl<'s> Wheel<'s> {
     /// # Errors
     /// [`Full`] when every slot holds a timer.
     pub fn insert(&mut self, deadline: Instant, payload: u32) -> Result<Timer, Full> {
-        let index = self.free;
-        if index == NIL {
-            return Err(Full);
-        }
+        let index = self.take_slot().ok_or(Full)?;
         let slot = self.slot(index);
-        self.free = slot.next;
         self.len = self.len.saturating_add(1);
         self.edit(index, |slot| {
             slot.deadline = deadline;
@@ -352,6 +342,20 @@ impl<'s> Wheel<'s> {
         }
     }
 
+    /// A slot that holds no timer: one that has held one before where there is one,
+    /// so that memory is touched as it is needed.
+    fn take_slot(&mut self) -> Option<u32> {
+        let index = self.free;
+        if index != NIL {
+            self.free = self.slot(index).next;
+            return Some(index);
+        }
+        let index = Some(self.fresh).filter(|index| *index < self.capacity())?;
+        *self.slots.get_mut(index as usize)? = Slot::EMPTY;
+        self.fresh = index.saturating_add(1);
+        Some(index)
+    }
+
     /// Makes a slot free; handles of it are stale from here on.
     fn release(&mut self, index: u32) {
         let free = self.free;
@@ -439,7 +443,8 @@ impl<'s> Wheel<'s> {
     }
 
     fn live(&self, timer: Timer) -> Option<Slot> {
-        let slot = *self.slots.get(timer.index as usize)?;
+        let slots = self.slots.get(..self.fresh as usize)?;
+        let slot = *slots.get(timer.index as usize)?;
         (slot.place != FREE && slot.generation == timer.generation).then_some(slot)
     }
 

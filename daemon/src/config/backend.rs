@@ -7,8 +7,10 @@ use super::scalar::{self, Endpoint, is_host};
 use super::section::{At, Notes, Raw, Section, Span};
 use super::value::text;
 use super::vrrp::of;
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use trunnion_core::check::CheckConfig;
+use trunnion_core::check::{CheckConfig, Manner};
 use trunnion_core::model::{
     Destination, DestinationKey, Family, Forward, Protocol, ServiceKey, Tunnel,
 };
@@ -18,11 +20,44 @@ use trunnion_core::model::{
 pub struct Backend {
     /// What the kernel is told while the backend is up.
     pub destination: Destination,
-    /// How it is known to be up; without one it always is. Boxed, because there
-    /// are many backends, and not all have one.
-    pub check: Option<Box<CheckConfig>>,
     /// It gets clients when no other can.
     pub sorry: bool,
+    /// How it is known to be up; without one it always is. Kept once for all of a
+    /// service that are checked so.
+    manner: Option<Arc<Manner>>,
+    /// Whom the check asks.
+    target: DestinationKey,
+}
+
+// There are as many as there are backends, for as long as the config is in force.
+const _: () = assert!(size_of::<Backend>() <= 72);
+
+impl Backend {
+    fn new(destination: Destination, sorry: bool, check: Option<&CheckConfig>) -> Self {
+        Self {
+            destination,
+            sorry,
+            manner: check.map(|check| Arc::new(Manner::of(check))),
+            target: check.map_or(destination.key, |check| DestinationKey {
+                address: check.target.ip(),
+                port: check.target.port(),
+            }),
+        }
+    }
+
+    /// How it is known to be up; without a check it always is.
+    #[must_use]
+    pub fn check(&self) -> Option<CheckConfig> {
+        let DestinationKey { address, port } = self.target;
+        let manner = self.manner.as_deref()?;
+        Some(manner.check(SocketAddr::new(address, port)))
+    }
+
+    /// Whether it has a check.
+    #[must_use]
+    pub const fn is_checked(&self) -> bool {
+        self.manner.is_some()
+    }
 }
 
 pub(super) const KEYS: &[&str] = &[
@@ -119,11 +154,7 @@ impl BackendRead {
             ..Destination::new(key, keys.forward.value, keys.weight)
         };
         Some(Self {
-            backend: Backend {
-                destination,
-                check: check.map(Box::new),
-                sorry: keys.sorry.is_some(),
-            },
+            backend: Backend::new(destination, keys.sorry.is_some(), check.as_ref()),
             script: script.flatten(),
             sorry: keys.sorry,
             span: address.span.start..address.span.end.max(span.start),
@@ -294,6 +325,17 @@ fn thresholds(
             format!("add upper_threshold = {} or more", lower.value),
         ),
         None => {}
+    }
+}
+
+/// Keeps equal manners of checking once.
+pub(super) fn share_manners(backends: &mut [Backend]) {
+    let mut known: HashSet<Arc<Manner>> = HashSet::new();
+    for manner in backends.iter_mut().filter_map(|b| b.manner.as_mut()) {
+        match known.get(manner) {
+            Some(twin) => *manner = Arc::clone(twin),
+            None => drop(known.insert(Arc::clone(manner))),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn read(
     notes: &mut Notes,
 ) -> ServicePolicy {
     let sorry = sorry(backends, notes);
-    let checked = backends.iter().any(|read| read.backend.check.is_some());
+    let checked = backends.iter().any(|read| read.backend.is_checked());
     let own = written.saturating_sub(usize::from(sorry));
     let min_healthy = min_healthy(section, own, checked, notes);
     let weights = backends.iter().filter(|read| read.sorry.is_none());

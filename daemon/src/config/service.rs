@@ -137,6 +137,7 @@ impl ServiceRead {
         let scripts = backend::scripts(&backends);
         let mut backends: Vec<Backend> = backends.into_iter().map(|read| read.backend).collect();
         backends.sort_by_key(|backend| backend.destination.key);
+        backend::share_manners(&mut backends);
         // They live in the room of what they were read into, which is more.
         backends.shrink_to_fit();
         Some(Self {

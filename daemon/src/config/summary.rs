@@ -3,7 +3,7 @@
 use super::backend::{protocol_word, word};
 use super::mistake::plural;
 use super::scalar::Shown;
-use super::{Config, Instance, Ipvs, ServiceConfig, Tracked};
+use super::{Backend, Config, Instance, Ipvs, ServiceConfig, Tracked};
 use std::fmt;
 use trunnion_core::director::plan::SyncRoles;
 use trunnion_core::model::{Family, ServiceFlags, ServiceKey};
@@ -213,7 +213,7 @@ impl fmt::Display for ServiceConfig {
         if !policy.slow_start.is_zero() {
             write!(f, ", slow start {}", Shown(policy.slow_start))?;
         }
-        let mut checks: Vec<_> = backends.iter().filter_map(|b| b.check.as_deref()).collect();
+        let mut checks: Vec<_> = backends.iter().filter_map(Backend::check).collect();
         let checked = checks.len();
         checks.sort_by_key(|check| check.interval);
         checks.dedup_by_key(|check| check.interval);

@@ -3,7 +3,7 @@
 //! what is made here, and hand it back to be freed.
 
 use super::board::NO_CELL;
-use crate::config::{self, Config, Limits, Own};
+use crate::config::{self, Backend, Config, Limits, Own};
 use crate::tls::Profile;
 use std::collections::BTreeMap;
 use trunnion_core::check::probe::{Scripts, TlsId};
@@ -13,16 +13,15 @@ use trunnion_core::director::ha::{
     AddressSlot, Entry, GroupSlot, HaStorage, InstanceSlot, Interface, Prepared, TrackSlot,
     TrackState,
 };
-use trunnion_core::director::lb::{LbStorage, Link, MemberState, ServiceState};
+use trunnion_core::director::lb::LbStorage;
 use trunnion_core::director::plan::{
     GroupName, HaPlan, Instance, InstanceName, InterfaceName, LbPlan, Member, OperatorState, Peers,
     ServicePolicy, SyncPlan, Track, TrackSource, TrackUse, VirtualAddress,
 };
-use trunnion_core::model::{
-    BLANK_DESTINATION, Destination, DestinationKey, ServiceKey, ServiceRow, Table, TableBuf,
-};
+use trunnion_core::model::{Destination, DestinationKey, ServiceKey, ServiceRow, Table, TableBuf};
 use trunnion_core::record::Frame;
 use trunnion_core::time::{self, Instant};
+use trunnion_sys::memory::untouched;
 
 /// What the HA half is given, owned.
 #[derive(Debug, Default)]
@@ -188,9 +187,16 @@ impl OwnedLbPlan {
             ..Self::default()
         };
         let backends = || config.services.iter().flat_map(|s| &s.backends);
-        plan.checks = backends()
-            .filter_map(|b| b.check.as_deref().copied())
-            .collect();
+        // Taken once: what grows is copied, and needs twice as much meanwhile.
+        plan.services.reserve_exact(config.services.len());
+        plan.policies.reserve_exact(config.services.len());
+        let rows = config.services.iter().map(|s| s.backends.len()).sum();
+        plan.destinations.reserve_exact(rows);
+        plan.links.reserve_exact(rows);
+        plan.members.reserve_exact(rows);
+        let checked = backends().filter(|b| b.is_checked()).count();
+        plan.checks.reserve_exact(checked);
+        plan.checks.extend(backends().filter_map(Backend::check));
         plan.checks.sort_unstable();
         plan.checks.dedup();
         for service in &config.services {
@@ -202,8 +208,8 @@ impl OwnedLbPlan {
             plan.policies.push(service.policy);
             for backend in &service.backends {
                 plan.destinations.push(backend.destination);
-                let check = backend.check.as_deref();
-                let check = check.and_then(|check| plan.checks.binary_search(check).ok());
+                let check = backend.check();
+                let check = check.and_then(|check| plan.checks.binary_search(&check).ok());
                 plan.links.push(check.map(count));
                 plan.members.push(Member {
                     operator: OperatorState::Ready,
@@ -311,7 +317,9 @@ const RECORDS: usize = 1024;
 /// Grain of the checks' timer wheel, a power of two: about 1 ms.
 const TICK_NS: u64 = 1 << 20;
 
-/// Memory that lives as long as the process: the loops end when it does.
+/// Memory that lives as long as the process: the loops end when it does. What grows
+/// with services and backends is [`untouched`] instead: of it only so much is in
+/// memory as was needed once, and what else the limits allow costs nothing.
 fn forever<T: Clone>(value: &T, len: usize) -> &'static mut [T] {
     Box::leak(vec![value.clone(); len].into_boxed_slice())
 }
@@ -353,31 +361,25 @@ const CHECKS_PER_DESK: usize = 8;
 pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'static> {
     let services = limits.services as usize;
     let backends = limits.backends as usize;
-    let row = ServiceRow::blank();
-    let table = || {
-        TableBuf::new(
-            forever(&row, services),
-            forever(&BLANK_DESTINATION, backends),
-        )
+    let table = || TableBuf::new(untouched(services), untouched(backends));
+    // Without a limit for them nobody asks for an address's pace.
+    let addresses = match limits.backend_checks_per_second {
+        0 => 0,
+        _ => backends,
     };
     let sockets = limits.checks_in_flight as usize;
     LbStorage {
         desired: table(),
         target: table(),
         actual: table(),
-        services: [
-            forever(&ServiceState::default(), services),
-            forever(&ServiceState::default(), services),
-        ],
-        members: [
-            forever(&MemberState::NONE, backends),
-            forever(&MemberState::NONE, backends),
-        ],
-        timers: forever(&time::Slot::EMPTY, services),
-        links: forever(&Link::NONE, backends),
+        services: [untouched(services), untouched(services)],
+        members: [untouched(backends), untouched(backends)],
+        timers: untouched(services),
+        links: untouched(backends),
         checks: check::Storage {
-            checks: forever(&check::Slot::EMPTY, backends),
-            timers: forever(&time::Slot::EMPTY, backends),
+            checks: untouched(backends),
+            timers: untouched(backends),
+            manners: untouched(backends),
             sockets: forever(
                 &check::Socket::EMPTY,
                 3 * sockets + limits.commands as usize,
@@ -385,7 +387,7 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
             scripts: forever(&0, limits.probe_bytes as usize / size_of::<u64>()),
             request: forever(&0, REQUEST_BYTES_MAX),
             desks: forever(&Desk::EMPTY, sockets.div_ceil(CHECKS_PER_DESK)),
-            paces: forever(&check::Pace::FREE, services + backends),
+            paces: untouched(services + addresses),
         },
         settings: Settings {
             tick_ns: TICK_NS,

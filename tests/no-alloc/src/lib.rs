@@ -236,6 +236,7 @@ fn lb() -> bool {
         checks: check::Storage {
             checks: &mut [check::Slot::EMPTY],
             timers: &mut [Slot::EMPTY],
+            manners: &mut [check::MannerSlot::EMPTY],
             sockets: &mut [check::Socket::EMPTY; 3],
             scripts: &mut [0; 128],
             request: &mut [0; 64],

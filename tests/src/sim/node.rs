@@ -45,6 +45,7 @@ pub struct Arena {
     links: Vec<Link>,
     checks: Vec<Slot>,
     timers: Vec<time::Slot>,
+    manners: Vec<check::MannerSlot>,
     sockets: Vec<Socket>,
     paces: Vec<check::Pace>,
     lb_records: Vec<Frame>,
@@ -78,6 +79,7 @@ impl Arena {
             links: vec![Link::NONE; 2 * limits::DESTINATIONS],
             checks: vec![Slot::EMPTY; limits::CHECKS],
             timers: vec![time::Slot::EMPTY; limits::CHECKS],
+            manners: vec![check::MannerSlot::EMPTY; limits::CHECKS],
             sockets: vec![Socket::EMPTY; 2 * SOCKETS_MAX],
             paces: vec![check::Pace::FREE; limits::SERVICES + limits::DESTINATIONS],
             lb_records: vec![Frame::EMPTY; 512],
@@ -116,6 +118,7 @@ impl Arena {
             checks: check::Storage {
                 checks: &mut self.checks,
                 timers: &mut self.timers,
+                manners: &mut self.manners,
                 sockets: &mut self.sockets[..2 * sockets.min(SOCKETS_MAX)],
                 scripts: &mut [],
                 request: &mut [],

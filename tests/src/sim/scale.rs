@@ -163,6 +163,7 @@ impl Stage {
             checks: check::Storage {
                 checks: room(&check::Slot::EMPTY, DESTINATIONS),
                 timers: room(&time::Slot::EMPTY, DESTINATIONS),
+                manners: room(&check::MannerSlot::EMPTY, DESTINATIONS),
                 sockets: room(
                     &check::Socket::EMPTY,
                     2 * SOCKETS as usize + ERRANDS as usize,

@@ -4,9 +4,10 @@
 //! xtask.
 //!
 //! `health-bench TRUNNION PEERS ROUNDS|quick`, with PEERS the directory of the
-//! compiled ones, or `health-bench TRUNNION soak SECONDS SEED`. A sample is a line `CASE SUBJECT METRIC VALUE`. A check is
-//! what the kernel counts as a connection begun (`ActiveOpens`), whatever a
-//! subject says of itself.
+//! compiled ones, `health-bench TRUNNION soak SECONDS SEED`, or for our memory
+//! alone `health-bench TRUNNION memory BACKENDS…`. A sample is a line `CASE
+//! SUBJECT METRIC VALUE`. A check is what the kernel counts as a connection begun
+//! (`ActiveOpens`), whatever a subject says of itself.
 
 mod soak;
 mod subject;
@@ -49,6 +50,10 @@ fn main() -> std::process::ExitCode {
             }
             _ => Err(failed("soak takes whole numbers: SECONDS SEED")),
         },
+        [trunnion, "memory", sizes @ ..] => sizes.iter().try_for_each(|size| match size.parse() {
+            Ok(size) => watch::memory(&setting(trunnion, "", 0), Load::new(size, 5_000)),
+            Err(_) => Err(failed("memory takes whole numbers: BACKENDS…")),
+        }),
         [trunnion, peers, "quick"] => round(&setting(trunnion, peers, 2), true),
         [trunnion, peers, rounds] => match rounds.parse() {
             Ok(rounds) => {
@@ -58,7 +63,9 @@ fn main() -> std::process::ExitCode {
             Err(_) => Err(failed("ROUNDS is a whole number")),
         },
         _ => {
-            eprintln!("usage: health-bench TRUNNION (PEERS ROUNDS|quick | soak SECONDS SEED)");
+            eprintln!(
+                "usage: health-bench TRUNNION (PEERS ROUNDS|quick | soak SECONDS SEED | memory BACKENDS…)"
+            );
             return 2.into();
         }
     };

@@ -39,6 +39,16 @@ pub fn measure(setting: &Setting, subject: Subject, case: &str, load: Load) -> R
     Ok(())
 }
 
+/// Prints how much memory ours has.
+pub fn memory(setting: &Setting, load: Load) -> Result {
+    let targets = Targets::new(load.backends)?;
+    let running = started(setting, &targets, Subject::Ours, load)?;
+    let resident = resident_kib(&running.family())?;
+    let case = load.backends.to_string();
+    sample(&case, Subject::Ours, "resident-kib", resident);
+    Ok(())
+}
+
 /// Runs `subject`, lets some die, and prints how long it took to see them all.
 pub fn detect(setting: &Setting, subject: Subject, case: &str, load: Load) -> Result {
     let mut targets = Targets::new(load.backends)?;

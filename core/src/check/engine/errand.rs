@@ -41,8 +41,9 @@ impl Engine<'_> {
         let token = self.sockets.get(socket.index())?.probe?.token();
         let name = *token.secret.first_chunk()?;
         let scripts = Scripts::from_words(self.scripts.get(..self.scripts_len)?);
-        let words = scripts.get(slot.config.kind.script()?)?;
-        let errand = Script::read(words, slot.config.target)?.errand()?;
+        let config = slot.config(&self.manners);
+        let words = scripts.get(config.kind.script()?)?;
+        let errand = Script::read(words, config.target)?.errand()?;
         Some((name, deadline - ERRAND_GRACE, errand))
     }
 
@@ -67,7 +68,7 @@ impl Engine<'_> {
         let seat = Ping::token_of(family, packet).and_then(|token| self.seat_of(token));
         let target = seat.and_then(|seat| self.talker(seat));
         let target = target.and_then(|(id, _)| self.running(id));
-        let target = target.map(|slot| slot.config.target.ip());
+        let target = target.map(|slot| slot.target.socket_addr().ip());
         let own = match family {
             // The probe reads it in the header.
             Family::V4 => true,
@@ -104,7 +105,7 @@ impl Engine<'_> {
         let (id, Phase::Connecting) = self.talker(socket)? else {
             return None;
         };
-        Some(self.running(id)?.config.target)
+        Some(self.running(id)?.target.socket_addr())
     }
 
     /// Whether the owner has not yet been told to connect it.
@@ -115,7 +116,7 @@ impl Engine<'_> {
 
     /// Goes on with a probe by TCP, for as long as its time lasts.
     pub(super) fn ask_again(&mut self, now: Instant, id: CheckId, seat: SocketId) {
-        let config = self.running(id).map(|slot| slot.config);
+        let config = self.config(id);
         let by_datagrams = config.filter(|config| matches!(config.kind, Kind::Datagram(_)));
         let free = by_datagrams.and_then(|config| {
             let idle = self.idle.get_mut(Lane::Stream(config.family()).index())?;

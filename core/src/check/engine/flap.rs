@@ -9,7 +9,7 @@
 //! half-lives.
 
 use super::Slot;
-use crate::check::{Change, Health, HealthState, Verdict};
+use crate::check::{Change, CheckConfig, Health, HealthState, Verdict};
 use crate::time::{Duration, Instant};
 
 /// One fall.
@@ -58,19 +58,24 @@ impl Flap {
 }
 
 impl Slot {
-    /// What a verdict makes of the slot's health. Whether a hold began.
-    pub(super) fn take_verdict(&mut self, now: Instant, verdict: Verdict) -> bool {
+    /// What a verdict of this check makes of its health. Whether a hold began.
+    pub(super) fn take_verdict(
+        &mut self,
+        now: Instant,
+        config: &CheckConfig,
+        verdict: Verdict,
+    ) -> bool {
         let (waits, before) = (self.health, self.health.state());
-        let (next, change) = self.health.on(verdict, self.config.limits());
+        let (next, change) = self.health.on(verdict, config.limits());
         self.health = next;
-        let policy = self.config.policy;
+        let policy = config.policy;
         let limit = u32::from(policy.flap_falls).saturating_mul(FALL);
         if limit == 0 {
             self.flap = Flap::NONE;
             return false;
         }
         let half_life = policy.flap_half_life();
-        let rise = self.config.rise.max(1);
+        let rise = config.rise.max(1);
         match (before, change) {
             (HealthState::Up, Some(Change::WentDown)) => {
                 let began = !self.flap.held;
@@ -102,7 +107,7 @@ impl Slot {
 mod tests {
     use super::super::tests::world::{Behaviour, UP, World, config, engine, ms};
     use super::*;
-    use crate::check::{CheckConfig, CheckPolicy};
+    use crate::check::CheckPolicy;
     use std::vec;
     use std::vec::Vec;
 

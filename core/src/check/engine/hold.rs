@@ -28,15 +28,14 @@ impl Engine<'_> {
             return true;
         }
         let seed = self.settings.seed;
-        let Some(slot) = self.running_mut(id) else {
+        let (Some(config), Some(slot)) = (self.config(id), self.running_mut(id)) else {
             return false;
         };
-        slot.believe(slot.config.policy.initial);
+        slot.believe(config.policy.initial);
         slot.told_advised = slot.advised;
         slot.last = None;
         slot.reason = None;
         slot.since = now;
-        let config = slot.config;
         let span = nanos(spread(&config).min(config.fast_interval)).max(1);
         let phase = config.phase(seed).checked_rem(span).unwrap_or(0);
         self.news.remove(self.slots, id.0, Slot::news);
@@ -66,7 +65,7 @@ impl Engine<'_> {
                 self.wheel.cancel(timer);
             }
             State::Waiting { .. } => {
-                let lane = self.running(id).map(|slot| slot.config.lane().index());
+                let lane = self.config(id).map(|config| config.lane().index());
                 let waiting = lane.and_then(|lane| self.waiting.get_mut(lane));
                 if let Some(waiting) = waiting {
                     waiting.remove(self.slots, id.0, Slot::link);

@@ -6,7 +6,9 @@ mod kinds;
 use super::list::NIL;
 use super::schedule::nanos;
 use super::storage::{Phase, State, Use};
-use super::{Action, CheckId, Desk, Engine, Pace, Settings, Slot, Socket, SocketId, Storage};
+use super::{
+    Action, CheckId, Desk, Engine, MannerSlot, Pace, Settings, Slot, Socket, SocketId, Storage,
+};
 use crate::bytes::{Reader, Short};
 use crate::check::probe::outside::Outcome;
 use crate::check::probe::{Scripts, TlsId};
@@ -25,7 +27,8 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
     let law = |holds: bool, law: &'static str| if holds { Ok(()) } else { Err(law) };
     let (mut idle, mut waiting, mut probing, mut news) = (0_u32, 0_u32, 0_u32, 0_u32);
     let mut held_back = 0_u32;
-    for (index, slot) in (0_u32..).zip(engine.slots.iter()) {
+    let used = engine.slots.iter().take(engine.fresh as usize);
+    for (index, slot) in (0_u32..).zip(used) {
         let running = !matches!(slot.state, State::Free);
         if running {
             let entry = engine.order(engine.side, slot.plan);
@@ -76,10 +79,10 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
                     held == Some(Use::Probe(CheckId(index))),
                     "a probe has no socket",
                 )?;
-                let again = matches!(slot.config.kind, Kind::Datagram(_));
+                let config = slot.config(&engine.manners);
+                let again = matches!(config.kind, Kind::Datagram(_));
                 let lane = engine.lane_of(socket);
-                let fits = lane == slot.config.lane()
-                    || again && lane == Lane::Stream(slot.config.family());
+                let fits = lane == config.lane() || again && lane == Lane::Stream(config.family());
                 law(fits, "a probe has a socket of another lane")?;
             }
         }
@@ -156,8 +159,12 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
         engine.wheel.len() == idle.saturating_add(probing),
         "timers do not add up",
     )?;
-    let unused = engine.capacity().saturating_sub(running);
-    law(engine.free.len() == unused, "slots do not add up")?;
+    let free = engine.free.len();
+    let slots = running.saturating_add(free);
+    law(slots == engine.fresh, "slots do not add up")?;
+    law(slots <= engine.capacity(), "a slot too many")?;
+    let uses = engine.manners.uses();
+    law(uses == running.into(), "manners do not add up")?;
     let ended = engine.counters.ended().saturating_add(probing.into());
     law(engine.counters.started == ended, "counters do not add up")
 }
@@ -177,12 +184,14 @@ const LATE_MARGIN: Duration = Duration::from_millis(100);
 pub fn any_life(data: &[u8]) {
     let mut checks = [Slot::EMPTY; CHECKS];
     let mut timers = [time::Slot::EMPTY; CHECKS];
+    let mut manners = [MannerSlot::EMPTY; CHECKS];
     let mut sockets = [Socket::EMPTY; SOCKETS];
     let (mut scripts, mut request, mut desks) = ([0; 512], [0; 256], [Desk::EMPTY; 1]);
     let mut paces = [Pace::FREE; 2];
     let storage = Storage {
         checks: &mut checks,
         timers: &mut timers,
+        manners: &mut manners,
         sockets: &mut sockets,
         scripts: &mut scripts,
         request: &mut request,

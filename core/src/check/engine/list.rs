@@ -3,26 +3,26 @@
 
 /// The end of a list.
 pub const NIL: u32 = u32::MAX;
+/// `Link::prev` of a slot that is in no list.
+const LOOSE: u32 = NIL - 1;
 
 /// The part of a slot that a list uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
     next: u32,
     prev: u32,
-    linked: bool,
 }
 
 impl Link {
     /// In no list.
     pub const LOOSE: Self = Self {
         next: NIL,
-        prev: NIL,
-        linked: false,
+        prev: LOOSE,
     };
 
     /// Whether the slot is in the list of this link.
     pub const fn is_linked(&self) -> bool {
-        self.linked
+        self.prev != LOOSE
     }
 }
 
@@ -58,13 +58,12 @@ impl List {
         let Some(own) = slots.get_mut(index as usize).map(link) else {
             return;
         };
-        if own.linked {
+        if own.is_linked() {
             return;
         }
         *own = Link {
             next: NIL,
             prev: self.tail,
-            linked: true,
         };
         match slots.get_mut(self.tail as usize).map(link) {
             Some(tail) => tail.next = index,
@@ -79,10 +78,10 @@ impl List {
         let Some(own) = slots.get_mut(index as usize).map(link) else {
             return;
         };
-        if !own.linked {
+        if !own.is_linked() {
             return;
         }
-        let Link { next, prev, .. } = *own;
+        let Link { next, prev } = *own;
         *own = Link::LOOSE;
         match slots.get_mut(prev as usize).map(link) {
             Some(before) => before.next = next,

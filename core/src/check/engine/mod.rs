@@ -61,6 +61,7 @@ mod interface;
 #[doc(hidden)]
 pub mod laws;
 mod list;
+mod manners;
 mod news;
 mod pace;
 mod plan;
@@ -72,6 +73,7 @@ mod token;
 
 pub use errand::ERRAND_GRACE;
 pub use interface::{Action, Carrier, Settings, Status};
+pub use manners::MannerSlot;
 pub use pace::Pace;
 pub use plan::PlanError;
 pub use schedule::SPREAD_MAX;
@@ -79,10 +81,11 @@ pub use storage::{CheckId, Desk, Slot, Socket, SocketId, Storage};
 pub use talk::REQUEST_BYTES_MAX;
 
 use super::report::{Counters, Trouble};
-use super::{Health, HealthState, Lane, Local, Reason, Verdict};
+use super::{CheckConfig, Health, HealthState, Lane, Local, Reason, Verdict};
 use crate::time::{Duration, Instant, Wheel};
 use core::fmt;
 use list::{List, NIL};
+use manners::Manners;
 use storage::State;
 use token::Tokens;
 
@@ -96,6 +99,9 @@ pub const TROUBLE_QUIET: Duration = Duration::from_secs(10);
 pub struct Engine<'s> {
     settings: Settings,
     slots: &'s mut [Slot],
+    /// Slots from here on were never in use, but for their `order`.
+    fresh: u32,
+    manners: Manners<'s>,
     sockets: &'s mut [Socket],
     wheel: Wheel<'s>,
     /// Of all checks together, and of each group.
@@ -139,13 +145,14 @@ struct Quiet {
 }
 
 impl<'s> Engine<'s> {
-    /// An engine without a plan. It has room for as many checks as the shorter
-    /// of `checks` and `timers`.
+    /// An engine without a plan. It has room for as many checks as the shortest
+    /// of `checks`, `timers` and `manners`.
     #[must_use]
     pub fn new(storage: Storage<'s>, settings: Settings) -> Self {
         let Storage {
             checks,
             timers,
+            manners,
             sockets,
             scripts,
             request,
@@ -155,6 +162,8 @@ impl<'s> Engine<'s> {
         let mut engine = Self {
             settings,
             slots: checks,
+            fresh: 0,
+            manners: Manners::new(manners),
             sockets,
             wheel: Wheel::new(timers, settings.tick_ns),
             pace: Pace::new(settings.checks_per_second),
@@ -185,11 +194,7 @@ impl<'s> Engine<'s> {
                 checks: 0,
             }; Local::COUNT],
         };
-        engine.slots.fill(Slot::EMPTY);
         engine.sockets.fill(Socket::EMPTY);
-        for index in 0..engine.capacity() {
-            engine.free.push(engine.slots, index, Slot::link);
-        }
         for index in 0..u32::try_from(engine.sockets.len()).unwrap_or(NIL) {
             engine.release(SocketId(index));
         }
@@ -206,7 +211,15 @@ impl<'s> Engine<'s> {
     #[must_use]
     pub fn capacity(&self) -> u32 {
         let slots = u32::try_from(self.slots.len()).unwrap_or(NIL);
-        slots.min(self.wheel.capacity())
+        slots
+            .min(self.wheel.capacity())
+            .min(self.manners.capacity())
+    }
+
+    /// Every check's number is less than this.
+    #[must_use]
+    pub const fn ids(&self) -> u32 {
+        self.fresh
     }
 
     /// Words of scripts that fit.
@@ -263,7 +276,7 @@ impl<'s> Engine<'s> {
     pub fn status(&self, id: CheckId) -> Option<Status> {
         let slot = self.running(id)?;
         Some(Status {
-            config: slot.config,
+            config: slot.config(&self.manners),
             plan: slot.plan,
             health: slot.health,
             presumed: slot.presumed,
@@ -271,7 +284,7 @@ impl<'s> Engine<'s> {
             advised: slot.advised,
             since: slot.since,
             last: slot.last,
-            latency: slot.latency,
+            latency: slot.latency(),
             http_status: (slot.http_status != 0).then_some(slot.http_status),
         })
     }
@@ -328,12 +341,18 @@ impl<'s> Engine<'s> {
     }
 
     fn running(&self, id: CheckId) -> Option<&Slot> {
-        let slot = self.slots.get(id.index())?;
+        let used = self.slots.get(..self.fresh as usize)?;
+        let slot = used.get(id.index())?;
         (!matches!(slot.state, State::Free)).then_some(slot)
     }
 
+    fn config(&self, id: CheckId) -> Option<CheckConfig> {
+        Some(self.running(id)?.config(&self.manners))
+    }
+
     fn running_mut(&mut self, id: CheckId) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(id.index())?;
+        let used = self.slots.get_mut(..self.fresh as usize)?;
+        let slot = used.get_mut(id.index())?;
         (!matches!(slot.state, State::Free)).then_some(slot)
     }
 }

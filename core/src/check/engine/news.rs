@@ -20,14 +20,14 @@ impl Engine<'_> {
         let fell = slot.told == HealthState::Down && previous != HealthState::Down;
         Some(Report {
             id: CheckId(index),
-            target: slot.config.target,
+            target: slot.target.socket_addr(),
             state: slot.told,
             previous,
             reason: match slot.told {
                 HealthState::Down => slot.reason,
                 HealthState::Up | HealthState::Unknown => None,
             },
-            latency: slot.latency,
+            latency: slot.latency(),
             held: fell && slot.flap.held,
             advised,
         })
@@ -66,7 +66,7 @@ impl Engine<'_> {
         let Some(slot) = self.slots.get_mut(id.index()) else {
             return false;
         };
-        let config = &slot.config;
+        let config = slot.config(&self.manners);
         let words = config.kind.script().and_then(|script| {
             let words = Scripts::from_words(scripts).get(script)?;
             Script::read(words, config.target)

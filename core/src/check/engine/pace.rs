@@ -11,6 +11,7 @@
 //! The bucket is the "virtual scheduling" form of a token bucket (GCRA, ITU-T
 //! I.371): one instant, which each start moves on.
 
+use super::list::NIL;
 use super::storage::State;
 use super::{CheckId, Engine};
 use crate::time::{Duration, Instant};
@@ -77,7 +78,7 @@ impl Engine<'_> {
     /// Puts a check into these groups and no others.
     pub fn join(&mut self, id: CheckId, groups: [Option<u32>; GROUPS]) {
         if let Some(slot) = self.running_mut(id) {
-            slot.groups = groups;
+            slot.groups = groups.map(|group| group.unwrap_or(NIL));
         }
     }
 
@@ -91,8 +92,7 @@ impl Engine<'_> {
         let each = groups.map(Some).into_iter().chain([None]);
         for (bucket, group) in each.enumerate().skip(from) {
             let pace = match group {
-                Some(Some(group)) => self.paces.get_mut(group as usize),
-                Some(None) => None,
+                Some(group) => self.paces.get_mut(group as usize),
                 None => Some(&mut self.pace),
             };
             let Some(pace) = pace else { continue };

@@ -3,7 +3,7 @@
 
 use super::list::NIL;
 use super::schedule::first_start;
-use super::storage::{Slot, State};
+use super::storage::{Slot, State, Target};
 use super::{CheckId, Engine, HealthState};
 use crate::check::CheckConfig;
 use crate::check::probe::Scripts;
@@ -176,7 +176,7 @@ impl Engine<'_> {
                 p = p.saturating_add(1);
                 continue;
             }
-            let order = compare(&slot.config, config);
+            let order = compare(&slot.config(&self.manners), config);
             if order.is_eq() {
                 self.set_order(next, p, index);
                 self.set_plan(o, p);
@@ -191,12 +191,14 @@ impl Engine<'_> {
     /// Begins a check.
     fn begin(&mut self, now: Instant, side: usize, plan: u32, config: &CheckConfig) {
         // As many slots are free as the plan has entries without a check.
-        let Some(index) = self.free.pop(self.slots, Slot::link) else {
+        let Some(index) = self.take_slot() else {
             return;
         };
+        let manner = self.manners.take(config);
         if let Some(slot) = self.slots.get_mut(index as usize) {
             *slot = Slot {
-                config: *config,
+                target: Target::of(config.target),
+                manner,
                 plan,
                 since: now,
                 order: slot.order,
@@ -208,16 +210,28 @@ impl Engine<'_> {
         self.idle_until(CheckId(index), first_start(config, now, self.settings.seed));
     }
 
+    /// A slot of no check, one that was in use before where there is one, so that
+    /// memory is touched as it is needed.
+    fn take_slot(&mut self) -> Option<u32> {
+        self.free.pop(self.slots, Slot::link).or_else(|| {
+            let index = Some(self.fresh).filter(|index| *index < self.capacity())?;
+            self.fresh = index.saturating_add(1);
+            Some(index)
+        })
+    }
+
     /// Gives a check other times, if they are other ones.
     fn edit(&mut self, now: Instant, id: CheckId, config: &CheckConfig) {
         let seed = self.settings.seed;
         let Some(slot) = self.slots.get_mut(id.index()) else {
             return;
         };
-        if slot.config == *config {
+        if slot.config(&self.manners) == *config {
             return;
         }
-        slot.config = *config;
+        // In this order there is always room.
+        self.manners.release(slot.manner);
+        slot.manner = self.manners.take(config);
         match &mut slot.state {
             State::Idle { due, timer } => {
                 *due = first_start(config, now, seed);
@@ -242,6 +256,7 @@ impl Engine<'_> {
         if let Some(slot) = self.slots.get_mut(id.index()) {
             slot.state = State::Free;
             slot.told = HealthState::Unknown;
+            self.manners.release(slot.manner);
         }
         self.free.push(self.slots, id.0, Slot::link);
     }

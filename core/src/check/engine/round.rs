@@ -97,7 +97,7 @@ impl Engine<'_> {
         (held.phase, held.secured) = (Phase::Securing, true);
         let tls = self.with_script(socket, |script| script.tls)?;
         let (id, _) = self.talker(socket)?;
-        let target = self.running(id)?.config.target;
+        let target = self.running(id)?.target.socket_addr();
         Some(Action::Secure {
             socket,
             target,
@@ -130,7 +130,7 @@ impl Engine<'_> {
         let Some(slot) = self.running(id) else {
             return;
         };
-        let config = slot.config;
+        let config = slot.config(&self.manners);
         if now.since(due) > spread(&config) {
             // A stall: were all of them to start now, they would be late again.
             self.counters.respread = self.counters.respread.saturating_add(1);
@@ -142,7 +142,7 @@ impl Engine<'_> {
 
     /// A check that holds no timer queues for a socket.
     pub(super) fn queue(&mut self, id: CheckId, due: Instant) {
-        let Some(lane) = self.running(id).map(|slot| slot.config.lane().index()) else {
+        let Some(lane) = self.config(id).map(|config| config.lane().index()) else {
             return;
         };
         if let Some(slot) = self.running_mut(id) {
@@ -162,7 +162,8 @@ impl Engine<'_> {
         let (waiting, idle) = (self.waiting.get_mut(lane)?, self.idle.get_mut(lane)?);
         let (index, _) = waiting.first().zip(idle.first())?;
         let slot = self.slots.get(index as usize)?;
-        let (config, State::Waiting { since }) = (slot.config, slot.state) else {
+        let config = slot.config(&self.manners);
+        let State::Waiting { since } = slot.state else {
             return None;
         };
         let mut deadline = now + config.timeout.max(CheckConfig::INTERVAL_MIN);
@@ -257,9 +258,10 @@ impl Engine<'_> {
         let Some(slot) = self.slots.get_mut(id.index()) else {
             return;
         };
+        let config = slot.config(&self.manners);
         let before = slot.health.state();
         // Whether others must hear of it is for `told` to say.
-        let held = slot.take_verdict(now, verdict);
+        let held = slot.take_verdict(now, &config, verdict);
         let after = slot.health.state();
         match verdict {
             Verdict::Success | Verdict::Failure(_) => {
@@ -267,7 +269,8 @@ impl Engine<'_> {
                 if let Verdict::Failure(reason) = verdict {
                     slot.reason = Some(reason);
                 }
-                slot.latency = now.since(started);
+                let latency_us = now.since(started).as_micros();
+                slot.latency_us = u32::try_from(latency_us).unwrap_or(u32::MAX);
                 slot.http_status = probe.and_then(|p| p.http_status()).unwrap_or(0);
                 if let Some(advice) = probe.and_then(|p| p.advice()) {
                     slot.advised = slot.advised.with(&advice);
@@ -291,7 +294,7 @@ impl Engine<'_> {
             };
             *count = count.saturating_add(1);
         }
-        let next = next_start(slot, started, self.settings.seed).max(now);
+        let next = next_start(slot, &config, started, self.settings.seed).max(now);
         self.note_news(id);
         self.idle_until(id, next);
     }

@@ -27,8 +27,13 @@ pub(super) fn first_start(config: &CheckConfig, now: Instant, seed: u64) -> Inst
 /// When a check is due again that started at `started`. While its target is up
 /// it starts at its phase of the interval, however long each probe took, so a
 /// population once spread stays spread.
-pub(super) fn next_start(slot: &Slot, started: Instant, seed: u64) -> Instant {
-    let (config, least) = (&slot.config, CheckConfig::INTERVAL_MIN);
+pub(super) fn next_start(
+    slot: &Slot,
+    config: &CheckConfig,
+    started: Instant,
+    seed: u64,
+) -> Instant {
+    let least = CheckConfig::INTERVAL_MIN;
     let (next, span) = match slot.health {
         Health::Up => {
             let span = interval(config);

@@ -2,11 +2,12 @@
 
 use super::flap::Flap;
 use super::list::{Link, NIL};
+use super::manners::{MannerId, MannerSlot, Manners};
 use super::pace::{GROUPS, Pace};
 use crate::check::probe::{Probe, Room, SPEC_KEEP_BYTES_MAX};
-use crate::check::{Advised, CheckConfig, Health, HealthState, Kind, Reason, Share, Verdict};
+use crate::check::{Advised, CheckConfig, Health, HealthState, Reason, Share, Verdict};
 use crate::time::{self, Duration, Instant, Timer};
-use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// A check that runs: its place in the engine's storage. It stays the same
 /// across plans for as long as the check's question is asked, and may then name
@@ -35,13 +36,16 @@ impl SocketId {
 }
 
 /// The memory of an [`Engine`](super::Engine): how many checks and sockets it
-/// has room for.
+/// has room for. What is in it means nothing, and of `checks`, `timers` and
+/// `manners` nothing is touched before it is needed.
 #[derive(Debug)]
 pub struct Storage<'s> {
     /// One for each check of the largest plan.
     pub checks: &'s mut [Slot],
     /// One for each check.
     pub timers: &'s mut [time::Slot],
+    /// One for each check, should no two be made in the same way.
+    pub manners: &'s mut [MannerSlot],
     /// One for each socket of the pool: first the IPv4 ones, then the IPv6 ones,
     /// then the seats of datagrams.
     pub sockets: &'s mut [Socket],
@@ -58,7 +62,8 @@ pub struct Storage<'s> {
 /// Room for one check.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
-    pub(super) config: CheckConfig,
+    pub(super) target: Target,
+    pub(super) manner: MannerId,
     pub(super) state: State,
     pub(super) health: Health,
     /// What the owner has heard of its health.
@@ -66,8 +71,8 @@ pub struct Slot {
     /// What it says of its weight, and what the owner has heard of that.
     pub(super) advised: Advised,
     pub(super) told_advised: Advised,
-    /// Which rates it keeps.
-    pub(super) groups: [Option<u32>; GROUPS],
+    /// Which rates it keeps, or [`NIL`].
+    pub(super) groups: [u32; GROUPS],
     /// Its falls, as far as they are remembered.
     pub(super) flap: Flap,
     /// The health was adopted and no verdict has borne it out.
@@ -77,7 +82,7 @@ pub struct Slot {
     /// Why the last failed check failed: a success on the way up does not make
     /// the target's fall a riddle.
     pub(super) reason: Option<Reason>,
-    pub(super) latency: Duration,
+    pub(super) latency_us: u32,
     /// The status of its HTTP response; 0 for none.
     pub(super) http_status: u16,
     /// When the health's state became what it is.
@@ -91,6 +96,29 @@ pub struct Slot {
     pub(super) link: Link,
     /// In the list of changes the owner has not heard of.
     pub(super) news: Link,
+}
+
+// There are as many as there are checks.
+const _: () = assert!(size_of::<Slot>() <= 160);
+
+/// A target in few bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Target {
+    address: IpAddr,
+    port: u16,
+}
+
+impl Target {
+    pub const fn of(target: SocketAddr) -> Self {
+        Self {
+            address: target.ip(),
+            port: target.port(),
+        }
+    }
+
+    pub const fn socket_addr(self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
 }
 
 /// Where a check is in its round.
@@ -129,21 +157,22 @@ const NOTHING_ADVISED: Advised = Advised {
 impl Slot {
     /// A slot without a check, to fill storage with.
     pub const EMPTY: Self = Self {
-        config: CheckConfig::new(
-            Kind::Tcp { half_open: false },
-            SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0)),
-        ),
+        target: Target {
+            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 0,
+        },
+        manner: MannerId::NONE,
         state: State::Free,
         health: Health::Unknown,
         told: HealthState::Unknown,
         advised: NOTHING_ADVISED,
         told_advised: NOTHING_ADVISED,
-        groups: [None; GROUPS],
+        groups: [NIL; GROUPS],
         flap: Flap::NONE,
         presumed: false,
         last: None,
         reason: None,
-        latency: Duration::ZERO,
+        latency_us: 0,
         http_status: 0,
         since: Instant::ZERO,
         plan: NIL,
@@ -151,6 +180,16 @@ impl Slot {
         link: Link::LOOSE,
         news: Link::LOOSE,
     };
+
+    /// What it is.
+    pub(super) fn config(&self, manners: &Manners<'_>) -> CheckConfig {
+        manners.check(self.manner, self.target.socket_addr())
+    }
+
+    /// How long the last verdict took.
+    pub(super) const fn latency(&self) -> Duration {
+        Duration::from_micros(self.latency_us as u64)
+    }
 
     /// Begins with what the config says, which the owner knows.
     pub(super) const fn believe(&mut self, initial: HealthState) {

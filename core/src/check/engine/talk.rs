@@ -19,7 +19,7 @@ impl Engine<'_> {
         let Some((id, Phase::Connecting)) = self.talker(socket) else {
             return self.stray();
         };
-        match self.running(id).map(|slot| slot.config.kind) {
+        match self.config(id).map(|config| config.kind) {
             // By datagrams it would not be connecting, had it not to ask again.
             Some(Kind::Stream(_) | Kind::Datagram(_)) => {
                 if self.with_script(socket, |script| script.tls).is_some() {
@@ -320,7 +320,7 @@ impl Engine<'_> {
         let Use::Probe(id) = held.use_ else {
             return None;
         };
-        let config = &self.slots.get(id.index())?.config;
+        let config = self.slots.get(id.index())?.config(&self.manners);
         let scripts = Scripts::from_words(self.scripts.get(..self.scripts_len)?);
         let mut script = Script::read(scripts.get(config.kind.script()?)?, config.target)?;
         if by_tcp {
@@ -342,7 +342,7 @@ impl Engine<'_> {
         look: impl FnOnce(&Script<'_>) -> Option<T>,
     ) -> Option<T> {
         let (id, _) = self.talker(socket)?;
-        let config = &self.slots.get(id.index())?.config;
+        let config = self.config(id)?;
         let scripts = Scripts::from_words(self.scripts.get(..self.scripts_len)?);
         let words = scripts.get(config.kind.script()?)?;
         let script = Script::read(words, config.target)?;

@@ -35,11 +35,13 @@ impl Link {
 #[derive(Debug)]
 pub(super) struct Links<'s> {
     links: &'s mut [Link],
+    /// What lies behind so many means nothing.
+    len: usize,
 }
 
 impl<'s> Links<'s> {
     pub(super) const fn new(links: &'s mut [Link]) -> Self {
-        Self { links }
+        Self { links, len: 0 }
     }
 
     /// Destinations, and numbers of checks, that fit.
@@ -48,13 +50,21 @@ impl<'s> Links<'s> {
     }
 
     /// Forgets all, and takes those of a plan. `checks` has one for each
-    /// destination of the table.
+    /// destination of the table, and their numbers are less than `ids`.
     pub(super) fn take(
         &mut self,
         table: Table<'_>,
+        ids: u32,
         checks: impl IntoIterator<Item = Option<CheckId>>,
     ) {
-        self.links.fill(Link::NONE);
+        // More than the plan needs is not touched.
+        let needed = table.destinations.len().max(ids as usize);
+        let needed = needed.min(self.links.len());
+        self.links
+            .get_mut(..needed)
+            .unwrap_or_default()
+            .fill(Link::NONE);
+        self.len = needed;
         for (service, row) in (0..).zip(table.services) {
             for link in self.links.get_mut(row.range()).unwrap_or_default() {
                 link.service = service;
@@ -73,17 +83,21 @@ impl<'s> Links<'s> {
         }
     }
 
+    fn known(&self) -> &[Link] {
+        self.links.get(..self.len).unwrap_or_default()
+    }
+
     /// The check of a destination.
     pub(super) fn check(&self, destination: usize) -> Option<CheckId> {
-        let link = self.links.get(destination)?;
+        let link = self.known().get(destination)?;
         (link.check != NIL).then_some(CheckId(link.check))
     }
 
     /// The destinations with this check.
     pub(super) fn destinations(&self, check: CheckId) -> impl Iterator<Item = usize> {
         let known = |at: u32| (at != NIL).then_some(at);
-        let link = |at: u32| self.links.get(at as usize);
-        let first = self.links.get(check.index()).and_then(|l| known(l.first));
+        let link = |at: u32| self.known().get(at as usize);
+        let first = self.known().get(check.index()).and_then(|l| known(l.first));
         let each = core::iter::successors(first, move |at| known(link(*at)?.next));
         each.map(|at| at as usize)
     }
@@ -91,7 +105,7 @@ impl<'s> Links<'s> {
     /// The services that have a destination with this check, once for each of
     /// those.
     pub(super) fn services(&self, check: CheckId) -> impl Iterator<Item = usize> {
-        let link = |at: usize| self.links.get(at);
+        let link = |at: usize| self.known().get(at);
         let each = self.destinations(check).filter_map(link);
         each.map(|l| l.service as usize)
     }
@@ -124,6 +138,7 @@ mod tests {
         // Check 5 is shared within a service and between two.
         links.take(
             table,
+            6,
             [5, 0, 5, 9, 5].map(|c| (c != 9).then_some(CheckId(c))),
         );
         assert_eq!(of(&links, 5), [0, 2, 2]);
@@ -133,7 +148,7 @@ mod tests {
         assert_eq!(links.check(1), Some(CheckId(0)));
         assert_eq!(links.check(3), None);
         // Nothing is left of an earlier plan.
-        links.take(Table::EMPTY, []);
+        links.take(Table::EMPTY, 0, []);
         assert_eq!(of(&links, 5), []);
         assert_eq!(links.check(1), None);
     }

@@ -91,7 +91,9 @@ enum Due {
 }
 
 /// The memory of the half. `services` and `destinations` slices are as long as
-/// the config's limits; the three tables are equally large.
+/// the config's limits; the three tables are equally large. What is in it means
+/// nothing, and what grows with services and destinations is not touched before
+/// it is needed.
 #[derive(Debug)]
 pub struct LbStorage<'s> {
     /// What the plan says.

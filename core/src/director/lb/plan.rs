@@ -70,7 +70,7 @@ impl Lb<'_> {
         core::mem::swap(&mut self.members, &mut self.spare_members);
         let checks = plan.links.iter().take(plan.table.destinations.len());
         let checks = checks.map(|check| check.and_then(|check| self.engine.check_id(check)));
-        self.links.take(plan.table, checks);
+        self.links.take(plan.table, self.engine.ids(), checks);
         self.set_paces(plan);
         self.hold_checks(now);
         self.known = 0;
@@ -200,7 +200,7 @@ impl Lb<'_> {
             ..ServicePolicy::default()
         };
         let policies = plan.policies.iter().chain(core::iter::repeat(&default));
-        for state in services.iter_mut() {
+        for state in services.iter_mut().take(old.services.len()) {
             if let Some(timer) = state.timer.take() {
                 wheel.cancel(timer);
             }

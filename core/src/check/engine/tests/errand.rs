@@ -24,6 +24,7 @@ fn engine(
     let storage = Storage {
         checks: Box::leak(vec![Slot::EMPTY; 1].into()),
         timers: Box::leak(vec![time::Slot::EMPTY; 1].into()),
+        manners: Box::leak(vec![MannerSlot::EMPTY; 1].into()),
         sockets: Box::leak(vec![Socket::EMPTY; 3].into()),
         scripts: Box::leak(vec![0; 1024].into()),
         request: Box::leak(vec![0; REQUEST_BYTES_MAX].into()),
