@@ -8,7 +8,7 @@ const LINES_MAX: usize = 500;
 
 /// Files that are longer, and how long they are now. A number here may only go
 /// down: split the file rather than raise it.
-const LONGER: &[(&str, usize)] = &[("core/src/time/wheel.rs", 511)];
+const LONGER: &[(&str, usize)] = &[];
 
 pub fn check(sources: &[Source]) -> Vec<Finding> {
     against(sources, LONGER)
