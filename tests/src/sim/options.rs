@@ -123,6 +123,7 @@ impl Options {
         let route = RouteFaults {
             lost: rate(&mut r, 100),
             refused: rate(&mut r, 300),
+            stubborn: stubborn(seed, calm),
             send: rate(&mut r, 100),
         };
         let ipvs = IpvsFaults {
@@ -263,6 +264,14 @@ impl fmt::Display for Options {
         }
         Ok(())
     }
+}
+
+/// Drawn apart, as below.
+fn stubborn(seed: u64, calm: bool) -> u32 {
+    let mut r = Random::stream(seed, "stubborn");
+    let enabled = r.chance(250) && !calm;
+    let rate = r.pick(&[100, 300]);
+    if enabled { rate } else { 0 }
 }
 
 /// Drawn apart, so that seeds keep their other options.

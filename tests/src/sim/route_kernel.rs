@@ -6,6 +6,7 @@
 
 use super::netlink::{self, Inbox, Message, Received, Request, errno};
 use super::random::Random;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 const NEWLINK: u16 = 16;
@@ -60,6 +61,8 @@ pub struct RouteFaults {
     pub lost: u32,
     /// An address is refused.
     pub refused: u32,
+    /// An address is of those that are refused each time.
+    pub stubborn: u32,
     /// A send fails.
     pub send: u32,
 }
@@ -87,7 +90,10 @@ pub struct RouteKernel {
     inbox: Inbox,
     dump: Option<Dump>,
     random: Random,
-    pub faults_hit: u64,
+    /// Datagrams lost, and sends that failed.
+    pub losses: u64,
+    /// How often each address was refused.
+    pub refusals: BTreeMap<IpAddr, u64>,
 }
 
 impl RouteKernel {
@@ -102,7 +108,8 @@ impl RouteKernel {
             inbox: Inbox::default(),
             dump: None,
             random,
-            faults_hit: 0,
+            losses: 0,
+            refusals: BTreeMap::new(),
         }
     }
 
@@ -205,7 +212,7 @@ impl RouteKernel {
     /// The errno of sendmsg(2).
     pub fn send(&mut self, datagram: &[u8]) -> Result<(), i32> {
         if self.random.chance(self.faults.send) {
-            self.faults_hit += 1;
+            self.losses += 1;
             return Err(errno::ENOBUFS);
         }
         for request in netlink::requests(datagram) {
@@ -274,9 +281,14 @@ impl RouteKernel {
         if self.interfaces[at].addresses.iter().any(|a| same(&a)) {
             return errno::EEXIST;
         }
-        if self.random.chance(self.faults.refused) {
-            self.faults_hit += 1;
-            return errno::ENOMEM;
+        let stubborn = self.is_stubborn(new.ip);
+        if stubborn || self.random.chance(self.faults.refused) {
+            *self.refusals.entry(new.ip).or_default() += 1;
+            return if stubborn {
+                errno::EINVAL
+            } else {
+                errno::ENOMEM
+            };
         }
         let new = Address {
             flags: new.flags | PERMANENT,
@@ -286,6 +298,16 @@ impl RouteKernel {
         // The one who asked hears of it like all others, under its own number.
         self.notify(address_message(index, &new, NEWADDR, 0, request.seq));
         0
+    }
+
+    /// Whether an address is refused each time: by its bytes, so that it is for
+    /// as long as there are faults.
+    fn is_stubborn(&self, ip: IpAddr) -> bool {
+        let text = ip.to_string();
+        let mixed = text.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        (mixed >> 8) % 1000 < self.faults.stubborn
     }
 
     fn remove(&mut self, at: usize, ip: IpAddr, prefix: u8, seq: u32) -> i32 {
@@ -330,7 +352,7 @@ impl RouteKernel {
 
     fn deliver(&mut self, datagram: Vec<u8>) {
         if self.random.chance(self.faults.lost) {
-            self.faults_hit += 1;
+            self.losses += 1;
             self.inbox.drop_one();
         } else {
             self.inbox.push(datagram);

@@ -22,6 +22,17 @@ pub enum Presence {
     Removing,
 }
 
+/// What the kernel thinks of what is wanted of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Nothing that is known.
+    None,
+    /// It refused: not to be asked again before all that was refused is.
+    Stands,
+    /// It refused, and is to be asked again.
+    Pardoned,
+}
+
 /// One virtual address of one instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressSlot {
@@ -41,8 +52,9 @@ pub struct AddressSlot {
     pub(super) fresh: bool,
     /// The dump at hand has shown it.
     pub(super) seen: bool,
-    /// The kernel refused the last attempt; announcements do not wait for it.
-    pub(super) refused: bool,
+    /// Whether the kernel refused the last attempt; then neither announcements
+    /// nor other addresses wait for it.
+    pub(super) refusal: Refusal,
     /// No plan names it any more; it is forgotten once it is off.
     pub(super) retire: bool,
     /// The plan being merged names it.
@@ -64,7 +76,7 @@ impl AddressSlot {
         stale: false,
         fresh: false,
         seen: false,
-        refused: false,
+        refusal: Refusal::None,
         retire: false,
         kept: false,
         next: NIL,
@@ -79,8 +91,11 @@ impl AddressSlot {
     pub(super) const fn is_settled(&self) -> bool {
         match self.presence {
             Presence::Present => true,
-            Presence::Absent => self.refused,
-            Presence::Unknown | Presence::Adding | Presence::Removing => false,
+            Presence::Absent | Presence::Adding => match self.refusal {
+                Refusal::None => false,
+                Refusal::Stands | Refusal::Pardoned => true,
+            },
+            Presence::Unknown | Presence::Removing => false,
         }
     }
 }
@@ -154,6 +169,13 @@ impl<'s> Addresses<'s> {
             }
         }
         Some(result)
+    }
+
+    /// All that was refused may be asked for once more.
+    pub(super) fn pardon(&mut self) {
+        let slots = self.slots.get_mut(..self.len).unwrap_or(&mut []);
+        let refused = slots.iter_mut().filter(|s| s.refusal == Refusal::Stands);
+        refused.for_each(|slot| slot.refusal = Refusal::Pardoned);
     }
 
     /// Forgets what an earlier dump has shown.

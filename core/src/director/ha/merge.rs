@@ -107,6 +107,8 @@ impl Ha<'_> {
                 .get_mut(..self.instances_len)
                 .unwrap_or(&mut []),
         );
+        // What was refused may be another thing now.
+        self.addresses.pardon();
         self.index_routers();
         self.index_groups();
         self.index_agenda(now);

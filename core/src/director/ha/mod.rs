@@ -241,7 +241,8 @@ impl<'s> Ha<'s> {
 
     /// Serves the deadlines that have come.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.netdev.handle_timeout(now, &mut self.log);
+        self.netdev
+            .handle_timeout(now, &mut self.addresses, &mut self.log);
         if self.delayed && self.not_before <= now {
             // Where links are not known, whatever makes them so settles as well.
             self.delayed = false;

@@ -82,7 +82,9 @@ pub(super) fn instance(vrid: u8) -> Instance {
     }
 }
 
+mod kernel;
 mod moves;
+mod refused;
 
 const MAC: crate::wire::MacAddress = crate::wire::MacAddress([2, 0, 0, 0, 0, 1]);
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

@@ -22,7 +22,10 @@ pub struct Addresses {
     known: Vec<BTreeSet<IpAddr>>,
     /// Since when one is where it should not be, or not where it should.
     wrong_since: BTreeMap<(usize, IpAddr), Instant>,
+    /// Losses of each node's rtnetlink so far, and when the last was.
     trouble: Vec<(u64, Instant)>,
+    /// The same of the refusals of each address.
+    refused: BTreeMap<(usize, IpAddr), (u64, Instant)>,
 }
 
 impl Addresses {
@@ -31,6 +34,7 @@ impl Addresses {
             known: vec![BTreeSet::new(); nodes],
             wrong_since: BTreeMap::new(),
             trouble: vec![(0, Instant::ZERO); nodes],
+            refused: BTreeMap::new(),
         }
     }
 
@@ -46,10 +50,16 @@ impl Addresses {
     ) -> Result<(), Violation> {
         for node in nodes {
             let trouble = &mut self.trouble[node.id];
-            if trouble.0 != node.route.faults_hit {
-                *trouble = (node.route.faults_hit, now);
+            if trouble.0 != node.route.losses {
+                *trouble = (node.route.losses, now);
             }
             let troubled = trouble.1 > Instant::ZERO && now.since(trouble.1) <= BACKOFF;
+            for (address, count) in &node.route.refusals {
+                let known = self.refused.entry((node.id, *address)).or_default();
+                if known.0 != *count {
+                    *known = (*count, now);
+                }
+            }
             let lives = node.life.as_ref().is_some_and(|life| !life.leaving);
             let wanted = wanted(node);
             for address in &self.known[node.id] {
@@ -60,7 +70,11 @@ impl Addresses {
                     continue;
                 }
                 let since = *self.wrong_since.entry(at).or_insert(now);
-                let Some(peace_since) = peace.since(now).filter(|_| !troubled) else {
+                // What is refused keeps nobody else waiting.
+                let refused = self.refused.get(&at);
+                let refused = refused.is_some_and(|(_, last)| now.since(*last) <= BACKOFF);
+                let excused = troubled || (refused && should == Some(true));
+                let Some(peace_since) = peace.since(now).filter(|_| !excused) else {
                     continue;
                 };
                 if now.since(since.max(peace_since)) > APPLIED + peace.slack {
@@ -80,7 +94,7 @@ impl Addresses {
     /// A process that left in peace took its addresses along.
     pub fn left(&mut self, now: Instant, node: &Node<'_>) -> Result<(), Violation> {
         let trouble = self.trouble[node.id];
-        if node.route.faults_hit > 0 && now.since(trouble.1) <= BACKOFF {
+        if node.route.losses > 0 && now.since(trouble.1) <= BACKOFF {
             return Ok(());
         }
         let held = node

@@ -1,8 +1,10 @@
 //! Making the virtual addresses what the routers want: a batch of requests, and
 //! what the kernel said to each.
 
-use super::{Ask, CLEAN, Netdev, State, View};
-use crate::director::ha::addresses::{AddressSlot, Addresses, Presence, scope_of, virtual_address};
+use super::{Ask, CLEAN, Netdev, Retry, State, View};
+use crate::director::ha::addresses::{
+    AddressSlot, Addresses, Presence, Refusal, scope_of, virtual_address,
+};
 use crate::director::ha::interfaces::Interface;
 use crate::director::ha::state::InstanceSlot;
 use crate::director::plan::VirtualAddress;
@@ -16,7 +18,8 @@ const NO_SLOT: u32 = u32::MAX;
 
 impl Netdev {
     /// Fills a batch with at most `most` requests, of what differs between
-    /// wanted and known. What it leaves is where the next one begins.
+    /// wanted and known. What it leaves is where the next one begins. What the
+    /// kernel refused a moment ago keeps nobody waiting: it is passed over.
     pub(super) fn fill(
         &mut self,
         batch: &mut Batch<'_>,
@@ -41,12 +44,19 @@ impl Netdev {
                 return;
             }
             self.counters.compared = self.counters.compared.saturating_add(1);
-            let Some((index, difference)) = difference(at, addresses, instances, interfaces) else {
-                continue;
-            };
             let Some(slot) = addresses.get(at).copied() else {
                 return;
             };
+            let Some((index, difference)) = difference(at, addresses, instances, interfaces) else {
+                // Nothing is wanted that was refused.
+                if slot.refusal != Refusal::None {
+                    addresses.edit(at, instances, |slot| slot.refusal = Refusal::None);
+                }
+                continue;
+            };
+            if slot.refusal == Refusal::Stands {
+                continue;
+            }
             let address = slot.virtual_address.address;
             let asked = match difference {
                 Difference::Add => {
@@ -80,19 +90,20 @@ impl Netdev {
         }
     }
 
-    /// The kernel refused a request of the batch. Returns whether that matters.
+    /// The kernel refused a request of the batch. What it has is known all the
+    /// same: what it had before.
     pub(super) fn refused(
         &mut self,
         at: usize,
         errno: Errno,
         view: &mut View<'_, '_>,
         log: &mut Ring<'_>,
-    ) -> bool {
+    ) {
         let Some(at) = self.batch.get(at).map(|at| *at as usize) else {
-            return false;
+            return;
         };
         let Some(slot) = view.known.addresses.get(at).copied() else {
-            return false;
+            return;
         };
         let adding = slot.presence == Presence::Adding;
         let done = match errno {
@@ -101,12 +112,12 @@ impl Netdev {
             _ => false,
         };
         if done {
-            return false;
+            return;
         }
         self.counters.refused = self.counters.refused.saturating_add(1);
+        self.retry.refused(view.now, slot.refusal == Refusal::None);
         view.known.edit(view.now, at, |slot| {
-            slot.refused = true;
-            // Neither there nor on its way; the dump that follows tells.
+            slot.refusal = Refusal::Stands;
             slot.presence = if adding {
                 Presence::Absent
             } else {
@@ -114,11 +125,10 @@ impl Netdev {
             };
         });
         log_refused(view, &slot, errno, log);
-        true
     }
 
     /// The batch is through.
-    pub(super) fn applied(&mut self, failed: bool, view: &mut View<'_, '_>, log: &mut Ring<'_>) {
+    pub(super) fn applied(&mut self, view: &mut View<'_, '_>, log: &mut Ring<'_>) {
         self.pace.end(view.now, self.batch.len());
         for place in core::mem::take(&mut self.batch) {
             let at = place as usize;
@@ -128,11 +138,11 @@ impl Netdev {
                     Presence::Removing | Presence::Absent => (Presence::Absent, false),
                     Presence::Unknown => return None,
                 };
-                if slot.refused && failed {
+                if slot.refusal == Refusal::Stands {
                     return None;
                 }
                 slot.presence = presence;
-                slot.refused = false;
+                slot.refusal = Refusal::None;
                 Some((slot.virtual_address.address, slot.instance, there))
             });
             let Some((address, instance, there)) = became.flatten() else {
@@ -151,15 +161,9 @@ impl Netdev {
             }
         }
         self.state = State::Settled;
-        if failed {
-            // The first failure asks again at once, the next ones wait.
-            let _ = self.backoff.fail();
-            self.handle_lost(view.now, "the kernel refused an address", log);
-        } else {
-            self.backoff.reset();
-            if core::mem::take(&mut self.unknown) {
-                self.state = State::Due(Ask::Links);
-            }
+        self.backoff.reset();
+        if core::mem::take(&mut self.unknown) {
+            self.state = State::Due(Ask::Links);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the kernel shows in a dump, or tells because it happened.
 
 use super::{Netdev, View};
-use crate::director::ha::addresses::{Presence, is_usable, scope_of};
+use crate::director::ha::addresses::{Presence, Refusal, is_usable, scope_of};
 use crate::director::ha::interfaces::Found;
 use crate::director::records;
 use crate::record::Ring;
@@ -48,6 +48,7 @@ impl Netdev {
                     for address in on_it.map_or(0..0, |i| i.addresses.clone()) {
                         known.edit(view.now, address, |slot| {
                             slot.presence = Presence::Absent;
+                            slot.refusal = Refusal::None;
                             slot.seen = false;
                         });
                     }
@@ -108,6 +109,7 @@ impl Netdev {
                 slot.held_prefix = found.prefix;
                 slot.stale |= stale;
                 if !row {
+                    slot.refusal = Refusal::None;
                     slot.presence = if there {
                         Presence::Present
                     } else {

@@ -2,16 +2,20 @@
 //! keep up by events, and make the virtual addresses what the routers want.
 //!
 //! ```text
-//!            +----------------- lost reply, refusal, overrun -----------------+
+//!            +---------------------- lost reply, overrun ---------------------+
 //!            v                                                                |
 //! Backoff -> Links -> Addresses -> Settled -> Changes (batches of addresses) -+
 //!                                     ^           |
 //!                                     +--- done --+
 //! ```
+//!
+//! An address that the kernel refuses makes nothing unknown, and no other
+//! address wait: it is asked for again by a timer of its own kind ([`Retry`]).
 
 mod apply;
 mod events;
 mod pace;
+mod retry;
 
 use super::addresses::{AddressSlot, Addresses, Presence};
 use super::agenda::{Agenda, Work};
@@ -22,9 +26,10 @@ use crate::director::records;
 use crate::netlink::{Batch, Flags, Malformed, Messages, Reply};
 use crate::record::Ring;
 use crate::route::{InterfaceIndex, decode, request};
-use crate::time::Instant;
+use crate::time::{Instant, earliest};
 use core::net::IpAddr;
 use pace::Pace;
+use retry::Retry;
 
 /// Requests in one datagram, the barrier not counted.
 const BATCH_MAX: usize = 128;
@@ -45,7 +50,7 @@ type Leftover = (InterfaceIndex, IpAddr, u8);
 enum Ask {
     Links,
     Addresses,
-    Changes { failed: bool },
+    Changes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +86,7 @@ pub(super) struct Netdev {
     state: State,
     next_seq: u32,
     backoff: Backoff,
+    retry: Retry,
     /// From this place on, what is wanted of the addresses may differ from what
     /// is known.
     dirty_from: usize,
@@ -135,6 +141,7 @@ impl Netdev {
             state: State::Due(Ask::Links),
             next_seq: 1,
             backoff: Backoff::new(),
+            retry: Retry::new(),
             dirty_from: CLEAN,
             unknown: false,
             ever_dumped: false,
@@ -217,7 +224,16 @@ impl Netdev {
         };
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, log: &mut Ring<'_>) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        addresses: &mut Addresses<'_>,
+        log: &mut Ring<'_>,
+    ) {
+        if self.retry.is_due(now) {
+            addresses.pardon();
+            self.mark_dirty(0);
+        }
         match self.state {
             State::Waiting(_, exchange) if exchange.deadline <= now => {
                 self.handle_lost(now, "no reply in time", log);
@@ -227,12 +243,13 @@ impl Netdev {
         }
     }
 
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
-        match self.state {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let next = match self.state {
             State::Waiting(_, exchange) => Some(exchange.deadline),
             State::Backoff { until } => Some(until),
             State::Due(_) | State::Settled => None,
-        }
+        };
+        earliest(next, self.retry.poll_timeout())
     }
 
     /// Writes the request that is due, in time for what else is due at
@@ -261,7 +278,7 @@ impl Netdev {
                 let _ = request::dump_addresses(&mut batch, None);
                 Ask::Addresses
             }
-            State::Due(Ask::Changes { .. }) | State::Settled => {
+            State::Due(Ask::Changes) | State::Settled => {
                 if self.dirty_from == CLEAN && self.leftovers.is_empty() {
                     return None;
                 }
@@ -272,7 +289,7 @@ impl Netdev {
                 }
                 self.pace.begin(now);
                 let _ = batch.barrier();
-                Ask::Changes { failed: false }
+                Ask::Changes
             }
         };
         let (first, next) = (batch.first_seq(), batch.next_seq());
@@ -354,17 +371,11 @@ impl Netdev {
             Reply::Ack { seq, result, .. } => {
                 match (answers(seq), ask, result) {
                     (Answers::Stranger, _, _) | (_, None, _) => {}
-                    (Answers::Request(at), Some(Ask::Changes { failed }), Err(errno)) => {
-                        let refused = self.refused(at, errno, view, log);
-                        if let State::Waiting(_, exchange) = self.state {
-                            let failed = failed || refused;
-                            self.state = State::Waiting(Ask::Changes { failed }, exchange);
-                        }
+                    (Answers::Request(at), Some(Ask::Changes), Err(errno)) => {
+                        self.refused(at, errno, view, log);
                     }
-                    (Answers::Request(_), Some(Ask::Changes { .. }), Ok(())) => {}
-                    (Answers::Last, Some(Ask::Changes { failed }), _) => {
-                        self.applied(failed, view, log);
-                    }
+                    (Answers::Request(_), Some(Ask::Changes), Ok(())) => {}
+                    (Answers::Last, Some(Ask::Changes), _) => self.applied(view, log),
                     (_, Some(Ask::Links | Ask::Addresses), Err(_)) => {
                         self.handle_lost(view.now, "dump refused", log);
                     }
