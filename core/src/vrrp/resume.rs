@@ -30,8 +30,13 @@ impl Resume {
     /// Whether no peer can have noticed yet.
     #[must_use]
     pub fn holds(&self, now: Instant) -> bool {
-        let shortest = active_down_interval(PRIORITY_MOST, self.interval);
-        self.last_sent <= now && now < self.last_sent + shortest
+        self.last_sent <= now && now < self.until()
+    }
+
+    /// From when on some peer may have noticed.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.last_sent + active_down_interval(PRIORITY_MOST, self.interval)
     }
 }
 

@@ -290,6 +290,8 @@ impl Ha<'_> {
         if slot.barred.is_none() && core::mem::take(&mut slot.started) {
             let actions = slot.router.handle_resign(now, Reason::GroupFault);
             self.apply(now, at, actions);
+        } else {
+            self.let_go(now, at);
         }
     }
 

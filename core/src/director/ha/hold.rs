@@ -151,13 +151,14 @@ impl Ha<'_> {
         before.is_some()
     }
 
-    /// A deadline of an instance has come: perhaps that of its hold, or of its
-    /// rivalry.
+    /// A deadline of an instance has come: perhaps that of its hold, of its
+    /// rivalry, or of what it might have gone on from.
     pub(super) fn expire(&mut self, now: Instant, at: usize) {
         let held = self.instances().get(at).and_then(|slot| slot.held_until);
         if held.is_some_and(|until| until <= now) {
             self.hold(now, at, None);
         }
         self.end_rivalry(now, at);
+        self.let_go(now, at);
     }
 }

@@ -401,6 +401,7 @@ impl<'s> Ha<'s> {
             }
         };
         let beside = earliest(slot.held_until, slot.rivalry_over_at());
+        let beside = earliest(beside, slot.resumes_until());
         let next = earliest(next, beside.map(|at| at.max(now)));
         self.agenda.schedule(at, next);
         for (wanted, work) in [

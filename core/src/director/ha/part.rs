@@ -61,8 +61,31 @@ impl Ha<'_> {
             None if !slot.started && !slot.retire && !grouped && !slot.owes_goodbye() => {
                 self.start(now, at);
             }
-            Some(_) | None => {}
+            Some(_) => self.let_go(now, at),
+            None => {}
         }
+    }
+
+    /// What an earlier run left on the interface of a router that does not begin
+    /// is given up, unless it may still go on from there: whoever is Active by
+    /// now has it too.
+    pub(super) fn let_go(&mut self, now: Instant, at: usize) {
+        let Some(slot) = self.instances.get_mut(at) else {
+            return;
+        };
+        let over = |resume: &mut vrrp::Resume| !resume.holds(now);
+        if slot.started {
+            return;
+        }
+        if slot.resume.take_if(over).is_some() {
+            slot.memory_dirty = true;
+        }
+        // Before links are known nobody knows whether it begins.
+        if slot.settled && slot.resume.is_none() && slot.wanted.is_none() {
+            slot.wanted = Some(false);
+            self.netdev.mark_dirty(slot.addresses.start);
+        }
+        self.touch(now, at);
     }
 
     /// What a router weighs, and what keeps it from taking part by itself.

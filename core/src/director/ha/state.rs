@@ -314,6 +314,12 @@ impl InstanceSlot {
         actions
     }
 
+    /// Until when it might go on from an earlier run, though it has not begun.
+    pub(super) fn resumes_until(&self) -> Option<Instant> {
+        let resume = self.resume.filter(|_| !self.started);
+        resume.map(|resume| resume.until())
+    }
+
     /// Whether an advert of priority 0 is still to be sent.
     pub(super) fn owes_goodbye(&self) -> bool {
         matches!(

@@ -15,6 +15,10 @@ const BACKOFF: Duration = Duration::from_secs(34);
 /// From a router's decision to the kernel's interface, when nothing is lost.
 const APPLIED: Duration = Duration::from_millis(50);
 
+/// So long after its last advert a router may go on as Active: the longest
+/// interval there is in a site, three times and a skew.
+const RESUMES: Duration = Duration::from_millis(6_100);
+
 /// See the module's words.
 #[derive(Debug)]
 pub struct Addresses {
@@ -61,7 +65,7 @@ impl Addresses {
                 }
             }
             let lives = node.life.as_ref().is_some_and(|life| !life.leaving);
-            let wanted = wanted(node);
+            let (wanted, idle) = wanted(node);
             for address in &self.known[node.id] {
                 let at = (node.id, *address);
                 let should = wanted.get(address).copied();
@@ -77,7 +81,8 @@ impl Addresses {
                 let Some(peace_since) = peace.since(now).filter(|_| !excused) else {
                     continue;
                 };
-                if now.since(since.max(peace_since)) > APPLIED + peace.slack {
+                let most = APPLIED + peace.slack + idle.get(address).copied().unwrap_or_default();
+                if now.since(since.max(peace_since)) > most {
                     let text = format!(
                         "node {} has {address}: {}; its router wants: {should:?}; for {:?}",
                         node.id,
@@ -187,15 +192,15 @@ impl Addresses {
     }
 }
 
-/// Which addresses a node's routers want on it. One that is no router's any
-/// more should be gone; one of a router that has not decided is not listed.
-fn wanted(node: &Node<'_>) -> BTreeMap<IpAddr, bool> {
-    let mut wanted = BTreeMap::new();
+/// Which addresses a node's routers want on it, and how much longer it may take
+/// of a router that has not begun: so long it might go on from an earlier run.
+fn wanted(node: &Node<'_>) -> (BTreeMap<IpAddr, bool>, BTreeMap<IpAddr, Duration>) {
+    let (mut wanted, mut idle) = (BTreeMap::new(), BTreeMap::new());
     let Some(life) = &node.life else {
-        return wanted;
+        return (wanted, idle);
     };
     if !life.ha.is_known() {
-        return wanted;
+        return (wanted, idle);
     }
     for slot in life.ha.instances() {
         let active = slot.router.state().role() == Role::Active;
@@ -203,12 +208,15 @@ fn wanted(node: &Node<'_>) -> BTreeMap<IpAddr, bool> {
         for address in node.plan.addresses_of(key) {
             // A virtual router at fault keeps what it can no longer remove.
             let there = node.route.interface(INTERFACES[key.0]).is_some();
-            if there && slot.router.state().role() != Role::Initialize {
+            if there {
                 wanted.insert(address.address, active);
+            }
+            if slot.router.state().role() == Role::Initialize {
+                idle.insert(address.address, RESUMES);
             }
         }
     }
-    wanted
+    (wanted, idle)
 }
 
 /// Who announces an address has it, under its own hardware address.

@@ -1,7 +1,7 @@
 //! Making the virtual addresses what the routers want: a batch of requests, and
 //! what the kernel said to each.
 
-use super::{Ask, CLEAN, Netdev, Retry, State, View};
+use super::{Ask, CLEAN, Netdev, State, View};
 use crate::director::ha::addresses::{
     AddressSlot, Addresses, Presence, Refusal, scope_of, virtual_address,
 };
