@@ -40,6 +40,9 @@ const PORTS: usize = 3;
 
 /// Packets read from one socket in one turn: deadlines are served between.
 const PACKETS_PER_TURN: u32 = 64;
+/// How long a takeover waits for packets that were not read yet: longer than it
+/// takes to read all that a socket holds, so that what is left is a flood.
+const HEARING_MAX: Duration = Duration::from_millis(100);
 /// Datagrams read from rtnetlink, and sent to it, in one turn.
 const DATAGRAMS_PER_TURN: u32 = 64;
 
@@ -66,6 +69,8 @@ pub struct HaLoop {
     frames: Frames,
     /// What was left for the next turn because of a budget.
     more: bool,
+    /// Since when there were always packets among that.
+    unheard_since: Option<Instant>,
     /// A plan was taken.
     planned: bool,
     /// Set once links and addresses are known: from then on nothing is
@@ -118,6 +123,7 @@ impl HaLoop {
             datagram: vec![0; route::RECEIVE_BYTES].into_boxed_slice(),
             frames: announce::frames(),
             more: false,
+            unheard_since: None,
             planned: false,
             sealed: None,
             turns: 0,
@@ -161,9 +167,14 @@ impl HaLoop {
             if self.route_ready {
                 self.read_route();
             }
-            self.read_packets();
+            let all = self.read_packets();
             let now = self.clock.now();
-            self.ha.handle_timeout(now);
+            self.unheard_since = self.unheard_since.filter(|_| !all);
+            if !all && now.since(*self.unheard_since.get_or_insert(now)) < HEARING_MAX {
+                self.ha.handle_timeout_unheard(now);
+            } else {
+                self.ha.handle_timeout(now);
+            }
             // Before: who says goodbye must not remember being Active, should it
             // die right then.
             self.keep_memory();
@@ -250,7 +261,8 @@ impl HaLoop {
         self.more = true;
     }
 
-    fn read_packets(&mut self) {
+    /// Hears what came; whether that was all.
+    fn read_packets(&mut self) -> bool {
         let Self {
             ha,
             ports,
@@ -259,6 +271,7 @@ impl HaLoop {
             more,
             ..
         } = self;
+        let mut all = true;
         let used = ha.interfaces().len();
         for (interface, port) in ports.iter_mut().take(used).enumerate() {
             for (socket, ready) in [&port.v4, &port.v6].into_iter().zip(&mut port.ready) {
@@ -279,9 +292,11 @@ impl HaLoop {
                         break true;
                     }
                 };
-                *more |= *ready;
+                all &= !*ready;
             }
         }
+        *more |= !all;
+        all
     }
 
     fn send_adverts(&mut self) {

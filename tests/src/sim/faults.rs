@@ -232,6 +232,7 @@ impl World<'_> {
             ha,
             lb,
             packets: VecDeque::new(),
+            unheard_since: None,
             ready: VecDeque::new(),
             probes: vec![Probe::default(); 2 * limits::CHECKS],
             ha_armed: None,

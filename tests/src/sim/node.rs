@@ -147,6 +147,8 @@ pub struct Life<'m> {
     pub ha: Ha<'m>,
     pub lb: Lb<'m>,
     pub packets: VecDeque<Packet>,
+    /// Since when there were always packets left that no turn had read.
+    pub unheard_since: Option<Instant>,
     /// Sockets that are ready: which, of which connection, and what came of it.
     pub ready: VecDeque<(u32, u64, Result<(), i32>)>,
     pub probes: Vec<Probe>,

@@ -81,6 +81,8 @@ pub struct Options {
     pub wake: Duration,
     /// Datagrams of a kernel read in one turn.
     pub datagrams: u32,
+    /// Packets heard in one turn.
+    pub packets: u32,
     /// Flight of a packet, least and most.
     pub flight: [Duration; 2],
     /// Whether cuts may be of one direction.
@@ -156,6 +158,7 @@ impl Options {
             liveness: Duration::from_secs(90),
             wake: r.time(Duration::from_micros(10), Duration::from_millis(3)),
             datagrams: r.pick(&[2, 64]),
+            packets: Random::stream(seed, "packets").pick(&[16, 64]),
             flight: [least, most],
             one_way: r.chance(300),
             loss,
@@ -229,6 +232,7 @@ impl fmt::Display for Options {
             liveness,
             wake,
             datagrams,
+            packets,
             flight,
             one_way,
             loss,
@@ -243,7 +247,10 @@ impl fmt::Display for Options {
         } = self;
         writeln!(f, "seed {seed}: {nodes} nodes")?;
         writeln!(f, "  faults for {safety:.1?}, then {liveness:.1?} to heal")?;
-        writeln!(f, "  {datagrams} datagrams read in a turn")?;
+        writeln!(
+            f,
+            "  {datagrams} datagrams and {packets} packets read in a turn"
+        )?;
         writeln!(
             f,
             "  wake-up within {wake:.1?}, flight {:.1?} to {:.1?}, cuts of one direction: {one_way}",

@@ -15,6 +15,9 @@ use trunnion_core::netlink::Errno;
 use trunnion_core::time::Duration;
 use trunnion_core::vrrp;
 
+/// As in daemon/src/run/ha.rs.
+pub const HEARING_MAX: Duration = Duration::from_millis(100);
+
 impl World<'_> {
     /// A packet reaches a node's interface.
     pub fn arrive(&mut self, node: usize, packet: Packet) {
@@ -65,7 +68,14 @@ impl World<'_> {
         self.read_packets(node);
         let local = self.nodes[node].local(now);
         if let Some(life) = &mut self.nodes[node].life {
-            life.ha.handle_timeout(local);
+            if life.packets.is_empty() {
+                life.unheard_since = None;
+                life.ha.handle_timeout(local);
+            } else if now.since(*life.unheard_since.get_or_insert(now)) < HEARING_MAX {
+                life.ha.handle_timeout_unheard(local);
+            } else {
+                life.ha.handle_timeout(local);
+            }
         }
         self.watch.roles(now, &self.nodes[node]);
         self.watch.turn(now, &self.nodes[node]);
@@ -92,8 +102,9 @@ impl World<'_> {
         self.take_ha_records(node);
         let here = &mut self.nodes[node];
         let local = here.local(now);
-        let more = !here.route.is_quiet();
+        let quiet = here.route.is_quiet();
         let Some(life) = &mut here.life else { return };
+        let more = !quiet || !life.packets.is_empty();
         if life.ha.is_finished(local) {
             life.ha_done = true;
             self.bury(node);
@@ -132,7 +143,7 @@ impl World<'_> {
 
     fn read_packets(&mut self, node: usize) {
         let now = self.now;
-        loop {
+        for _ in 0..self.options.packets {
             let here = &mut self.nodes[node];
             let local = here.local(now);
             let Some(life) = &mut here.life else { return };

@@ -2,7 +2,8 @@
 //! announcements that tell the link.
 //!
 //! The owner's loop, after each wake-up, in this order: `handle_*` for what
-//! came in, then [`Ha::handle_timeout`], then each `poll_*` until it yields
+//! came in, then [`Ha::handle_timeout`] (or [`Ha::handle_timeout_unheard`],
+//! where more came in than one turn reads), then each `poll_*` until it yields
 //! nothing: memory before adverts, so that who says goodbye does not remember
 //! being Active should it die right then, and memory again after them. Last,
 //! [`Ha::prepare`], and [`Ha::poll_timeout`], which says when to wake at the
@@ -50,6 +51,9 @@ use netdev::Netdev;
 
 /// How long a shutdown waits for the kernel to take the addresses off.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a takeover is put off at a time while packets wait to be heard.
+const PUT_OFF: Duration = Duration::from_millis(1);
 
 /// The memory of the half; each pair is as long as the other, twice what the
 /// config's limits say, since a reload keeps what it retires until it is gone.
@@ -241,6 +245,18 @@ impl<'s> Ha<'s> {
 
     /// Serves the deadlines that have come.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.serve(now, false);
+    }
+
+    /// As [`Self::handle_timeout`], where packets wait that were not heard yet:
+    /// what an Active said while this loop stood still may be among them, so
+    /// nobody takes over for its silence. For a while: a link that is flooded
+    /// must not keep the addresses from everybody.
+    pub fn handle_timeout_unheard(&mut self, now: Instant) {
+        self.serve(now, true);
+    }
+
+    fn serve(&mut self, now: Instant, unheard: bool) {
         self.netdev
             .handle_timeout(now, &mut self.addresses, &mut self.log);
         if self.delayed && self.not_before <= now {
@@ -251,6 +267,11 @@ impl<'s> Ha<'s> {
         // What was heard since may have moved a group.
         self.settle_groups(now);
         while let Some(at) = self.agenda.expire(now) {
+            let role = self.slot(at).map(|slot| slot.router.state().role());
+            if unheard && role == Some(vrrp::Role::Backup) {
+                self.agenda.schedule(at, Some(now + PUT_OFF));
+                continue;
+            }
             self.expire(now, at);
             if !self.may_take_over(now, at) {
                 self.touch(now, at);

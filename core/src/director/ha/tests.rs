@@ -355,6 +355,29 @@ fn a_router_is_woken_for_its_own_deadline_and_none_is_forgotten() {
     assert!(ha.counters.adverts_sent > 0);
 }
 
+#[test]
+fn nobody_takes_over_while_packets_wait_to_be_heard() {
+    let mut room = Room::new(2, 2);
+    let mut ha = started(&mut room, 2, 100);
+    turn(&mut ha, Instant::ZERO);
+    let now = Instant::ZERO + Centis::MIN.duration() * 5;
+    let active = |ha: &Ha<'_>| {
+        let states = ha.instances().iter().map(|slot| slot.router.state());
+        states
+            .map(|state| matches!(state, State::Active { .. }))
+            .collect::<Vec<_>>()
+    };
+    ha.handle_timeout_unheard(now);
+    assert_eq!(active(&ha), [false, false]);
+    let next = ha.poll_timeout().unwrap();
+    assert!(now < next && next <= now + PUT_OFF, "{next:?}");
+    assert!(ha.free_until().is_some_and(|until| now < until));
+    let packet = advert(1);
+    ha.handle_packet(now, 0, Received::from_ipv4(&packet));
+    ha.handle_timeout(next);
+    assert_eq!(active(&ha), [false, true]);
+}
+
 /// The kernel's word that a datagram's last request is done: of a dump, or of a
 /// batch.
 fn done(request: &[u8], dump: bool) -> Vec<u8> {

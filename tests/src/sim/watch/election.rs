@@ -5,6 +5,7 @@ use super::{Peace, Violation};
 use crate::sim::link::Packet;
 use crate::sim::node::Node;
 use crate::sim::site::{Key, Site, key_of};
+use crate::sim::turns_ha::HEARING_MAX;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use trunnion_core::director::ha::{Ha, InstanceSlot};
@@ -153,6 +154,7 @@ impl Election {
                 (Role::Backup, Role::Active) => {
                     self.takeovers += 1;
                     early(now, node, key, slot.router.config(), learned)?;
+                    deaf(now, node, key, slot.router.config())?;
                 }
                 (Role::Initialize, Role::Active) => {
                     self.takeovers += 1;
@@ -329,6 +331,30 @@ fn early(
         return Err(Violation::new(now, "early takeover", text));
     }
     Ok(())
+}
+
+/// Nobody takes over while the word of a living Active waits to be read, unless
+/// packets have waited for too long already.
+fn deaf(now: Instant, node: &Node<'_>, key: Key, router: &RouterConfig) -> Result<(), Violation> {
+    let Some(life) = &node.life else {
+        return Ok(());
+    };
+    let since = life.unheard_since.unwrap_or(now);
+    let heeds = |packet: &&Packet| {
+        let (of, priority, _) = fields(packet.interface, packet.source, &packet.bytes);
+        of == key && priority > 0 && (priority >= router.priority || !router.preempt)
+    };
+    let Some(packet) = life.packets.iter().find(heeds) else {
+        return Ok(());
+    };
+    if router.priority == 255 || now.since(since) >= HEARING_MAX {
+        return Ok(());
+    }
+    let text = format!(
+        "node {} took {key:?} over before it read what {} said",
+        node.id, packet.source
+    );
+    Err(Violation::new(now, "deaf takeover", text))
 }
 
 /// A router that starts as Active owns the addresses, or spoke as Active so
