@@ -378,6 +378,39 @@ fn a_route_and_our_own_service_weigh() {
 
 #[test]
 #[ignore = "needs root and network namespaces"]
+fn a_route_that_goes_without_a_word_is_missed_all_the_same() {
+    let _side = world();
+    let config = format!(
+        "[limits]\n{PUBLIC}track = [{{ name = \"way\", weight = 30 }}]\n[[track]]\nname = \"way\"\nroute = \"198.51.100.0/24\"\n"
+    );
+    run("ip link add uplink type dummy");
+    run("ip link set uplink up");
+    run("ip addr add 10.68.0.1/24 dev uplink");
+    run("ip addr add 10.68.0.2/32 dev uplink");
+    run("ip route add 198.51.100.0/24 via 10.68.0.9");
+    let mut daemon = Daemon::start(&config);
+    daemon.says("track way: up (0)");
+    // The kernel tells of the link, and of no route of IPv4.
+    run("ip link set uplink down");
+    daemon.says("track way: down (0)");
+    run("ip link set uplink up");
+    run("ip route add 198.51.100.0/24 via 10.68.0.9 src 10.68.0.2");
+    daemon.says_times("track way: up (0)", 2);
+    run("ip addr del 10.68.0.2/32 dev uplink");
+    daemon.says_times("track way: down (0)", 2);
+    run("ip route add 198.51.100.0/24 via 10.68.0.9");
+    daemon.says_times("track way: up (0)", 3);
+    run("ip route replace blackhole 198.51.100.0/24");
+    daemon.says_times("track way: down (0)", 3);
+    run("ip route replace 198.51.100.0/24 via 10.68.0.9");
+    daemon.says_times("track way: up (0)", 4);
+    run("ip link del uplink");
+    daemon.says_times("track way: down (0)", 4);
+    daemon.stop();
+}
+
+#[test]
+#[ignore = "needs root and network namespaces"]
 fn a_start_waits_for_its_delay_and_a_restart_of_an_active_does_not() {
     let _side = world();
     let config = format!("on_crash = \"nothing\"\nstartup_delay = \"2s\"\n[limits]\n{PUBLIC}");

@@ -3,7 +3,7 @@
 //!
 //! Source: rtnetlink(7), linux/rtnetlink.h.
 
-use super::Command;
+use super::{Command, Event, LinkFlags};
 use crate::bytes::{NativeEndian, Reader, Short};
 use crate::model::Family;
 use crate::netlink::{
@@ -11,9 +11,10 @@ use crate::netlink::{
 };
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The multicast groups that tell of routes: `RTNLGRP_IPV4_ROUTE`,
-/// `RTNLGRP_IPV6_ROUTE`.
-pub const GROUPS: [u32; 2] = [7, 11];
+/// The multicast groups that tell of routes, `RTNLGRP_IPV4_ROUTE` and
+/// `RTNLGRP_IPV6_ROUTE`, and of what takes routes along ([`takes_routes`]):
+/// `RTNLGRP_LINK`, `RTNLGRP_IPV4_IFADDR`.
+pub const GROUPS: [u32; 4] = [1, 5, 7, 11];
 
 const RTA_DST: AttributeKind = 1;
 const RTA_TABLE: AttributeKind = 15;
@@ -22,7 +23,19 @@ const UNICAST: u8 = 1;
 /// `RTM_F_CLONED`: a cached decision, and no route of its own.
 const CLONED: u32 = 0x200;
 
-/// A route that leads somewhere.
+/// What is told of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It is there and leads somewhere.
+    Leads,
+    /// It is there and leads nowhere (local, broadcast, blackhole): perhaps it
+    /// took the place of one that did.
+    Nowhere,
+    /// It was there, and is not any more.
+    Gone,
+}
+
+/// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     /// The network it leads to; all zero for the default route.
@@ -31,13 +44,26 @@ pub struct Path {
     pub prefix: u8,
     /// Number of its routing table.
     pub table: u32,
-    /// It was there, and is not any more.
-    pub gone: bool,
+    /// What is told of it.
+    pub way: Way,
+}
+
+/// Whether routes go with what happened of which the kernel says nothing: those
+/// of IPv4 (`fib_sync_down_dev` and `fib_sync_down_addr` in
+/// net/ipv4/fib_semantics.c).
+#[must_use]
+pub fn takes_routes(event: &Event) -> bool {
+    match event {
+        Event::Link(link) => !link.flags.contains(LinkFlags::UP),
+        Event::LinkGone(_) => true,
+        Event::AddressGone(gone) => gone.address.is_ipv4(),
+        Event::Address(_) => false,
+    }
 }
 
 /// Reads the body of a message of rtnetlink, which starts at `offset` in its
 /// datagram. `None` for what is no route of ours: other types, other families,
-/// and routes that lead nowhere (local, broadcast, blackhole).
+/// and decisions that are only remembered.
 ///
 /// # Errors
 /// [`Malformed`] names the field and where it is.
@@ -95,12 +121,16 @@ pub fn decode(
             (_, _) => {}
         }
     }
-    let ours = leads == UNICAST && flags & CLONED == 0;
-    Ok(ours.then_some(Path {
+    let way = match (gone, leads) {
+        (true, _) => Way::Gone,
+        (false, UNICAST) => Way::Leads,
+        (false, _) => Way::Nowhere,
+    };
+    Ok((flags & CLONED == 0).then_some(Path {
         network,
         prefix,
         table,
-        gone,
+        way,
     }))
 }
 
@@ -140,17 +170,17 @@ mod tests {
     }
 
     #[test]
-    fn routes_are_read_and_what_leads_nowhere_is_none() {
+    fn routes_are_read_and_what_leads_nowhere_is_said_so() {
         let ten = message([2, 8, 0, 0, 254, 3, 0, 1], 0, &[(1, &[10, 0, 0, 0])]);
         let expect = Path {
             network: [10, 0, 0, 0].into(),
             prefix: 8,
             table: 254,
-            gone: false,
+            way: Way::Leads,
         };
         assert_eq!(read(Command::NEWROUTE, &ten), Ok(Some(expect)));
         let gone = Path {
-            gone: true,
+            way: Way::Gone,
             ..expect
         };
         assert_eq!(read(Command::DELROUTE, &ten), Ok(Some(gone)));
@@ -161,10 +191,16 @@ mod tests {
         let found = read(Command::NEWROUTE, &default).unwrap().unwrap();
         assert_eq!((found.prefix, found.table), (0, 1_000));
         assert!(found.network.is_unspecified() && found.network.is_ipv6());
-        for (leads, flags) in [(2, 0), (6, 0), (1, CLONED)] {
-            let other = message([2, 8, 0, 0, 254, 3, 0, leads], flags, &[]);
-            assert_eq!(read(Command::NEWROUTE, &other), Ok(None));
+        for leads in [2, 6] {
+            let other = message([2, 8, 0, 0, 254, 3, 0, leads], 0, &[(1, &[10, 0, 0, 0])]);
+            let nowhere = Path {
+                way: Way::Nowhere,
+                ..expect
+            };
+            assert_eq!(read(Command::NEWROUTE, &other), Ok(Some(nowhere)));
         }
+        let cloned = message([2, 8, 0, 0, 254, 3, 0, 1], CLONED, &[]);
+        assert_eq!(read(Command::NEWROUTE, &cloned), Ok(None));
     }
 
     #[test]

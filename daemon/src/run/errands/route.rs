@@ -11,8 +11,8 @@ use std::time::Instant;
 use trunnion_core::director::ha::TrackState;
 use trunnion_core::model::Family;
 use trunnion_core::netlink::{Batch, Flags, Messages, Reply};
-use trunnion_core::route::RECEIVE_BYTES;
-use trunnion_core::route::fib::{self, Path};
+use trunnion_core::route::fib::{self, Path, Way};
+use trunnion_core::route::{self, RECEIVE_BYTES};
 use trunnion_sys::netlink::{Error, Protocol, Socket};
 
 use crate::config::Prefixed;
@@ -76,6 +76,7 @@ impl Routes {
                 buffer: vec![0; RECEIVE_BYTES],
                 next_seq: 1,
                 board,
+                doubt: false,
             };
             ear.listen(&receiver, &log);
         })?;
@@ -97,6 +98,8 @@ struct Ear {
     buffer: Vec<u8>,
     next_seq: u32,
     board: BoardIn,
+    /// Something happened that takes routes along without a word.
+    doubt: bool,
 }
 
 impl Ear {
@@ -105,20 +108,27 @@ impl Ear {
         // What there is must be asked for: at first, and after a loss.
         let mut ask = false;
         let mut troubled = false;
+        // Links may come and go all the time, and a table be large: a doubt is
+        // looked into no sooner than a while after the last look.
+        let mut looked: Option<Instant> = None;
         loop {
             match lists.try_recv() {
                 Ok(list) => (sought, ask) = (list, true),
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => return,
             }
-            if ask {
+            let rested = looked.is_none_or(|at| at.elapsed() >= LOOK);
+            if ask || (self.doubt && rested) {
+                self.doubt = false;
+                looked = Some(Instant::now());
                 match self.dump(&sought) {
                     Ok(whole) => (ask, troubled) = (!whole, false),
                     Err(error) if !std::mem::replace(&mut troubled, true) => trouble(log, &error),
                     Err(_) => {}
                 }
             }
-            match self.socket.wait(Instant::now() + LOOK) {
+            let from = looked.filter(|_| self.doubt);
+            match self.socket.wait(from.unwrap_or_else(Instant::now) + LOOK) {
                 Ok(true) => ask |= self.hear(&sought),
                 Ok(false) => {}
                 Err(error) => return trouble(log, &error),
@@ -132,12 +142,13 @@ impl Ear {
         loop {
             match self.socket.receive(&mut self.buffer) {
                 Ok(Some(datagram)) => {
+                    self.doubt |= is_doubtful(datagram);
                     for path in paths(datagram) {
                         for of in sought.iter().filter(|of| of.is(&path)) {
-                            // Another one may be left.
-                            ask |= path.gone;
-                            if !path.gone {
-                                self.board.put(of.cell, TrackState::Up);
+                            match path.way {
+                                Way::Leads => self.board.put(of.cell, TrackState::Up),
+                                // Another one may be left.
+                                Way::Gone | Way::Nowhere => ask = true,
                             }
                         }
                     }
@@ -191,11 +202,12 @@ impl Ear {
                 }
                 Err(Error::Io(error)) => return Err(error),
             };
+            self.doubt |= is_doubtful(datagram);
             for path in paths(datagram) {
                 for (of, found) in sought.iter().zip(&mut *found) {
                     if of.is(&path) {
-                        *found |= !path.gone;
-                        whole &= !path.gone;
+                        *found |= path.way == Way::Leads;
+                        whole &= path.way != Way::Gone;
                     }
                 }
             }
@@ -218,6 +230,19 @@ impl Ear {
             }
         }
     }
+}
+
+/// Whether something in it may have taken routes along.
+fn is_doubtful(datagram: &[u8]) -> bool {
+    replies(datagram).any(|reply| match reply {
+        Reply::Data {
+            kind, body, offset, ..
+        } => match route::decode(kind, body, offset) {
+            Ok(event) => event.is_some_and(|event| fib::takes_routes(&event)),
+            Err(_) => false,
+        },
+        Reply::Ack { .. } | Reply::Done { .. } | Reply::Noop | Reply::Overrun => false,
+    })
 }
 
 fn replies(datagram: &[u8]) -> impl Iterator<Item = Reply<'_>> {
