@@ -272,7 +272,12 @@ impl Control {
                     let _ = self.orders.pop_front().map(|asked| asked.send(result));
                 }
                 HaReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
-                HaReply::Finished => self.loops.ha_finished = true,
+                HaReply::Finished { left } => {
+                    self.loops.ha_finished = true;
+                    if let Some(left) = u32::try_from(left).ok().filter(|left| *left > 0) {
+                        self.log.log(&records::AddressesLeft { left });
+                    }
+                }
             }
         }
         while let Some(reply) = self.loops.lb.reply() {

@@ -191,8 +191,12 @@ impl HaLoop {
             let now = self.clock.now();
             if self.ha.is_finished(now) {
                 alloc::unseal();
-                self.will.dismiss();
-                self.end.reply(HaReply::Finished);
+                // What is left on an interface is the guardian's to take off.
+                let left = self.ha.addresses_left();
+                if left == 0 {
+                    self.will.dismiss();
+                }
+                self.end.reply(HaReply::Finished { left });
                 return Ok(());
             }
             if self.sealed.is_none() && self.planned && self.ha.is_known() {

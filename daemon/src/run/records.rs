@@ -83,6 +83,9 @@ records! {
     /// There is room in it again.
     0x0744 Warn PipeLost { lines: u64 }
         "notify_fifo: {lines} lines were lost";
+    /// The HA loop has ended, and not all that it had is off.
+    0x0745 Warn AddressesLeft { left: u32 }
+        "stopped with {left} virtual addresses on perhaps: they are the guardian's to take off";
 }
 
 /// A value or a reason in a record; what is longer is cut.

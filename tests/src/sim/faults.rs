@@ -268,7 +268,10 @@ impl World<'_> {
         self.note(|| format!("node {node} dies"));
         self.watch.died(self.now, node);
         self.watch.disturbed(self.now);
-        self.leave_to_guardian(node);
+        // Both die now and then.
+        if !self.random.chance(100) {
+            self.leave_to_guardian(node, false);
+        }
         self.start_later(node);
     }
 
@@ -278,11 +281,16 @@ impl World<'_> {
             return;
         };
         if life.ha_done && life.lb_done {
-            let here = &self.nodes[node];
-            self.watch.left(self.now, here);
+            let left = life.ha.addresses_left();
             self.nodes[node].life = None;
-            self.note(|| format!("node {node} has left"));
+            self.note(|| format!("node {node} has left, and {left} addresses are on perhaps"));
             self.watch.died(self.now, node);
+            // What a stop leaves behind is its guardian's.
+            if left > 0 && self.options.guardian.is_some() {
+                self.leave_to_guardian(node, true);
+            } else {
+                self.watch.left(self.now, &self.nodes[node]);
+            }
             self.start_later(node);
         }
     }

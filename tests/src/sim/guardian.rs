@@ -66,6 +66,9 @@ pub struct Executor<'m> {
     /// Which one: wake-ups of an earlier one mean nothing.
     pub number: u64,
     guardian: Guardian<'m>,
+    /// What a stop left is to be given back, all of it, unless something is lost
+    /// on the way: losses of the kernel's socket when it began.
+    owes: Option<u64>,
     /// Before it has noticed the death, there is nothing it does.
     began: bool,
 }
@@ -87,15 +90,12 @@ fn interface_of(node: &Node<'_>, index: u32) -> Option<usize> {
 }
 
 impl World<'_> {
-    /// A daemon has died, and its guardian will notice.
-    pub fn leave_to_guardian(&mut self, node: usize) {
+    /// A daemon has died, or `stopped` and left something, and its guardian will
+    /// notice.
+    pub fn leave_to_guardian(&mut self, node: usize, stopped: bool) {
         let Some(policy) = self.options.guardian else {
             return;
         };
-        // Both die now and then.
-        if self.random.chance(100) {
-            return;
-        }
         let Some(Charges { charges, addresses }) = self.guardians.pop() else {
             return;
         };
@@ -105,6 +105,7 @@ impl World<'_> {
         here.executor = Some(Executor {
             number: self.lives,
             guardian: Guardian::new(GuardianStorage { charges, addresses }, policy),
+            owes: stopped.then_some(here.route.losses),
             began: false,
         });
         let delay = self.random.time(Duration::ZERO, self.options.wake);
@@ -149,7 +150,11 @@ impl World<'_> {
         }
         if executor.guardian.is_finished() {
             let done = *executor.guardian.done();
+            let owed = executor.owes == Some(here.route.losses);
             here.executor = None;
+            if owed {
+                self.watch.given_back(self.now, &self.nodes[node]);
+            }
             self.summary.guarded += u64::from(done.resigned + done.held);
             self.note(|| format!("node {node}: its guardian is through: {done:?}"));
             self.watch.disturbed(self.now);

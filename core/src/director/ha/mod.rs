@@ -292,6 +292,7 @@ impl<'s> Ha<'s> {
             return;
         }
         self.give_up = Some(now + SHUTDOWN_PATIENCE);
+        self.netdev.handle_shutdown(&mut self.addresses);
         for at in 0..self.instances_len {
             self.retire(now, at);
         }
@@ -304,12 +305,16 @@ impl<'s> Ha<'s> {
             return false;
         };
         let quiet = !self.owes_goodbye(now);
-        let off = self
-            .addresses
-            .all()
-            .iter()
-            .all(|slot| slot.presence == Presence::Absent);
+        let off = self.addresses_left() == 0;
         give_up <= now || (quiet && (off || !self.netdev.has_dumped()))
+    }
+
+    /// How many addresses may still be on their interfaces. After a shutdown
+    /// they are for somebody else to take off.
+    #[must_use]
+    pub fn addresses_left(&self) -> usize {
+        let all = self.addresses.all().iter();
+        all.filter(|slot| slot.presence != Presence::Absent).count()
     }
 
     /// Writes the next rtnetlink datagram into `buf`; how many bytes to send.

@@ -86,6 +86,7 @@ mod kernel;
 mod leftover;
 mod moves;
 mod refused;
+mod stop;
 
 const MAC: crate::wire::MacAddress = crate::wire::MacAddress([2, 0, 0, 0, 0, 1]);
 const OWN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);

@@ -46,8 +46,11 @@ pub enum HaReply {
     FailedOver(Result<u16, NoFailover>),
     /// The answer to a ping.
     Pong,
-    /// The loop has ended.
-    Finished,
+    /// The loop has ended, and so many addresses may still be on.
+    Finished {
+        /// How many.
+        left: usize,
+    },
 }
 
 /// The loop's ends of what it shares with others; none of them is waited for.

@@ -102,6 +102,12 @@ impl Addresses {
         if node.route.losses > 0 && now.since(trouble.1) <= BACKOFF {
             return Ok(());
         }
+        self.given_back(now, node)
+    }
+
+    /// Whoever takes the addresses off in the end, a guardian perhaps, takes off
+    /// all that the node could have.
+    pub fn given_back(&self, now: Instant, node: &Node<'_>) -> Result<(), Violation> {
         let held = node
             .plan
             .addresses

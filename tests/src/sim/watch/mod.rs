@@ -156,6 +156,12 @@ impl Watch {
         self.take(result);
     }
 
+    /// A guardian gave everything back.
+    pub fn given_back(&mut self, now: Instant, node: &Node<'_>) {
+        let result = self.addresses.given_back(now, node);
+        self.take(result);
+    }
+
     pub fn planned(&mut self, now: Instant, node: &Node<'_>) {
         self.election.planned(node);
         self.addresses.planned(node);

@@ -210,6 +210,14 @@ impl Netdev {
         }
     }
 
+    /// The end has begun: whatever would be waited for is tried now.
+    pub(super) fn handle_shutdown(&mut self, addresses: &mut Addresses<'_>) {
+        addresses.pardon();
+        if let State::Backoff { .. } = self.state {
+            self.state = State::Due(Ask::Links);
+        }
+    }
+
     /// A reply or an event was lost.
     pub(super) fn handle_lost(&mut self, now: Instant, why: &'static str, log: &mut Ring<'_>) {
         self.counters.resyncs = self.counters.resyncs.saturating_add(1);
