@@ -84,6 +84,7 @@ pub(super) fn instance(vrid: u8) -> Instance {
 
 mod kernel;
 mod leftover;
+mod lost;
 mod moves;
 mod refused;
 mod stop;

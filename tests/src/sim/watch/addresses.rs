@@ -19,6 +19,62 @@ const APPLIED: Duration = Duration::from_millis(50);
 /// interval there is in a site, three times and a skew.
 const RESUMES: Duration = Duration::from_millis(6_100);
 
+/// Whether a node knows its links and addresses.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sight {
+    known_since: Option<Instant>,
+    blind_since: Option<Instant>,
+    /// Losses when it last knew all, and when the last one since was.
+    losses: u64,
+    lost_at: Instant,
+    seen: u64,
+    /// It had known for long when the first of them came.
+    lasted: bool,
+}
+
+/// What a lost reply is waited for.
+const REPLY: Duration = Duration::from_secs(3);
+/// A dump, repeated where links change meanwhile.
+const DUMP: Duration = Duration::from_secs(1);
+
+impl Sight {
+    /// Nobody stays blind for longer than what was lost explains.
+    fn look(&mut self, now: Instant, peace: &Peace, node: &Node<'_>) -> Result<(), Violation> {
+        let losses = node.route.losses;
+        let Some(life) = node.life.as_ref().filter(|life| !life.leaving) else {
+            *self = Self::default();
+            return Ok(());
+        };
+        if life.ha.is_known() {
+            let since = *self.known_since.get_or_insert(now);
+            self.lasted = now.since(since) >= 2 * DUMP;
+            self.blind_since = None;
+            (self.losses, self.seen) = (losses, losses);
+            return Ok(());
+        }
+        if losses != self.seen || peace.paused_until[node.id] > now {
+            (self.seen, self.lost_at) = (losses, now);
+        }
+        let since = (*self.blind_since.get_or_insert(now)).max(self.lost_at);
+        let most = match losses - self.losses {
+            0 => DUMP,
+            1 if self.lasted => DUMP + REPLY,
+            _ => BACKOFF,
+        };
+        self.known_since = None;
+        if now.since(since.max(peace.paused_until[node.id])) > most + peace.slack {
+            let text = format!(
+                "node {} knows nothing of its links for {:?}, and lost {} times something",
+                node.id,
+                now.since(since),
+                losses - self.losses
+            );
+            return Err(Violation::new(now, "sight", text));
+        }
+        Ok(())
+    }
+}
+
 /// See the module's words.
 #[derive(Debug)]
 pub struct Addresses {
@@ -28,6 +84,7 @@ pub struct Addresses {
     wrong_since: BTreeMap<(usize, IpAddr), Instant>,
     /// Losses of each node's rtnetlink so far, and when the last was.
     trouble: Vec<(u64, Instant)>,
+    sight: Vec<Sight>,
     /// The same of the refusals of each address.
     refused: BTreeMap<(usize, IpAddr), (u64, Instant)>,
 }
@@ -38,6 +95,7 @@ impl Addresses {
             known: vec![BTreeSet::new(); nodes],
             wrong_since: BTreeMap::new(),
             trouble: vec![(0, Instant::ZERO); nodes],
+            sight: vec![Sight::default(); nodes],
             refused: BTreeMap::new(),
         }
     }
@@ -53,6 +111,7 @@ impl Addresses {
         nodes: &[Node<'_>],
     ) -> Result<(), Violation> {
         for node in nodes {
+            self.sight[node.id].look(now, peace, node)?;
             let trouble = &mut self.trouble[node.id];
             if trouble.0 != node.route.losses {
                 *trouble = (node.route.losses, now);

@@ -26,7 +26,7 @@ use crate::director::records;
 use crate::netlink::{Batch, Flags, Malformed, Messages, Reply};
 use crate::record::Ring;
 use crate::route::{InterfaceIndex, decode, request};
-use crate::time::{Instant, earliest};
+use crate::time::{Duration, Instant, earliest};
 use core::net::IpAddr;
 use pace::Pace;
 use retry::Retry;
@@ -42,6 +42,9 @@ const LEFTOVERS_MAX: usize = 16;
 /// How often in a row a dump is repeated because what it tells changed
 /// meanwhile: on a host that never rests the events make up for the rest.
 const REPEATS_MAX: u8 = 8;
+
+/// What was known for so long was no vain attempt: the next loss is the first.
+const LASTING: Duration = Duration::from_secs(1);
 
 /// An address that an earlier run put there, and that no plan names.
 type Leftover = (InterfaceIndex, IpAddr, u8);
@@ -93,6 +96,8 @@ pub(super) struct Netdev {
     /// Ask everything again once the exchange at hand is over.
     unknown: bool,
     ever_dumped: bool,
+    /// Since when all is known, but for the moments of asking again.
+    known_since: Option<Instant>,
     /// The dump at hand was interrupted by changes; how many before it were.
     interrupted: bool,
     repeats: u8,
@@ -145,6 +150,7 @@ impl Netdev {
             dirty_from: CLEAN,
             unknown: false,
             ever_dumped: false,
+            known_since: None,
             interrupted: false,
             repeats: 0,
             touched: false,
@@ -220,6 +226,16 @@ impl Netdev {
 
     /// A reply or an event was lost.
     pub(super) fn handle_lost(&mut self, now: Instant, why: &'static str, log: &mut Ring<'_>) {
+        match self.state {
+            // Nothing is known, and everything will be asked: a burst of events
+            // makes that no later.
+            State::Due(Ask::Links) | State::Backoff { .. } => return,
+            State::Due(_) | State::Waiting(..) | State::Settled => {}
+        }
+        let known_since = self.known_since.take();
+        if known_since.is_some_and(|since| now.since(since) >= LASTING) {
+            self.backoff.reset();
+        }
         self.counters.resyncs = self.counters.resyncs.saturating_add(1);
         log.log(now, records::AddressesUnknown { why });
         let wait = self.backoff.fail();
@@ -413,6 +429,7 @@ impl Netdev {
         let interfaces = view.known.interfaces.iter_mut();
         interfaces.for_each(Interface::end_dump);
         self.ever_dumped = true;
+        self.known_since = self.known_since.or(Some(view.now));
         self.mark_dirty(0);
         self.touched = true;
         self.state = State::Settled;
