@@ -27,12 +27,19 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::{Instant as Time, sleep_until};
 use trunnion_core::director::ha::Notice;
+use trunnion_core::netlink::Errno;
 use trunnion_core::time::Instant;
 use trunnion_sys::clock::boottime;
 use watch::Watch;
 
-/// Commands the helper runs at once.
+/// Commands the helper runs at once. No more are asked of it: what it has no
+/// room for it does not run.
 const JOBS: u32 = 64;
+/// Of those, so many are for what is tracked alone: programs that are told may
+/// take long.
+const KEPT: u32 = 16;
+/// From one attempt to the next when the socket to the helper is full, or it.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(5);
 /// How long a helper that does not answer is waited for after the deadline.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -67,6 +74,8 @@ pub struct Errands {
     next_id: u64,
     /// Which watch, by its cell, waits for an answer.
     asked: HashMap<u64, u16>,
+    /// The socket was full: nothing is asked before this.
+    again_at: Option<Instant>,
 }
 
 /// Errands to be run on this thread's runtime, where they are handed in, and
@@ -90,6 +99,7 @@ pub fn errands(board: BoardIn, log: OwnLog) -> io::Result<(Errands, ErrandsIn, K
         watches: Vec::new(),
         next_id: 0,
         asked: HashMap::new(),
+        again_at: None,
     };
     Ok((errands, hand_in, Keeper::new("control", helpers, JOBS)))
 }
@@ -109,9 +119,7 @@ impl Errands {
     /// Runs until nobody can hand in errands any more.
     pub async fn run(mut self) {
         loop {
-            let next = self.watches.iter().filter_map(Watch::next);
-            let next = next.chain(self.notifier.next()).min();
-            let wait = next.map(|at| Time::now() + at.since(boottime()));
+            let wait = self.next().map(|at| Time::now() + at.since(boottime()));
             let idle = Time::now() + GRACE;
             tokio::select! {
                 errand = self.errands.recv() => match errand {
@@ -126,10 +134,13 @@ impl Errands {
                     let _ = self.answers.try_io(Interest::READABLE, none);
                     self.take_answers();
                 }
-                () = sleep_until(wait.unwrap_or(idle)) => self.ask(),
+                () = sleep_until(wait.unwrap_or(idle)) => {}
             }
+            let now = boottime();
+            let room = self.room().saturating_sub(KEPT as usize);
             let (runner, id) = (&mut self.runner, &mut self.next_id);
-            self.notifier.serve(boottime(), runner, id, &self.log);
+            self.notifier.serve((now, room), runner, id, &self.log);
+            self.ask(now);
             if self.notifier.is_idle()
                 && let Some(done) = self.finish.take()
             {
@@ -177,19 +188,45 @@ impl Errands {
         self.processes.seek(processes, &self.log);
         self.routes.seek(routes, &self.log);
         self.notifier.take(config, &self.log);
-        self.ask();
     }
 
-    /// Asks the helper for what is due.
-    fn ask(&mut self) {
-        let now = boottime();
+    /// How many more commands the helper has room for.
+    fn room(&self) -> usize {
+        let asked = self.asked.len() + self.notifier.running();
+        (JOBS as usize).saturating_sub(asked)
+    }
+
+    /// When to look again, if nothing happens before.
+    fn next(&self) -> Option<Instant> {
+        let answers = self.watches.iter().filter_map(Watch::gives_up_at);
+        // What is due waits for room, and room comes with an answer.
+        let due = self.watches.iter().filter_map(Watch::due_at).min();
+        let due = due.filter(|_| self.room() > 0);
+        let due = due.map(|at| self.again_at.map_or(at, |again| at.max(again)));
+        answers.chain(due).chain(self.notifier.next()).min()
+    }
+
+    /// Asks the helper for what is due, the longest due first: with more of them
+    /// than it has time for, each has its turn.
+    fn ask(&mut self, now: Instant) {
         for watch in &mut self.watches {
-            if watch.gave_up(now) {
+            if let Some(id) = watch.gave_up(now) {
+                self.asked.remove(&id);
                 trouble(&self.log, watch, "its helper does not answer");
             }
-            if !watch.is_due(now) {
-                continue;
+        }
+        if self.again_at.take_if(|at| *at <= now).is_none() && self.again_at.is_some() {
+            return;
+        }
+        let mut room = self.room();
+        let due = self.watches.iter_mut().filter(|watch| watch.is_due(now));
+        let mut due: Vec<&mut Watch> = due.collect();
+        due.sort_by_key(|watch| watch.due_at());
+        for watch in due {
+            if room == 0 {
+                return;
             }
+            room -= 1;
             self.next_id += 1;
             let id = self.next_id;
             let deadline = now + watch.timeout();
@@ -201,6 +238,10 @@ impl Errands {
                 }),
                 Err(path) => runner.read((id, deadline), path),
             };
+            if asked == Err(BUSY) {
+                self.again_at = Some(now + AGAIN);
+                return;
+            }
             watch.asked(now, asked.is_ok().then_some((id, deadline + GRACE)));
             match asked {
                 Ok(()) => {
@@ -213,7 +254,7 @@ impl Errands {
 
     fn take_answers(&mut self) {
         while let Some(done) = self.runner.poll_done() {
-            if self.notifier.answered(done.id, &done.outcome, &self.log) {
+            if self.notifier.answered((done.id, boottime()), &done.outcome, &self.log) {
                 continue;
             }
             let Some(cell) = self.asked.remove(&done.id) else {
@@ -233,6 +274,9 @@ impl Errands {
         }
     }
 }
+
+/// `EAGAIN`: the socket, or the helper, has no room for another.
+const BUSY: Errno = Errno(11);
 
 /// What programs find their helpers by.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -1,10 +1,11 @@
 //! Tells programs and a named pipe who became Active, in keepalived's words. Of
 //! one virtual router one program runs at a time, in the order of what happened;
-//! nobody is waited for: what finds no room is lost, counted and named.
+//! of all of them as many as the helper has room for, and the rest after those.
+//! Nobody is waited for: what finds no room in a queue is lost, counted and named.
 
 use super::super::records::{self, OwnLog, text};
 use super::super::runner::Runner;
-use super::{GRACE, PATH};
+use super::{AGAIN, BUSY, GRACE, PATH};
 use crate::config::{Config, Notify};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -19,6 +20,9 @@ use trunnion_sys::fifo;
 /// Programs that may wait for one virtual router.
 const WAITING: usize = 64;
 
+/// Times a program is asked for that the helper had no room for.
+const TRIES: u32 = 1_000;
+
 /// Whose programs run one after the other: whether it is a group, and its name.
 type Whose = (bool, String);
 
@@ -28,13 +32,24 @@ struct Program {
     words: Vec<u8>,
     notice: Notice,
     timeout: Duration,
+    /// Of all programs: the oldest is run first.
+    number: u64,
+    tries: u32,
+}
+
+/// A program that was asked for, and until when its answer is waited for.
+#[derive(Debug)]
+struct Running {
+    id: u64,
+    until: Instant,
+    program: Program,
 }
 
 /// The programs of one virtual router.
 #[derive(Debug, Default)]
 struct Queue {
     waiting: VecDeque<Program>,
-    running: Option<(u64, Instant)>,
+    running: Option<Running>,
 }
 
 /// See the module's words.
@@ -45,6 +60,9 @@ pub(super) struct Notifier {
     lost: u64,
     programs: HashMap<Whose, Notify>,
     queues: HashMap<Whose, Queue>,
+    next_number: u64,
+    /// The helper had no room: nothing is asked before this.
+    again_at: Option<Instant>,
 }
 
 impl Notifier {
@@ -95,10 +113,13 @@ impl Notifier {
                 });
                 continue;
             }
+            self.next_number += 1;
             queue.waiting.push_back(Program {
                 words,
                 notice: notice.clone(),
                 timeout: notify.timeout,
+                number: self.next_number,
+                tries: 0,
             });
         }
     }
@@ -121,19 +142,30 @@ impl Notifier {
         }
     }
 
-    /// Has run what is next, and gives up on what was not answered.
+    /// Has run what is next, `room` programs more at most, and gives up on what
+    /// was not answered.
     pub(super) fn serve(
         &mut self,
-        now: Instant,
+        (now, mut room): (Instant, usize),
         runner: &mut Runner,
         next_id: &mut u64,
         log: &OwnLog,
     ) {
         for queue in self.queues.values_mut() {
-            queue.running.take_if(|(_, until)| *until <= now);
+            queue.running.take_if(|running| running.until <= now);
+        }
+        self.again_at.take_if(|at| *at <= now);
+        let waits = |queue: &&mut Queue| queue.running.is_none();
+        let mut queues: Vec<&mut Queue> = self.queues.values_mut().filter(waits).collect();
+        queues.sort_by_key(|queue| queue.waiting.front().map(|program| program.number));
+        'queues: for queue in queues {
             while queue.running.is_none()
-                && let Some(program) = queue.waiting.pop_front()
+                && let Some(mut program) = queue.waiting.pop_front()
             {
+                if room == 0 || self.again_at.is_some() {
+                    queue.waiting.push_front(program);
+                    break 'queues;
+                }
                 *next_id += 1;
                 let deadline = now + program.timeout;
                 let Notice { name, priority, .. } = &program.notice;
@@ -145,7 +177,19 @@ impl Notifier {
                     env.set("TRUNNION_PRIORITY", priority);
                 });
                 match asked {
-                    Ok(()) => queue.running = Some((*next_id, deadline + GRACE)),
+                    Ok(()) => {
+                        room -= 1;
+                        queue.running = Some(Running {
+                            id: *next_id,
+                            until: deadline + GRACE,
+                            program,
+                        });
+                    }
+                    Err(BUSY) if program.tries < TRIES => {
+                        program.tries += 1;
+                        queue.waiting.push_front(program);
+                        self.again_at = Some(now + AGAIN);
+                    }
                     Err(errno) => log.log(&records::NotifyFailed {
                         name: text(name),
                         why: text(&format!("not run, errno {}", errno.0)),
@@ -158,15 +202,29 @@ impl Notifier {
     }
 
     /// What came of a program; whether it was one of these.
-    pub(super) fn answered(&mut self, id: u64, outcome: &Outcome<'_>, log: &OwnLog) -> bool {
+    pub(super) fn answered(
+        &mut self,
+        (id, now): (u64, Instant),
+        outcome: &Outcome<'_>,
+        log: &OwnLog,
+    ) -> bool {
         let mut queues = self.queues.iter_mut();
-        let found = queues.find(|(_, queue)| queue.running.is_some_and(|(of, _)| of == id));
-        let Some(((_, name), queue)) = found else {
+        let ended = queues.find_map(|(whose, queue)| {
+            let ended = queue.running.take_if(|running| running.id == id)?;
+            Some((&whose.1, queue, ended.program))
+        });
+        let Some((name, queue, mut program)) = ended else {
             return false;
         };
-        queue.running = None;
         let why = match outcome {
             Outcome::Ended(Exit::Status(0)) => return true,
+            // It was being cleared up after others.
+            Outcome::NotRun(BUSY) if program.tries < TRIES => {
+                program.tries += 1;
+                queue.waiting.push_front(program);
+                self.again_at = Some(now + AGAIN);
+                return true;
+            }
             Outcome::Ended(Exit::Status(status)) => format!("exit status {status}"),
             Outcome::Ended(Exit::Signal(signal)) => format!("killed by signal {signal}"),
             Outcome::TimedOut => "killed: it took too long".to_owned(),
@@ -184,8 +242,15 @@ impl Notifier {
 
     /// When to look again.
     pub(super) fn next(&self) -> Option<Instant> {
-        let running = self.queues.values().filter_map(|queue| queue.running);
-        running.map(|(_, until)| until).min()
+        let running = self.queues.values().filter_map(|q| q.running.as_ref());
+        let until = running.map(|running| running.until);
+        until.chain(self.again_at).min()
+    }
+
+    /// How many programs were asked for and not answered.
+    pub(super) fn running(&self) -> usize {
+        let running = self.queues.values().filter_map(|q| q.running.as_ref());
+        running.count()
     }
 
     /// Whether nobody waits to be told.
@@ -273,6 +338,52 @@ mod tests {
             ]
         );
         std::fs::remove_file(&path).unwrap();
+    }
+
+    /// Everything there is a program for moves at once.
+    #[test]
+    fn a_failover_of_many_runs_every_program_and_not_all_at_once() {
+        let (log, end) = OwnLog::new();
+        let mut notifier = Notifier::default();
+        let path = std::env::temp_dir().join("trunnion-no-pipe");
+        let mut config = config(&path);
+        config.node.notify_fifo = None;
+        let one = config.vrrp[0].clone();
+        let many = (0..255).map(|n| crate::config::Instance {
+            name: format!("router-{n}"),
+            ..one.clone()
+        });
+        config.vrrp = many.collect();
+        notifier.take(&config, &log);
+        for n in 0..255 {
+            notifier.notice(&notice(&format!("router-{n}"), Standing::Active), &log);
+        }
+        let (mut runner, helpers) = super::super::super::runner::pair().unwrap();
+        let helper = std::os::unix::net::UnixDatagram::from(helpers);
+        let (mut now, mut id, mut ran) = (Instant::ZERO, 0, 0);
+        while !notifier.is_idle() {
+            let room = 48 - notifier.running();
+            notifier.serve((now, room), &mut runner, &mut id, &log);
+            assert!(notifier.running() <= 48);
+            while helper.recv(&mut [0; 4096]).is_ok() {}
+            let running = notifier.queues.values().filter_map(|q| q.running.as_ref());
+            let mut ids: Vec<u64> = running.map(|running| running.id).collect();
+            ids.sort_unstable();
+            // The helper is slow, and has no room for the last of a few.
+            for (at, id) in ids.iter().enumerate().take(20) {
+                let busy = at == 19;
+                let outcome = match busy {
+                    true => Outcome::NotRun(BUSY),
+                    false => Outcome::Ended(Exit::Status(0)),
+                };
+                assert!(notifier.answered((*id, now), &outcome, &log));
+                ran += u32::from(!busy);
+            }
+            now = now + AGAIN;
+            assert!(now < Instant::ZERO + Duration::from_secs(10), "{ran} ran");
+        }
+        assert_eq!(ran, 2 * 255, "a plain one and one for any");
+        assert!(crate::control::Records::poll_record(&mut { end }).is_none());
     }
 
     #[test]

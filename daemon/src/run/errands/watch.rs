@@ -72,9 +72,14 @@ impl Watch {
         }
     }
 
-    /// When to look at it again.
-    pub(super) fn next(&self) -> Option<Instant> {
-        Some(self.asked.map_or(self.next_at, |(_, until)| until))
+    /// Until when its answer is waited for, if it is.
+    pub(super) fn gives_up_at(&self) -> Option<Instant> {
+        self.asked.map(|(_, until)| until)
+    }
+
+    /// When it is to be asked, if it was not.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.asked.is_none().then_some(self.next_at)
     }
 
     pub(super) fn is_due(&self, now: Instant) -> bool {
@@ -85,9 +90,10 @@ impl Watch {
         self.asked.is_some_and(|(asked, _)| asked == id)
     }
 
-    /// Whether an answer was waited for in vain; it is not any more.
-    pub(super) fn gave_up(&mut self, now: Instant) -> bool {
-        self.asked.take_if(|(_, until)| *until <= now).is_some()
+    /// Which answer was waited for in vain; it is not any more.
+    pub(super) fn gave_up(&mut self, now: Instant) -> Option<u64> {
+        let given_up = self.asked.take_if(|(_, until)| *until <= now);
+        given_up.map(|(id, _)| id)
     }
 
     pub(super) const fn timeout(&self) -> Duration {
@@ -225,11 +231,11 @@ mod tests {
         assert!(watch.is_due(second(0)));
         watch.asked(second(0), Some((7, second(3))));
         assert!(!watch.is_due(second(2)), "it runs still");
-        assert!(watch.is_asked(7) && !watch.gave_up(second(2)));
-        assert!(watch.gave_up(second(3)));
+        assert!(watch.is_asked(7) && watch.gave_up(second(2)).is_none());
+        assert_eq!(watch.gave_up(second(3)), Some(7));
         assert!(watch.is_due(second(3)));
         watch.asked(second(3), None);
-        assert_eq!(watch.next(), Some(second(4)));
+        assert_eq!(watch.due_at(), Some(second(4)));
     }
 
     #[test]
