@@ -163,11 +163,9 @@ impl Helper {
                     REQUESTS => {}
                     DAEMON => return Ok(()),
                     SIGNALS => {
-                        while let Some(signal) = self.signals.read()? {
-                            if signal == Signal::TERM {
-                                return Ok(());
-                            }
-                        }
+                        // A supervisor's TERM comes to all of us at once, and the
+                        // daemon still has programs to tell of its end.
+                        while self.signals.read()?.is_some() {}
                     }
                     Token(token) => {
                         let job = self.jobs.get_mut(token - OUTPUTS);
