@@ -254,7 +254,10 @@ impl Errands {
 
     fn take_answers(&mut self) {
         while let Some(done) = self.runner.poll_done() {
-            if self.notifier.answered((done.id, boottime()), &done.outcome, &self.log) {
+            if self
+                .notifier
+                .answered((done.id, boottime()), &done.outcome, &self.log)
+            {
                 continue;
             }
             let Some(cell) = self.asked.remove(&done.id) else {

@@ -379,7 +379,7 @@ mod tests {
                 assert!(notifier.answered((*id, now), &outcome, &log));
                 ran += u32::from(!busy);
             }
-            now = now + AGAIN;
+            now += AGAIN;
             assert!(now < Instant::ZERO + Duration::from_secs(10), "{ran} ran");
         }
         assert_eq!(ran, 2 * 255, "a plain one and one for any");

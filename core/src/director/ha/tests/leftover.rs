@@ -20,11 +20,14 @@ fn barred<'r>(room: &'r mut Room, kernel: &mut Kernel, grouped: bool, now: Insta
         address,
         prefix: 32,
     });
-    let (mut memory, used) = (Vec::new(), TrackUse {
-        track: 0,
-        weight: 0,
-        reverse: false,
-    });
+    let (mut memory, used) = (
+        Vec::new(),
+        TrackUse {
+            track: 0,
+            weight: 0,
+            reverse: false,
+        },
+    );
     for (first, planned) in (0..).zip(&mut instances) {
         planned.router.priority = 100;
         planned.addresses_first = first;

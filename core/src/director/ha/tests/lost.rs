@@ -57,7 +57,7 @@ fn attempts_in_vain_are_made_less_and_less_often() {
             asked += 1;
             ha.handle_route_lost(now, "the kernel did not take a request");
         }
-        now = now + Duration::from_millis(50);
+        now += Duration::from_millis(50);
     }
     // At 0, 1, 3, 7, 15, 31, 61 and 91 s, and once more at first.
     assert!((7..=9).contains(&asked), "{asked}");

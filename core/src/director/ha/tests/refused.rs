@@ -32,7 +32,7 @@ fn an_address_that_is_refused_keeps_no_other_waiting_and_hides_nothing() {
     assert_eq!(kernel.adds(vip(2)), 1);
     assert_eq!((kernel.dumps, ha.route_counters().resyncs), (1, 0));
     // Whatever else happens is seen, and done, at once.
-    now = now + SECOND * 100;
+    now += SECOND * 100;
     kernel.set_running(&mut ha, now, false);
     turn_with(&mut ha, &mut kernel, now);
     assert!(!kernel.holds(vip(2)) && !kernel.holds(vip(3)));
