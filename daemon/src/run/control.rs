@@ -1,6 +1,7 @@
 //! The control thread: signals, reloads, the log's text, and snapshots for
 //! whoever asks. It may allocate and may be late; neither loop waits for it.
 
+mod end;
 mod memory;
 mod operate;
 mod reload;
@@ -19,7 +20,7 @@ use super::runner;
 use super::settings::Settings;
 use super::snapshot::{HaSnapshot, LbSnapshot};
 use super::{HaControl, LbControl, LoopThread};
-use crate::config::{Config, OnExit, Reader};
+use crate::config::{Config, Reader};
 use crate::control;
 use crate::control::{CATALOGUES, Failover, Form, LevelCell, Listener, Records, Writer};
 use memory::Memory;
@@ -43,12 +44,10 @@ use trunnion_core::time::Instant;
 use trunnion_sys::notify::{self, Notify};
 use trunnion_sys::signal::unblock_all;
 
-/// How long the end may take before it is an end all the same.
-const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// How long HA waits for LB at start. Without it clients would be turned away;
 /// for ever, and a broken check would keep the address down.
 const HELD: Duration = Duration::from_secs(5);
-/// How long the last notices may take, within that.
+/// How long the last notices may take, within the patience of the end.
 const LAST_WORDS: Duration = Duration::from_secs(4);
 /// How often the loops' lives are looked after.
 const LOOK: Duration = Duration::from_secs(1);
@@ -422,81 +421,5 @@ impl Control {
         if self.loops.ha.send(command).is_ok() {
             self.orders.push_back(answer);
         }
-    }
-
-    fn stop(&mut self) {
-        if self.stopping {
-            return;
-        }
-        self.stopping = true;
-        self.loops.ha_held = None;
-        self.loops.keeper.stop();
-        if let Some((_, helper)) = &mut self.errands {
-            helper.stop();
-        }
-        self.loops.runner.stop();
-        self.log.log(&records::Stopping {});
-        if let Some(notify) = &self.notify {
-            let _ = notify.stopping();
-        }
-        let _ = self.loops.ha.send(HaCommand::Shutdown);
-        let clear = self.config.ipvs.on_exit == OnExit::Clear;
-        let _ = self.loops.lb.send(LbCommand::Shutdown { clear });
-        // Whatever hangs, the process ends: its supervisor would kill it less
-        // politely.
-        std::thread::spawn(|| {
-            std::thread::sleep(STOP_PATIENCE);
-            std::process::exit(1);
-        });
-    }
-
-    /// Feeds the watchdog while both loops answer.
-    fn feed_watchdog(&mut self) {
-        let Some(notify) = &self.notify else { return };
-        if self.unanswered == 0 {
-            let _ = notify.watchdog();
-            let sent = [
-                self.loops.ha.send(HaCommand::Ping).is_ok(),
-                self.loops.lb.send(LbCommand::Ping).is_ok(),
-            ];
-            self.unanswered = sent.iter().map(|sent| u32::from(*sent)).sum();
-        }
-    }
-
-    /// Whether there is nothing more to do: both loops ended as they were told,
-    /// or one ended by itself, which ends us.
-    fn ended(&mut self) -> Option<ExitCode> {
-        let Loops {
-            ha_thread,
-            ha_finished,
-            lb_thread,
-            lb_finished,
-            ..
-        } = &mut self.loops;
-        let mut failed = false;
-        let threads = [
-            ("ha", ha_thread, *ha_finished),
-            ("lb", lb_thread, *lb_finished),
-        ];
-        for (name, thread, finished) in threads {
-            if let Some(ended) = thread.take_if(|thread| finished || thread.is_finished()) {
-                let why = match ended.join() {
-                    Ok(Ok(())) if self.stopping => continue,
-                    Ok(Ok(())) => "it ended unasked",
-                    Ok(Err(_)) => "its poller or timer failed",
-                    Err(_) => "it panicked",
-                };
-                self.log.log(&records::LoopGone { thread: name, why });
-                failed = true;
-            }
-        }
-        if failed {
-            return Some(ExitCode::FAILURE);
-        }
-        let both = self.loops.ha_thread.is_none() && self.loops.lb_thread.is_none();
-        if both {
-            self.drain();
-        }
-        both.then_some(ExitCode::SUCCESS)
     }
 }

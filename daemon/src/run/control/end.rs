@@ -1,0 +1,91 @@
+//! The end: whether the loops live, what tells them to end, and what came of it.
+
+use super::super::ha::HaCommand;
+use super::super::lb::LbCommand;
+use super::super::records;
+use super::{Control, Loops};
+use crate::config::OnExit;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long the end may take before it is an end all the same.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+impl Control {
+    /// Has both loops end.
+    pub(super) fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.loops.ha_held = None;
+        self.loops.keeper.stop();
+        if let Some((_, helper)) = &mut self.errands {
+            helper.stop();
+        }
+        self.loops.runner.stop();
+        self.log.log(&records::Stopping {});
+        if let Some(notify) = &self.notify {
+            let _ = notify.stopping();
+        }
+        let _ = self.loops.ha.send(HaCommand::Shutdown);
+        let clear = self.config.ipvs.on_exit == OnExit::Clear;
+        let _ = self.loops.lb.send(LbCommand::Shutdown { clear });
+        // Whatever hangs, the process ends: its supervisor would kill it less
+        // politely.
+        std::thread::spawn(|| {
+            std::thread::sleep(STOP_PATIENCE);
+            std::process::exit(1);
+        });
+    }
+
+    /// Feeds the watchdog while both loops answer.
+    pub(super) fn feed_watchdog(&mut self) {
+        let Some(notify) = &self.notify else { return };
+        if self.unanswered == 0 {
+            let _ = notify.watchdog();
+            let sent = [
+                self.loops.ha.send(HaCommand::Ping).is_ok(),
+                self.loops.lb.send(LbCommand::Ping).is_ok(),
+            ];
+            self.unanswered = sent.iter().map(|sent| u32::from(*sent)).sum();
+        }
+    }
+
+    /// Whether there is nothing more to do: both loops ended as they were told,
+    /// or one ended by itself, which ends us.
+    pub(super) fn ended(&mut self) -> Option<ExitCode> {
+        let Loops {
+            ha_thread,
+            ha_finished,
+            lb_thread,
+            lb_finished,
+            ..
+        } = &mut self.loops;
+        let mut failed = false;
+        let threads = [
+            ("ha", ha_thread, *ha_finished),
+            ("lb", lb_thread, *lb_finished),
+        ];
+        for (name, thread, finished) in threads {
+            if let Some(ended) = thread.take_if(|thread| finished || thread.is_finished()) {
+                let why = match ended.join() {
+                    Ok(Ok(())) if self.stopping => continue,
+                    Ok(Ok(())) => "it ended unasked",
+                    Ok(Err(_)) => "its poller or timer failed",
+                    Err(_) => "it panicked",
+                };
+                self.log.log(&records::LoopGone { thread: name, why });
+                failed = true;
+            }
+        }
+        if failed {
+            return Some(ExitCode::FAILURE);
+        }
+        let both = self.loops.ha_thread.is_none() && self.loops.lb_thread.is_none();
+        if both {
+            self.drain();
+        }
+        both.then_some(ExitCode::SUCCESS)
+    }
+}
