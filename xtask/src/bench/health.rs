@@ -18,8 +18,13 @@ use std::process::Command;
 pub const ABOUT: &str = "health checks: ours, keepalived, HAProxy, Go, and the floor in C";
 
 /// Checkers that keep time and state, and how much more than ours their checks
-/// shall cost.
-const PEERS: [(&str, f64); 3] = [("keepalived", 4.0), ("haproxy", 3.0), ("go", 5.0)];
+/// shall cost. The last is our own with whole connections.
+const PEERS: [(&str, Goal); 4] = [
+    ("keepalived", Goal::Times(4.0)),
+    ("haproxy", Goal::Times(3.0)),
+    ("go", Goal::Times(5.0)),
+    ("ours-full", Goal::None),
+];
 
 /// Measures, prints the table and writes the JSON.
 ///
@@ -40,8 +45,8 @@ pub fn main(effort: Effort) -> Result {
     let mut report = Report::new(if quick { "health-quick" } else { "health" });
     report.about(
         "method",
-        "TCP connect on 127.0.0.0/8, each alone; checks by the kernel's ActiveOpens, CPU by \
-         schedstat, syscalls by strace -c",
+        "TCP checks on 127.0.0.0/8, each alone; checks by the kernel's ActiveOpens, where no \
+         connection is begun by its OutRsts; CPU by schedstat, syscalls by strace -c",
     );
     report.about(
         "keepalived",
@@ -80,11 +85,18 @@ fn flat_out(samples: &Samples, report: &mut Report) {
         ("resident-kib", "resident memory, KiB", Goal::None),
     ] {
         let of = |subject| samples.median("flat-out", subject, metric);
-        if let (Some(ours), Some(floor)) = (of("ours"), of("floor")) {
-            report.row(&format!("flat out: {words}"), ours, "floor", floor, goal);
+        for (ours, how, floor, goal) in [
+            ("ours", "half-open", "floor", goal),
+            ("ours", "half-open", "floor-syn", Goal::None),
+            ("ours-full", "connecting", "floor", goal),
+        ] {
+            if let (Some(ours), Some(value)) = (of(ours), of(floor)) {
+                let words = format!("flat out, {how}: {words}");
+                report.row(&words, ours, floor, value, goal);
+            }
         }
     }
-    for subject in ["ours", "floor"] {
+    for subject in ["ours", "floor-syn", "ours-full", "floor"] {
         if let Some(rate) = samples.median("flat-out", subject, "checks-per-s") {
             let words = format!("flat out: checks a second, {subject}");
             report.alone(&words, rate, Goal::None);
@@ -109,9 +121,9 @@ fn steady(samples: &Samples, report: &mut Report) {
         if metric == "lag-p99-ms" {
             report.alone(&words, ours, Goal::AtMost(10.0));
         }
-        for (peer, times) in PEERS {
+        for (peer, goal) in PEERS {
             let goal = match metric {
-                "cpu-us-per-check" => Goal::Times(times),
+                "cpu-us-per-check" => goal,
                 _ => Goal::None,
             };
             if let Some(value) = samples.median("steady", peer, metric) {

@@ -80,7 +80,7 @@ fn main() -> std::process::ExitCode {
 
 fn round(setting: &Setting, quick: bool) -> Result {
     // As fast as they go: more is asked for than anybody can.
-    for subject in [Subject::Floor, Subject::Ours] {
+    for subject in Subject::FLAT_OUT {
         watch::measure(setting, subject, "flat-out", Load::new(20_000, 50))?;
     }
     let steady = Load::new(if quick { 1_000 } else { 10_000 }, 1_000);
@@ -96,6 +96,9 @@ fn round(setting: &Setting, quick: bool) -> Result {
     };
     for &backends in sizes {
         for subject in Subject::CHECKERS {
+            if subject == Subject::OursFull {
+                continue;
+            }
             let case = format!("{backends}");
             watch::measure(setting, subject, &case, Load::new(backends, 5_000))?;
         }

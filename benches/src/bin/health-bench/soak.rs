@@ -47,7 +47,7 @@ pub fn run(setting: &Setting, length: Duration, seed: u64) -> Result {
         SPIN,
         cpus.get(),
     )?;
-    let (begun, begin) = (targets.begun()?, Instant::now());
+    let (begun, begin) = (targets.begun(Subject::Ours)?, Instant::now());
     let (mut stopped_ms, mut deaths, mut slowest_ms) = (0, 0, 0);
     while begin.elapsed() < length {
         for _ in 0..STOPS_PER_ROUND {
@@ -85,7 +85,7 @@ pub fn run(setting: &Setting, length: Duration, seed: u64) -> Result {
         )));
     }
     let awake_s = begin.elapsed().as_secs_f64() - stopped_ms as f64 / 1e3;
-    let rate = (targets.begun()? - begun) / awake_s;
+    let rate = (targets.begun(Subject::Ours)? - begun) / awake_s;
     let wanted = f64::from(LOAD.backends) * 1e3 / f64::from(LOAD.interval_ms);
     println!(
         "{rate:.0} checks a second while it ran, {deaths} deaths, the slowest seen after \

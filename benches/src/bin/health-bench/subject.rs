@@ -13,7 +13,10 @@ use trunnion_tests::lab::process::Process;
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
+    /// Half-open, by SYNs.
     Ours,
+    /// With whole connections.
+    OursFull,
     /// With its requests to IPVS acked by a stub.
     Keepalived,
     Haproxy,
@@ -21,29 +24,41 @@ pub enum Subject {
     Go,
     /// A loop in C that only connects.
     Floor,
+    /// One that sends SYNs.
+    FloorSyn,
 }
 
 impl Subject {
-    /// All but the floor, which keeps no time and no state.
-    pub const CHECKERS: [Self; 4] = [Self::Ours, Self::Keepalived, Self::Haproxy, Self::Go];
+    /// All but the floors, which keep no time and no state.
+    pub const CHECKERS: [Self; 5] = [
+        Self::Ours,
+        Self::OursFull,
+        Self::Keepalived,
+        Self::Haproxy,
+        Self::Go,
+    ];
+    /// Those that keep none, and who does the same with it.
+    pub const FLAT_OUT: [Self; 4] = [Self::FloorSyn, Self::Ours, Self::Floor, Self::OursFull];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::OursFull => "ours-full",
             Self::Keepalived => "keepalived",
             Self::Haproxy => "haproxy",
             Self::Go => "go",
             Self::Floor => "floor",
+            Self::FloorSyn => "floor-syn",
         }
     }
 
     /// What its log says of each backend that it gives up, in a line.
     pub const fn down(self) -> &'static str {
         match self {
-            Self::Ours | Self::Go => "is down",
+            Self::Ours | Self::OursFull | Self::Go => "is down",
             Self::Keepalived => "Removing service",
             Self::Haproxy => "is DOWN",
-            Self::Floor => "",
+            Self::Floor | Self::FloorSyn => "",
         }
     }
 }
@@ -96,22 +111,23 @@ impl Running {
         let file = targets.directory.join("config");
         let log = targets.directory.join("log");
         let text = match subject {
-            Subject::Ours => ours(targets, load),
+            Subject::Ours => ours(targets, load, true),
+            Subject::OursFull => ours(targets, load, false),
             Subject::Keepalived => keepalived(load),
             Subject::Haproxy => haproxy(load),
-            Subject::Go | Subject::Floor => String::new(),
+            Subject::Go | Subject::Floor | Subject::FloorSyn => String::new(),
         };
         std::fs::write(&file, text).context(|| format!("write {}", file.display()))?;
         let backends = load.backends.to_string();
         let mut command = match subject {
-            Subject::Ours => Command::new(&setting.trunnion),
+            Subject::Ours | Subject::OursFull => Command::new(&setting.trunnion),
             Subject::Keepalived => Command::new("keepalived"),
             Subject::Haproxy => Command::new("haproxy"),
             Subject::Go => Command::new(setting.peers.join("health-go")),
-            Subject::Floor => Command::new(setting.peers.join("health-floor")),
+            Subject::Floor | Subject::FloorSyn => Command::new(setting.peers.join("health-floor")),
         };
         match subject {
-            Subject::Ours => command.args(["run", "--config"]).arg(&file),
+            Subject::Ours | Subject::OursFull => command.args(["run", "--config"]).arg(&file),
             Subject::Keepalived => {
                 command.env("LD_PRELOAD", setting.peers.join("ipvs-stub.so"));
                 for (option, name) in [("--pid", "pid"), ("--checkers_pid", "checkers.pid")] {
@@ -122,7 +138,8 @@ impl Running {
             }
             Subject::Haproxy => command.args(["-db", "-f"]).arg(&file),
             Subject::Go => command.arg(backends).arg(load.interval_ms.to_string()),
-            Subject::Floor => command.arg(backends).arg(WINDOW.to_string()),
+            Subject::Floor => command.args([&backends, &WINDOW.to_string(), "connect"]),
+            Subject::FloorSyn => command.args([&backends, &WINDOW.to_string(), "syn"]),
         };
         let process = Process::start(&targets.netns, &mut command, &log)?;
         Ok(Self { process, log })
@@ -154,7 +171,7 @@ impl Drop for Running {
     }
 }
 
-fn ours(targets: &Targets, load: Load) -> String {
+fn ours(targets: &Targets, load: Load, half_open: bool) -> String {
     let Load {
         backends,
         interval_ms,
@@ -172,7 +189,7 @@ fn ours(targets: &Targets, load: Load) -> String {
             text,
             "\n[[service]]\naddress = \"10.80.{}.{}:80\"\nforward = \"masq\"\n\
              check = {{ type = \"tcp\", interval = \"{interval_ms}ms\", \
-             timeout = \"{timeout_ms}ms\", fall = {FALL} }}\nbackends = [",
+             timeout = \"{timeout_ms}ms\", fall = {FALL}, half_open = {half_open} }}\nbackends = [",
             service / 250,
             service % 250 + 1
         );

@@ -1,6 +1,7 @@
 //! The namespace, and who is checked in it: 127.16.0.1 and up, all of them one
 //! listener on port 80; the last hundred each its own on port 81, to die.
 
+use crate::subject::Subject;
 use crate::{Result, failed};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -91,16 +92,25 @@ impl Targets {
         Ok(())
     }
 
-    /// Connections begun in the namespace so far, by the kernel's count.
-    pub fn begun(&self) -> Result<f64> {
+    /// Checks made in the namespace so far, by the kernel's count: connections
+    /// begun, or of who only sends SYNs those that were reset for it.
+    pub fn begun(&self, subject: Subject) -> Result<f64> {
+        let counter = match subject {
+            Subject::Ours | Subject::FloorSyn => "OutRsts",
+            Subject::OursFull
+            | Subject::Keepalived
+            | Subject::Haproxy
+            | Subject::Go
+            | Subject::Floor => "ActiveOpens",
+        };
         let read = || std::fs::read_to_string("/proc/thread-self/net/snmp");
         let text = self.netns.run(read)?.context(|| "read snmp".to_owned())?;
         let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
         let (names, values) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
         let mut pairs = names.split(' ').zip(values.split(' '));
-        let found = pairs.find(|(name, _)| *name == "ActiveOpens");
+        let found = pairs.find(|(name, _)| *name == counter);
         let value = found.and_then(|(_, value)| value.parse().ok());
-        value.ok_or_else(|| failed("snmp has no ActiveOpens"))
+        value.ok_or_else(|| failed(format!("snmp has no {counter}")))
     }
 }
 

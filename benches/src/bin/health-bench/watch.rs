@@ -19,14 +19,14 @@ pub fn measure(setting: &Setting, subject: Subject, case: &str, load: Load) -> R
     let targets = Targets::new(load.backends)?;
     let running = started(setting, &targets, subject, load)?;
     let family = running.family();
-    let lag = (case == "steady")
-        .then(|| Capture::start(&targets.netns, "lo", SYN, &targets.directory))
-        .transpose()?;
-    let (cpu, begun, at) = (cpu_ms(&family)?, targets.begun()?, Instant::now());
+    let (cpu, begun, at) = (cpu_ms(&family)?, targets.begun(subject)?, Instant::now());
     std::thread::sleep(setting.window);
-    let (cpu, begun) = (cpu_ms(&family)? - cpu, targets.begun()? - begun);
+    let (cpu, begun) = (cpu_ms(&family)? - cpu, targets.begun(subject)? - begun);
     let took_s = at.elapsed().as_secs_f64();
-    if let Some(capture) = lag {
+    if case == "steady" {
+        // By itself: whoever sends pays for the copies.
+        let capture = Capture::start(&targets.netns, "lo", SYN, &targets.directory)?;
+        std::thread::sleep(setting.window);
         report_lag(subject, case, load, capture)?;
     }
     sample(case, subject, "checks-per-s", begun / took_s);
@@ -82,7 +82,7 @@ fn started(setting: &Setting, targets: &Targets, subject: Subject, load: Load) -
     let running = Running::start(setting, targets, subject, load)?;
     let wanted = f64::from(load.backends);
     wait_for(PATIENCE, || {
-        targets.begun().ok().filter(|begun| *begun >= wanted)
+        targets.begun(subject).ok().filter(|begun| *begun >= wanted)
     })
     .ok_or_else(|| {
         failed(format!(
@@ -135,10 +135,10 @@ fn report_syscalls(subject: Subject, case: &str, targets: &Targets, family: &[u3
     for pid in family {
         strace.args(["-p", &pid.to_string()]);
     }
-    let before = targets.begun()?;
+    let before = targets.begun(subject)?;
     // Ended by a signal, as meant.
     let _ = output(&mut strace);
-    let begun = targets.begun()? - before;
+    let begun = targets.begun(subject)? - before;
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     let total = text.lines().find(|line| line.ends_with(" total"));
     // % time, seconds, usecs/call, calls.
