@@ -2,6 +2,7 @@
 //! decides nothing: it moves bytes and time between the kernel and [`Lb`].
 
 mod command;
+mod tick;
 
 pub use command::{LbCommand, LbEnd, LbReply};
 
@@ -47,9 +48,6 @@ const CHECK_READS_PER_TURN: u32 = 256;
 const CHECK_READ_BYTES: usize = 16 << 10;
 /// Connections begun or ended in one turn.
 const PROBES_PER_TURN: u32 = 512;
-/// Deadlines wake the loop at multiples of this: checks that are due within one
-/// are begun together, late by no more than it.
-const TICK: Duration = Duration::from_millis(1);
 /// Events taken from the poller at once.
 const EVENTS: usize = 1024;
 /// Rounds of events read before deadlines are served: after a stall what waits
@@ -68,6 +66,8 @@ pub struct LbLoop {
     health: u64,
     poll: Poll,
     timer: TimerFd,
+    /// Deadlines wake it at multiples of this.
+    tick: Duration,
     armed: Option<Instant>,
     clock: Clock,
     ipvs: netlink::Socket,
@@ -127,6 +127,7 @@ impl LbLoop {
             health: 0,
             poll,
             timer,
+            tick: Duration::ZERO,
             armed: None,
             clock: Clock::new(),
             ipvs,
@@ -163,11 +164,7 @@ impl LbLoop {
                 self.read_ipvs();
             }
             self.read_checks();
-            if self.datagrams.read(&mut self.lb) {
-                // What lies unread may be answers.
-                self.lb.handle_lost(self.clock.now());
-                self.more = true;
-            }
+            self.more |= self.datagrams.read(&mut self.lb);
             let now = self.clock.now();
             self.more |= self.outside.read(now, &mut self.lb);
             let now = self.clock.now();
@@ -209,7 +206,8 @@ impl LbLoop {
             for event in &*events {
                 match event.token() {
                     WAKER => {}
-                    TIMER => drop(self.timer.ack()?),
+                    // Its edge is enough: arming it takes the expiry back.
+                    TIMER => {}
                     IPVS => self.ipvs_ready = true,
                     RUNNER => self.outside.handle_event(),
                     Token(token) if token < SOCKETS => {
@@ -347,6 +345,7 @@ impl LbLoop {
                 LbCommand::Plan(mut plan) => {
                     let taken = self.lb.handle_plan(now, &plan.plan());
                     if taken.is_ok() {
+                        self.tick = tick::tick(plan.plan().checks);
                         self.watched.clear();
                         let room = self.watched.capacity();
                         self.watched.extend(plan.watched().iter().take(room));
@@ -479,7 +478,7 @@ impl LbLoop {
     }
 
     fn arm(&mut self) -> io::Result<()> {
-        let next = self.lb.poll_timeout().map(|at| at.round_up(TICK));
+        let next = self.lb.poll_timeout().map(|at| at.round_up(self.tick));
         if next != self.armed {
             self.timer.arm(next)?;
             self.armed = next;
