@@ -161,7 +161,7 @@ fn a_route_that_refuses_is_told_at_once() {
         let family = Family::of(&target.parse().unwrap());
         let mut pinger = Pinger::new(family, IDENTIFIER);
         assert_eq!(pinger.ping(target, 0), Err(errno), "icmp {target}");
-        let port = Port::udp(family).unwrap();
+        let mut port = Port::udp(family).unwrap();
         let mut outbox = Outbox::new();
         // Among others, so that it must be told apart.
         let closed: SocketAddr = match family {
@@ -198,7 +198,7 @@ fn a_firewall_here_is_no_echo_of_another() {
                  add rule inet t out udp dport 7 drop";
     let status = Command::new("nft").args(rules.split(' ')).status();
     assert!(status.expect("nftables is installed").success());
-    let port = Port::udp(Family::V4).unwrap();
+    let mut port = Port::udp(Family::V4).unwrap();
     let mut outbox = Outbox::new();
     outbox.push(0, "127.0.0.1:9".parse().unwrap(), 0, 0);
     outbox.push(0, "127.0.0.1:7".parse().unwrap(), 0, 1);
@@ -212,7 +212,7 @@ fn a_firewall_here_is_no_echo_of_another() {
 fn a_neighbour_that_is_silent_is_told_of_by_its_own_address() {
     link();
     let silent: SocketAddr = "10.1.0.2:53".parse().unwrap();
-    let port = Port::udp(Family::V4).unwrap();
+    let mut port = Port::udp(Family::V4).unwrap();
     let mut outbox = Outbox::new();
     let mut inbox = Inbox::new();
     outbox.room().unwrap()[..5].copy_from_slice(b"hello");
@@ -252,7 +252,7 @@ fn a_packet_carries_its_mark() {
         assert_eq!(pinger.verdict(), Verdict::Success);
         let server = UdpSocket::bind((target, 0)).unwrap();
         let address = server.local_addr().unwrap();
-        let port = Port::udp(family).unwrap();
+        let mut port = Port::udp(family).unwrap();
         let mut outbox = Outbox::new();
         let mut sent = Vec::new();
         for (tag, mark) in [(0, 0), (1, 7), (2, 8), (3, 7), (4, 0)] {

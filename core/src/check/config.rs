@@ -17,6 +17,11 @@ pub enum Kind {
         /// target. Some hosts and firewalls log such probes.
         half_open: bool,
     },
+    /// A SYN is sent by a raw socket, and what comes back decides. The kernel,
+    /// which knows of no connection, resets it: three packets, a batch of them for
+    /// each system call, no socket and no accept on the target. One SYN: what is
+    /// lost is not sent again.
+    Syn,
     /// A TCP connection is made, and a script played on it.
     Stream(ScriptId),
     /// A script is played in datagrams.
@@ -65,7 +70,7 @@ enum Question {
 impl Kind {
     const fn question(self) -> Question {
         match self {
-            Self::Tcp { half_open: _ } => Question::Connects,
+            Self::Tcp { half_open: _ } | Self::Syn => Question::Connects,
             Self::Stream(script) => Question::Stream(script),
             Self::Datagram(script) => Question::Datagram(script),
             Self::Errand(script) => Question::Errand(script),
@@ -76,7 +81,7 @@ impl Kind {
     #[must_use]
     pub const fn script(self) -> Option<ScriptId> {
         match self {
-            Self::Tcp { half_open: _ } => None,
+            Self::Tcp { half_open: _ } | Self::Syn => None,
             Self::Stream(script) | Self::Datagram(script) | Self::Errand(script) => Some(script),
         }
     }
@@ -219,7 +224,7 @@ impl CheckConfig {
     pub const fn lane(&self) -> Lane {
         match self.kind {
             Kind::Tcp { half_open: _ } | Kind::Stream(_) => Lane::Stream(self.family()),
-            Kind::Datagram(_) => Lane::Datagram,
+            Kind::Syn | Kind::Datagram(_) => Lane::Datagram,
             Kind::Errand(_) => Lane::Errand,
         }
     }

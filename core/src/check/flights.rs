@@ -3,12 +3,14 @@
 //! of answers: a probe knows its own.
 //!
 //! Two probes are told apart by the port they left from, the target, and their
-//! [`Sign`]. Ports take turns, a batch each, so that an answer that comes after its probe was
-//! given up does not pass for one to the next probe of that target.
+//! [`Sign`]. The probes of one check leave from the ports in turn, so that an answer
+//! that comes after its probe was given up does not pass for one to the next, nor to
+//! those after it until every port had its turn.
 
 use super::config::Fnv;
 use super::engine::SocketId;
-use super::probe::{Spec, Token};
+use super::probe::{Spec, Syn, Token};
+use crate::wire::tcp::{Answer, Quoted};
 use core::hash::{Hash, Hasher};
 use core::net::SocketAddr;
 
@@ -21,6 +23,8 @@ pub enum Sign {
     Dns(u16),
     /// The identifier of a RADIUS packet, its second byte.
     Radius(u8),
+    /// The sequence number of a SYN. Its answer acknowledges one more.
+    Syn(u32),
 }
 
 impl Sign {
@@ -31,6 +35,7 @@ impl Sign {
         match spec {
             Spec::Dns(_) => Self::Dns(u16::from_be_bytes([high, low])),
             Spec::Radius(_) => Self::Radius(low),
+            Spec::Syn(_) => Self::Syn(Syn::sequence(token)),
             Spec::Stream(_)
             | Spec::Datagram(_)
             | Spec::Http(_)
@@ -41,19 +46,39 @@ impl Sign {
         }
     }
 
-    /// Whether bytes have it; `None` if they are too few to tell.
-    const fn is_in(self, bytes: &[u8]) -> Option<bool> {
-        match (self, bytes) {
+    /// Whether an answer has it.
+    fn is_in(self, answer: &[u8]) -> bool {
+        match self {
+            Self::Syn(sequence) => Answer::parse(answer)
+                .is_ok_and(|answer| answer.acknowledgment == sequence.wrapping_add(1)),
+            Self::Nothing | Self::Dns(_) | Self::Radius(_) => {
+                self.is_quoted_in(answer) == Some(true)
+            }
+        }
+    }
+
+    /// Whether what was sent, or the beginning of it, has it; `None` if that is too
+    /// little to tell.
+    fn is_quoted_in(self, sent: &[u8]) -> Option<bool> {
+        match (self, sent) {
             (Self::Nothing, _) => Some(true),
             (Self::Dns(id), [a, b, ..]) => Some(u16::from_be_bytes([*a, *b]) == id),
             (Self::Radius(id), [_, own, ..]) => Some(*own == id),
             (Self::Dns(_) | Self::Radius(_), _) => None,
+            (Self::Syn(own), _) => {
+                let quoted = Quoted::parse(sent).ok()?;
+                Some(quoted.sequence == own)
+            }
         }
     }
 
-    /// Whether an answer to one of them may be one to the other.
+    /// Whether an answer to one of them may be one to the other. Of two SYNs from
+    /// one port the second is to the target one more of the first's connection.
     fn is_like(self, other: Self) -> bool {
-        self == other || self == Self::Nothing || other == Self::Nothing
+        match (self, other) {
+            (Self::Nothing, _) | (_, Self::Nothing) | (Self::Syn(_), Self::Syn(_)) => true,
+            (own, other) => own == other,
+        }
     }
 }
 
@@ -100,7 +125,6 @@ pub struct Flights<'s> {
     /// Lists, by a hash of port and target.
     lists: &'s mut [u32],
     ports: u8,
-    turn: u8,
 }
 
 impl<'s> Flights<'s> {
@@ -119,23 +143,23 @@ impl<'s> Flights<'s> {
             first: first.0,
             lists,
             ports: ports.max(1),
-            turn: 0,
         }
     }
 
-    /// The port that a probe leaves from: one from which nothing is on its way
-    /// whose answer could be taken for its own. `None` when there is none. A seat
-    /// has one probe; `flies` says whether a seat still has the one with a token.
+    /// The port that a probe leaves from: the one whose `turn` it is, or the next
+    /// from which nothing is on its way whose answer could be taken for its own.
+    /// `None` when there is none. A seat has one probe; `flies` says whether a seat
+    /// still has the one with a token.
     pub fn depart(
         &mut self,
         (seat, token): (SocketId, [u8; 8]),
         target: SocketAddr,
-        sign: Sign,
+        (sign, turn): (Sign, u8),
         flies: impl Fn(SocketId, [u8; 8]) -> bool,
     ) -> Option<u8> {
         self.forget(seat);
         for n in 0..self.ports {
-            let port = self.turn.wrapping_add(n).checked_rem(self.ports)?;
+            let port = turn.wrapping_add(n).checked_rem(self.ports)?;
             if !self.is_free(port, target, sign, &flies) {
                 continue;
             }
@@ -154,9 +178,11 @@ impl<'s> Flights<'s> {
         None
     }
 
-    /// The next probes leave from another port, if they may: a batch was sent.
-    pub const fn turn(&mut self) {
-        self.turn = self.turn.wrapping_add(1);
+    /// The probes that are on their way from a port.
+    pub fn from(&self, port: u8) -> impl Iterator<Item = (SocketId, [u8; 8])> {
+        let seats = (self.first..).map(SocketId).zip(self.flights.iter());
+        let listed = seats.filter(move |(_, flight)| flight.listed && flight.port == port);
+        listed.map(|(seat, flight)| (seat, flight.token))
     }
 
     /// The probe that a datagram which came to a port answers. If it is nobody's,
@@ -172,7 +198,7 @@ impl<'s> Flights<'s> {
         let mut any = None;
         for (seat, flight) in self.of(port, from) {
             if flies(seat, flight.token) {
-                if flight.sign.is_in(bytes) == Some(true) {
+                if flight.sign.is_in(bytes) {
                     return Some(seat);
                 }
                 any = any.or(Some(seat));
@@ -197,7 +223,7 @@ impl<'s> Flights<'s> {
             if !flies(seat, flight.token) {
                 continue;
             }
-            match flight.sign.is_in(bytes) {
+            match flight.sign.is_quoted_in(bytes) {
                 Some(true) => return Some(seat),
                 Some(false) => {}
                 None => {
@@ -218,22 +244,20 @@ impl<'s> Flights<'s> {
         sign: Sign,
         flies: &impl Fn(SocketId, [u8; 8]) -> bool,
     ) -> bool {
-        loop {
-            let mut stale = None;
-            for (seat, flight) in self.of(port, target) {
-                if !flies(seat, flight.token) {
-                    stale = Some(seat);
-                    break;
-                }
-                if flight.sign.is_like(sign) {
-                    return false;
-                }
+        let list = self.list(port, target);
+        let mut at = list.and_then(|list| self.lists.get(list)).copied();
+        while let Some((seat, flight)) = at.and_then(|at| Some((SocketId(at), *self.flight(at)?))) {
+            at = Some(flight.next);
+            if flight.port != port || flight.target != target {
+                continue;
             }
-            match stale {
-                Some(seat) => self.forget(seat),
-                None => return true,
+            if !flies(seat, flight.token) {
+                self.forget(seat);
+            } else if flight.sign.is_like(sign) {
+                return false;
             }
         }
+        true
     }
 
     /// All that left from a port to a target.
@@ -324,25 +348,24 @@ mod tests {
             Just(Sign::Nothing),
             (0..3_u16).prop_map(Sign::Dns),
             (0..3_u8).prop_map(Sign::Radius),
+            (0..3_u32).prop_map(Sign::Syn),
         ]
     }
 
     #[test]
-    fn ports_take_turns() {
+    fn the_probes_of_a_check_leave_from_the_ports_in_turn() {
         let (mut flights, mut lists) = ([Flight::EMPTY; 2], [0; 2]);
         let mut flights = Flights::new((&mut flights, FIRST), &mut lists, PORTS);
-        let ports: std::vec::Vec<_> = (0..6)
-            .map(|n| {
-                let seat = (SocketId(100), token(n));
-                let port = flights.depart(seat, target(1), Sign::Nothing, |_, _| true);
-                flights.turn();
-                port
-            })
-            .collect();
-        assert_eq!(ports, [0, 1, 2, 0, 1, 2].map(Some));
-        // An answer to one that was given up is nobody's.
-        let late = flights.arrive(1, target(1), b"", |_, _| true);
-        assert_eq!(late, None);
+        for n in 0..6_u8 {
+            let seat = (SocketId(100), token(n.into()));
+            let port = flights.depart(seat, target(1), (Sign::Nothing, n), |_, _| true);
+            assert_eq!(port, Some(n % PORTS));
+            assert_eq!(flights.from(n % PORTS).collect::<vec::Vec<_>>(), [seat]);
+            // Answers to those that were given up are nobody's.
+            for late in (0..PORTS).filter(|port| *port != n % PORTS) {
+                assert_eq!(flights.arrive(late, target(1), b"", |_, _| true), None);
+            }
+        }
     }
 
     #[test]
@@ -350,7 +373,7 @@ mod tests {
         let (mut flights, mut lists) = ([Flight::EMPTY; 4], [0; 4]);
         let mut flights = Flights::new((&mut flights, FIRST), &mut lists, 1);
         let all = |_, _| true;
-        let one = flights.depart((SocketId(100), token(0)), target(1), Sign::Dns(7), all);
+        let one = flights.depart((SocketId(100), token(0)), target(1), (Sign::Dns(7), 0), all);
         assert_eq!(one, Some(0));
         assert_eq!(
             flights.arrive(0, target(1), &[0, 9], all),
@@ -359,13 +382,22 @@ mod tests {
         assert_eq!(flights.arrive(0, target(2), &[0, 7], all), None);
         assert_eq!(flights.refused(0, target(1), &[], all), Some(SocketId(100)));
         assert_eq!(flights.refused(0, target(1), &[0, 9], all), None);
-        let two = flights.depart((SocketId(101), token(1)), target(1), Sign::Dns(8), all);
+        let two = flights.depart((SocketId(101), token(1)), target(1), (Sign::Dns(8), 0), all);
         assert_eq!(two, Some(0));
         assert_eq!(flights.refused(0, target(1), &[], all), None);
         assert_eq!(
             flights.refused(0, target(1), &[0, 8], all),
             Some(SocketId(101))
         );
+    }
+
+    /// What answers a SYN, and what an error quotes of it.
+    fn syn(sequence: u32) -> (vec::Vec<u8>, vec::Vec<u8>) {
+        let mut segment = [0; 20];
+        segment[8..12].copy_from_slice(&(sequence + 1).to_be_bytes());
+        let mut quote = [0; 8];
+        quote[4..].copy_from_slice(&sequence.to_be_bytes());
+        (segment.to_vec(), quote.to_vec())
     }
 
     proptest! {
@@ -390,7 +422,7 @@ mod tests {
                 let flies = |seat: SocketId, own: [u8; 8]| {
                     model.get(&seat.0).is_some_and(|(n, ..)| token(*n) == own)
                 };
-                let port = flights.depart((SocketId(seat), token(n)), to, sign, flies);
+                let port = flights.depart((SocketId(seat), token(n)), to, (sign, u8::try_from(n % 7).unwrap()), flies);
                 let free = |port: u8| !model.values().any(|(_, p, t, s)| {
                     *p == port && *t == to && s.is_like(sign)
                 });
@@ -405,17 +437,18 @@ mod tests {
                     model.get(&seat.0).is_some_and(|(n, ..)| token(*n) == own)
                 };
                 for (seat, (_, port, to, sign)) in &model {
-                    let bytes = match sign {
-                        Sign::Nothing => vec![],
-                        Sign::Dns(id) => id.to_be_bytes().to_vec(),
-                        Sign::Radius(id) => vec![99, *id],
+                    let (answer, quote) = match sign {
+                        Sign::Nothing => (vec![], vec![]),
+                        Sign::Dns(id) => (id.to_be_bytes().to_vec(), id.to_be_bytes().to_vec()),
+                        Sign::Radius(id) => (vec![99, *id], vec![99, *id]),
+                        Sign::Syn(sequence) => syn(*sequence),
                     };
                     let seat = Some(SocketId(*seat));
                     // A DNS id and a RADIUS identifier may be in the same bytes.
                     let alone = model.values().filter(|(_, p, t, _)| p == port && t == to).count() == 1;
                     if alone {
-                        prop_assert_eq!(flights.arrive(*port, *to, &bytes, flies), seat);
-                        prop_assert_eq!(flights.refused(*port, *to, &bytes, flies), seat);
+                        prop_assert_eq!(flights.arrive(*port, *to, &answer, flies), seat);
+                        prop_assert_eq!(flights.refused(*port, *to, &quote, flies), seat);
                     }
                 }
                 for port in 0..PORTS {

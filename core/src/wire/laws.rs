@@ -5,6 +5,7 @@ use super::arp::Arp;
 use super::ethernet::Ethernet;
 use super::icmp::Icmp;
 use super::icmpv6::NeighbourAdvertisement;
+use super::tcp::{Answer, Quoted, Syn};
 use super::{EtherType, Ipv4Packet, Ipv6Packet};
 
 /// Reads `frame` as an Ethernet frame, and its payload as whatever it may be.
@@ -44,6 +45,7 @@ fn decode(ethertype: EtherType, bytes: &[u8]) {
                     "ipv4: header holds without a payload only if it has none"
                 );
                 icmp(packet.payload);
+                tcp(packet.payload);
             }
         }
         EtherType::IPV6 => {
@@ -55,6 +57,7 @@ fn decode(ethertype: EtherType, bytes: &[u8]) {
                 );
                 let _ = NeighbourAdvertisement::parse(&packet);
                 icmp(packet.payload);
+                tcp(packet.payload);
             }
         }
         EtherType(_) => {}
@@ -71,6 +74,20 @@ fn icmp(message: &[u8]) {
             let back = payload == a.get(4..) && payload == b.get(4..);
             assert!(back, "icmp: back as it stood");
         }
+    }
+}
+
+/// A quote of a SYN is of the SYN that was sent.
+fn tcp(segment: &[u8]) {
+    let _ = Answer::parse(segment);
+    if let Ok(quoted) = Quoted::parse(segment) {
+        let syn = Syn {
+            source_port: quoted.source_port,
+            destination_port: quoted.destination_port,
+            sequence: quoted.sequence,
+        };
+        let back = segment.get(..8) == syn.bytes().get(..8);
+        assert!(back, "tcp: back as it stood");
     }
 }
 

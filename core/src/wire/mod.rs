@@ -1,5 +1,5 @@
-//! Headers that leave the box: Ethernet, ARP, IPv4, IPv6, ICMP echo and ICMPv6
-//! neighbour advertisements. Not sockets, and not the protocols above (VRRP is a room of
+//! Headers that leave the box: Ethernet, ARP, IPv4, IPv6, ICMP echo, ICMPv6
+//! neighbour advertisements, and the SYN of TCP. Not sockets, and not the protocols above (VRRP is a room of
 //! its own).
 //!
 //! A parsed type exists only if its lengths, version and checksum held; what
@@ -12,6 +12,7 @@ pub mod icmpv6;
 pub mod ipv4;
 pub mod ipv6;
 pub mod laws;
+pub mod tcp;
 
 pub use ethernet::{EtherType, MacAddress};
 pub use ipv4::{Ipv4, Ipv4Packet};

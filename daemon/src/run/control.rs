@@ -8,6 +8,7 @@ mod reload;
 
 use super::answer::{Asker, Question, Taken};
 use super::board::{BoardIn, Cells};
+use super::datagrams::HalfOpens;
 use super::errands::{self, Errand, ErrandsIn, errands};
 use super::ha::{HaCommand, HaReply};
 use super::keeper::Keeper;
@@ -65,6 +66,8 @@ pub(super) struct Loops {
     /// It has said its last word: its thread is about to end.
     pub(super) ha_finished: bool,
     pub(super) lb: LbControl,
+    /// How LB makes half-open checks.
+    pub(super) half_opens: HalfOpens,
     pub(super) lb_thread: Option<LoopThread>,
     /// As above.
     pub(super) lb_finished: bool,

@@ -181,14 +181,17 @@ fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loo
     };
     let (ha, ha_held, ha_log, ha_thread, keeper) =
         start_ha((config, plan), bell, (ha_poll, ha_waker), others)?;
-    let mut plan = Box::new(plan::OwnedLbPlan::of(config, &assigned));
+    let datagrams = open_datagrams(&config.limits);
+    let half_opens = datagrams.half_opens();
+    let mut plan = Box::new(plan::OwnedLbPlan::of(config, &assigned, half_opens));
     operators.tell(&mut plan);
     let (runner, runners) = runner::pair().doing("make a socket pair")?;
     let (lb, lb_log, lb_thread) = start_lb(
         (config, plan),
         bell,
         (lb_poll, lb_waker),
-        (roles, board.clone(), Outside::new(runner)),
+        (roles, board.clone()),
+        (datagrams, Outside::new(runner)),
     )?;
     Ok(Loops {
         started,
@@ -203,6 +206,7 @@ fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loo
         ha_thread: Some(ha_thread),
         ha_finished: false,
         lb,
+        half_opens,
         lb_thread: Some(lb_thread),
         lb_finished: false,
     })
@@ -327,7 +331,8 @@ fn start_lb(
     (config, plan): (&Config, Box<plan::OwnedLbPlan>),
     bell: &Arc<Bell>,
     (poll, waker): (Poll, Arc<Waker>),
-    (roles, board, outside): (SlotOut, BoardIn, Outside),
+    (roles, board): (SlotOut, BoardIn),
+    (datagrams, outside): (Datagrams, Outside),
 ) -> Result<(LbControl, LogEnd, LoopThread), StartError> {
     let limits: Limits = config.limits;
     let sockets = limits.checks_in_flight;
@@ -336,7 +341,6 @@ fn start_lb(
         .doing(format!("raise the limit of open files to {wanted}"))?;
     let pool =
         Pool::open(sockets, sockets).doing(format!("open {} sockets for checks", 2 * sockets))?;
-    let datagrams = Datagrams::open(2 * sockets..3 * sockets, config::echo_identifier());
     let Ends {
         mut control,
         looped: end,
@@ -365,6 +369,13 @@ fn start_lb(
         .spawn(move || looped.run())
         .doing("start the lb thread")?;
     Ok((control, log, thread))
+}
+
+/// The sockets that checks share, with a seat for each check in flight.
+fn open_datagrams(limits: &Limits) -> Datagrams {
+    let sockets = limits.checks_in_flight;
+    let targets = limits.backends as usize;
+    Datagrams::open(2 * sockets..3 * sockets, targets, config::echo_identifier())
 }
 
 /// Open files the daemon may need: the checks' sockets, one of each family for

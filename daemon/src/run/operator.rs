@@ -280,6 +280,7 @@ fn parse(line: &str) -> Option<(Key, Said)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::datagrams::HalfOpens;
     use super::*;
 
     const CONFIG: &str = r#"
@@ -410,7 +411,7 @@ backends = ["10.0.0.1", { address = "10.0.0.3", weight = 0 }]
         let (mut operators, _) = Operators::load(&directory("plan"));
         let drain = order(OperatorState::Drain, "web", "10.0.0.2");
         operators.take(&config, &drain, BY).unwrap();
-        let mut plan = OwnedLbPlan::of(&config, &[]);
+        let mut plan = OwnedLbPlan::of(&config, &[], HalfOpens::default());
         operators.tell(&mut plan);
         let plan = plan.plan();
         let drained: Vec<_> = (plan.table.destinations.iter().zip(plan.members))

@@ -3,11 +3,12 @@
 //! what is made here, and hand it back to be freed.
 
 use super::board::NO_CELL;
+use super::datagrams::HalfOpens;
 use crate::config::{self, Backend, Config, Limits, Own};
 use crate::tls::Profile;
 use std::collections::BTreeMap;
 use trunnion_core::check::probe::{Scripts, TlsId};
-use trunnion_core::check::{self, CheckConfig, Desk, REQUEST_BYTES_MAX, Settings};
+use trunnion_core::check::{self, CheckConfig, Desk, Kind, REQUEST_BYTES_MAX, Settings};
 use trunnion_core::director::guardian::OnCrash;
 use trunnion_core::director::ha::{
     AddressSlot, Entry, GroupSlot, HaStorage, InstanceSlot, Interface, Prepared, TrackSlot,
@@ -173,9 +174,10 @@ pub struct Watched {
 
 impl OwnedLbPlan {
     /// The plan of a config, whose services and backends are sorted by key.
-    /// `cells` are those of its tracks.
+    /// `cells` are those of its tracks. Half-open checks of some families are made
+    /// of SYNs.
     #[must_use]
-    pub fn of(config: &Config, cells: &[u16]) -> Self {
+    pub fn of(config: &Config, cells: &[u16], half_opens: HalfOpens) -> Self {
         let mut plan = Self {
             backend_checks_per_second: config.limits.backend_checks_per_second,
             declared_only: config.ipvs.own == Own::Declared,
@@ -196,7 +198,9 @@ impl OwnedLbPlan {
         plan.members.reserve_exact(rows);
         let checked = backends().filter(|b| b.is_checked()).count();
         plan.checks.reserve_exact(checked);
-        plan.checks.extend(backends().filter_map(Backend::check));
+        let made = |check| made_of(check, half_opens);
+        plan.checks
+            .extend(backends().filter_map(Backend::check).map(made));
         plan.checks.sort_unstable();
         plan.checks.dedup();
         for service in &config.services {
@@ -208,7 +212,7 @@ impl OwnedLbPlan {
             plan.policies.push(service.policy);
             for backend in &service.backends {
                 plan.destinations.push(backend.destination);
-                let check = backend.check();
+                let check = backend.check().map(made);
                 let check = check.and_then(|check| plan.checks.binary_search(&check).ok());
                 plan.links.push(check.map(count));
                 plan.members.push(Member {
@@ -254,6 +258,19 @@ impl OwnedLbPlan {
             declared_only: self.declared_only,
             audit: self.audit,
             sync: self.sync.as_ref(),
+        }
+    }
+}
+
+/// The check as this host can make it.
+fn made_of(check: CheckConfig, half_opens: HalfOpens) -> CheckConfig {
+    match check.kind {
+        Kind::Tcp { half_open: true } if half_opens.of(check.family()) => CheckConfig {
+            kind: Kind::Syn,
+            ..check
+        },
+        Kind::Tcp { .. } | Kind::Syn | Kind::Stream(_) | Kind::Datagram(_) | Kind::Errand(_) => {
+            check
         }
     }
 }
@@ -413,7 +430,7 @@ mod tests {
     #[test]
     fn plans_are_sorted_and_equal_checks_are_one() {
         let config = Config::parse(CONFIG, "full.toml").unwrap();
-        let lb = OwnedLbPlan::of(&config, &[]);
+        let lb = OwnedLbPlan::of(&config, &[], HalfOpens::default());
         let plan = lb.plan();
         assert!(plan.table.is_sorted());
         assert!(plan.checks.is_sorted_by(|a, b| a < b));
@@ -452,7 +469,13 @@ mod tests {
                 )
             })
             .collect();
-        let plan = |text: &str| OwnedLbPlan::of(&Config::parse(text, "t").unwrap(), &[]);
+        let plan = |text: &str| {
+            OwnedLbPlan::of(
+                &Config::parse(text, "t").unwrap(),
+                &[],
+                HalfOpens::default(),
+            )
+        };
         let checks = |text: &str| plan(text).checks.len();
         assert_eq!(checks(&text), 2);
         let links = plan(&text).links;

@@ -2,6 +2,7 @@
 //! our identifier, and errors that quote a request with it, and nothing else,
 //! however much ICMP the host gets.
 
+use super::bpf::*;
 use super::set;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -41,48 +42,6 @@ pub(super) fn filter(fd: &OwnedFd, family: Family, identifier: u16) -> io::Resul
     }
 }
 
-fn attach(fd: &OwnedFd, program: &mut [libc::sock_filter]) -> io::Result<()> {
-    let program = libc::sock_fprog {
-        len: u16::try_from(program.len()).unwrap_or(0),
-        filter: program.as_mut_ptr(),
-    };
-    set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
-}
-
-// Classic BPF (linux/filter.h): `A` and `X` are registers, `P` is the packet.
-const A_IS_BYTE: u16 = 0x30; // A = P[k]
-const A_IS_BYTE_AT_X: u16 = 0x50; // A = P[X + k]
-const A_IS_HALF: u16 = 0x28; // A = P[k..k + 2]
-const A_IS_HALF_AT_X: u16 = 0x48; // A = P[X + k..X + k + 2]
-const X_IS_HEADER: u16 = 0xb1; // X = 4 * (P[k] & 0xf)
-const A_AND: u16 = 0x54;
-const A_LEFT: u16 = 0x64;
-const A_ADD_X: u16 = 0x0c;
-const X_IS_A: u16 = 0x07;
-const IF_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-
-const fn op(code: u16, k: u32) -> libc::sock_filter {
-    libc::sock_filter {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    }
-}
-
-/// Goes on if `A` is `k`, else passes over `skip` instructions.
-const fn unless(k: u32, skip: u8) -> libc::sock_filter {
-    libc::sock_filter {
-        code: IF_EQUAL,
-        jt: 0,
-        jf: skip,
-        k,
-    }
-}
-
-const ALL: u32 = u32::MAX;
-const NOTHING: u32 = 0;
 const ICMP: u32 = 1;
 const ICMPV6: u32 = 58;
 

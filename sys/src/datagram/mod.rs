@@ -1,5 +1,5 @@
-//! Datagram sockets for health checks: one for all targets of a family, UDP or
-//! ICMP echo, and as few system calls as there are batches. Not a client: what
+//! Datagram sockets for health checks: one for all targets of a family, UDP,
+//! ICMP echo or the SYNs of TCP, and as few system calls as there are batches. Not a client: what
 //! datagrams say, and whose an answer is, is for `trunnion_core::check`.
 //!
 //! # Errors that belong to others
@@ -16,19 +16,25 @@
 //! that a target is not blamed for it.
 
 mod address;
+mod bpf;
 mod icmp;
 mod inbox;
 mod outbox;
+mod scout;
+mod syn;
 
 pub use inbox::{Answer, Inbox, Refusal};
 pub use outbox::Outbox;
+pub use syn::SYN_PORTS;
 
 use crate::syscall::{check, owned, socklen};
 use address::Name;
+use scout::Scout;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use syn::Syns;
 use trunnion_core::model::Family;
 use trunnion_core::netlink::Errno;
 
@@ -50,14 +56,9 @@ const TRIES: u32 = 4;
 pub struct Port {
     fd: OwnedFd,
     family: Family,
-    /// Of a UDP port: connected to a target to be told of its route, and never
-    /// used to send.
+    /// Of a port that is told of ICMP errors: knows the way to a target.
     scout: Option<Scout>,
-}
-
-#[derive(Debug)]
-struct Scout {
-    fd: OwnedFd,
+    syns: Option<Syns>,
 }
 
 impl Port {
@@ -70,14 +71,10 @@ impl Port {
         let port = Self {
             fd: open(family, libc::SOCK_DGRAM, libc::IPPROTO_UDP)?,
             family,
-            scout: Some(Scout {
-                fd: open(family, libc::SOCK_DGRAM, libc::IPPROTO_UDP)?,
-            }),
+            scout: Some(Scout::new(family)?),
+            syns: None,
         };
-        match family {
-            Family::V4 => set(&port.fd, libc::IPPROTO_IP, libc::IP_RECVERR, &1)?,
-            Family::V6 => set(&port.fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, &1)?,
-        }
+        port.hear_errors()?;
         port.enlarge()?;
         let any = Name::any(family);
         // SAFETY: the name is live and of the length given; the kernel reads it.
@@ -102,9 +99,59 @@ impl Port {
             fd,
             family,
             scout: None,
+            syns: None,
         };
         port.enlarge()?;
         Ok(port)
+    }
+
+    /// A raw socket for SYNs: it hears what comes back for them, and errors about
+    /// them. Targets have port 0; the segment has the real one. What it receives
+    /// over IPv4 begins with the packet's header, over IPv6 with the segment.
+    /// Which source address the kernel chooses is remembered of about so many
+    /// `targets`.
+    ///
+    /// # Errors
+    /// `EPERM` without `CAP_NET_RAW`; else as [`Self::udp`].
+    pub fn syn(family: Family, targets: usize) -> io::Result<Self> {
+        let fd = open(family, libc::SOCK_RAW, libc::IPPROTO_TCP)?;
+        let syns = Syns::new(&fd, family, targets)?;
+        let port = Self {
+            fd,
+            family,
+            scout: Some(Scout::new(family)?),
+            syns: Some(syns),
+        };
+        port.hear_errors()?;
+        port.enlarge()?;
+        Ok(port)
+    }
+
+    /// The TCP ports that SYNs leave from, which nobody else has while this lives;
+    /// of another port none.
+    #[must_use]
+    pub fn numbers(&self) -> [u16; SYN_PORTS] {
+        self.syns.as_ref().map_or([0; SYN_PORTS], Syns::numbers)
+    }
+
+    /// The address that a SYN to a target leaves from: for its checksum, and for
+    /// [`Outbox::push_from`].
+    ///
+    /// # Errors
+    /// Those of connect(2): there is no route. `EOPNOTSUPP` for another port.
+    pub fn source(&mut self, to: Ipv4Addr) -> Result<Ipv4Addr, Errno> {
+        match (&mut self.syns, &self.scout) {
+            (Some(syns), Some(scout)) => syns.source(scout, to),
+            (None, _) | (_, None) => Err(Errno(libc::EOPNOTSUPP)),
+        }
+    }
+
+    /// Call it when routes or addresses of this host may have changed: the kernel
+    /// is asked again which source address it chooses.
+    pub const fn forget_sources(&mut self) {
+        if let Some(syns) = &mut self.syns {
+            syns.forget_sources();
+        }
     }
 
     /// Family of its targets.
@@ -117,7 +164,7 @@ impl Port {
     /// each: its tag, and what the kernel said of it. A full buffer is said to be
     /// `EAGAIN` or `ENOBUFS`; a mark needs `CAP_NET_ADMIN`, or else `EPERM`; an
     /// errno that may be an echo to the last is `EBUSY`.
-    pub fn send(&self, outbox: &mut Outbox, mut sent: impl FnMut(u64, Result<(), Errno>)) {
+    pub fn send(&mut self, outbox: &mut Outbox, mut sent: impl FnMut(u64, Result<(), Errno>)) {
         let mut at = 0;
         let mut tries = 0;
         while let Some(tag) = outbox.tag(at) {
@@ -145,8 +192,20 @@ impl Port {
                         None => Errno(libc::EBUSY),
                     }
                 }
+                // The kernel says that of a route, and of a source that is no
+                // address of this host any more.
+                Some(scout) if errno.0 == libc::EINVAL && outbox.has_source(at) => {
+                    let to = outbox.target(at);
+                    match to.and_then(|(to, mark)| scout.ask(&to, mark).err()) {
+                        Some(own) => own,
+                        None => Errno(libc::EADDRNOTAVAIL),
+                    }
+                }
                 Some(_) | None => errno,
             };
+            if outbox.has_source(at) {
+                self.forget_sources();
+            }
             sent(tag, Err(errno));
             at += 1;
             tries = 0;
@@ -171,8 +230,9 @@ impl Port {
     }
 
     /// Receives up to [`BATCH`] errors that the network sent about datagrams of
-    /// this port; returns how many. Fewer than that is all there was. A UDP
-    /// port's alone: to an ICMP port they come as answers do.
+    /// this port; returns how many. Fewer than that is all there was. To an ICMP
+    /// port they come as answers do instead. A SYN port is told of errors about
+    /// any TCP of this host.
     ///
     /// # Errors
     /// As [`Self::receive`].
@@ -203,6 +263,15 @@ impl Port {
         Ok(info[DROPS])
     }
 
+    /// Asks for the queue of ICMP errors.
+    fn hear_errors(&self) -> io::Result<()> {
+        let (level, name) = match self.family {
+            Family::V4 => (libc::IPPROTO_IP, libc::IP_RECVERR),
+            Family::V6 => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+        };
+        set(&self.fd, level, name, &1)
+    }
+
     /// Asks for large buffers, as large as this process may have.
     fn enlarge(&self) -> io::Result<()> {
         let forced = set(
@@ -227,24 +296,6 @@ impl AsFd for Port {
 impl AsRawFd for Port {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
-    }
-}
-
-impl Scout {
-    /// Whether there is a route to a target: connecting finds it as sending does,
-    /// and sends nothing.
-    fn ask(&self, to: &SocketAddr, mark: u32) -> Result<(), Errno> {
-        let asked = set(&self.fd, libc::SOL_SOCKET, libc::SO_MARK, &mark).or_else(|error| {
-            // Without the right to marks there is none.
-            if mark == 0 { Ok(()) } else { Err(error) }
-        });
-        let name = Name::from(to);
-        let asked = asked.and_then(|()| {
-            // SAFETY: the name is live and of the length given; the kernel reads
-            // it.
-            check(unsafe { libc::connect(self.fd.as_raw_fd(), name.as_ptr(), name.len()) })
-        });
-        asked.map(|_| ()).map_err(|error| errno(&error))
     }
 }
 

@@ -2,12 +2,12 @@
 
 use super::address::Name;
 use super::{BATCH, DATAGRAM_BYTES_MAX, blank};
-use crate::control::Control;
+use crate::control::{Control, v4_address};
 use crate::syscall::{check, uninterrupted};
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Bytes of all datagrams together: room for a batch of usual ones, and for some
@@ -26,6 +26,7 @@ pub struct Outbox {
 struct Item {
     to: Name,
     mark: u32,
+    source: Option<Ipv4Addr>,
     start: usize,
     len: usize,
     tag: u64,
@@ -38,6 +39,7 @@ impl Outbox {
         const NONE: Item = Item {
             to: Name::BLANK,
             mark: 0,
+            source: None,
             start: 0,
             len: 0,
             tag: 0,
@@ -71,11 +73,28 @@ impl Outbox {
     /// Packets with a mark other than 0 carry it (`SO_MARK`, socket(7)). The tag
     /// is the caller's.
     pub fn push(&mut self, len: usize, to: SocketAddr, mark: u32, tag: u64) {
+        self.add(len, to, (mark, None), tag);
+    }
+
+    /// The same of a packet that leaves from this address of the host
+    /// (`IP_PKTINFO`, ip(7)), or from one of the kernel's choice.
+    pub fn push_from(&mut self, len: usize, to: SocketAddr, source: Option<Ipv4Addr>, tag: u64) {
+        self.add(len, to, (0, source), tag);
+    }
+
+    fn add(
+        &mut self,
+        len: usize,
+        to: SocketAddr,
+        (mark, source): (u32, Option<Ipv4Addr>),
+        tag: u64,
+    ) {
         let len = len.min(DATAGRAM_BYTES_MAX);
         if let Some(item) = self.items.get_mut(self.len) {
             *item = Item {
                 to: Name::from(&to),
                 mark,
+                source,
                 start: self.used,
                 len,
                 tag,
@@ -100,6 +119,12 @@ impl Outbox {
     pub(super) fn target(&self, at: usize) -> Option<(SocketAddr, u32)> {
         let item = self.waiting(at).first()?;
         item.to.read().map(|to| (to, item.mark))
+    }
+
+    pub(super) fn has_source(&self, at: usize) -> bool {
+        self.waiting(at)
+            .first()
+            .is_some_and(|item| item.source.is_some())
     }
 
     pub(super) const fn clear(&mut self) {
@@ -136,6 +161,14 @@ impl Outbox {
             if item.mark != 0 {
                 let control = control.write(Control::empty());
                 header.msg_controllen = control.mark(item.mark);
+                header.msg_control = control.as_mut_ptr();
+            } else if let Some(source) = item.source {
+                let control = control.write(Control::empty());
+                header.msg_controllen = control.packet_info_v4(libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: v4_address(source),
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                });
                 header.msg_control = control.as_mut_ptr();
             }
             count += 1;

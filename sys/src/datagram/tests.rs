@@ -1,6 +1,6 @@
 use super::*;
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 struct Lab {

@@ -6,7 +6,7 @@ use super::{CheckId, Engine, Lane, Local, SocketId, State, Verdict};
 use crate::check::Kind;
 use crate::check::flights::Sign;
 use crate::check::probe::outside::{Errand, Outcome, Weighed};
-use crate::check::probe::{Ping, Script, Scripts, Step};
+use crate::check::probe::{Ping, Script, Scripts, Spec, Step};
 use crate::model::Family;
 use crate::time::{Duration, Instant};
 use core::net::{IpAddr, SocketAddr};
@@ -85,19 +85,35 @@ impl Engine<'_> {
         self.counters.stray = self.counters.stray.saturating_add(1);
     }
 
-    /// Datagrams were lost on this node, or were not read in time: what is on its
-    /// way is not blamed for having no answer.
-    pub const fn handle_lost(&mut self, now: Instant) {
-        self.lost_at = Some(now);
+    /// Datagrams were lost on this node, or were not read in time, and one of them
+    /// may have answered the probe of this seat: it is not blamed for having no
+    /// answer. Nothing happens to one that is not on its way.
+    pub fn handle_lost(&mut self, seat: SocketId) {
+        if let Lane::Datagram = self.lane_of(seat)
+            && let Some(s) = self.sockets.get_mut(seat.index())
+        {
+            s.lost |= matches!(s.use_, Use::Probe(_));
+        }
     }
 
-    /// What tells a datagram's answer from others, and the name of its probe for
-    /// [`seat_of`](Self::seat_of).
+    /// Whether the probe of a seat is an echo request to this family.
     #[must_use]
-    pub fn departure(&self, socket: SocketId) -> Option<(Sign, [u8; 8])> {
+    pub fn pings(&self, seat: SocketId, family: Family) -> bool {
+        let pings = |script: &Script<'_>| Some(matches!(script.spec(), Spec::Ping(_)));
+        let target = self.talker(seat).and_then(|(id, _)| self.running(id));
+        target.is_some_and(|slot| slot.config(&self.manners).family() == family)
+            && self.with_script(seat, pings) == Some(true)
+    }
+
+    /// What tells a datagram's answer from others, the port whose turn it is, and the
+    /// name of its probe for [`seat_of`](Self::seat_of).
+    #[must_use]
+    pub fn departure(&self, socket: SocketId) -> Option<(Sign, u8, [u8; 8])> {
         let token = self.sockets.get(socket.index())?.probe?.token();
         let sign = self.with_script(socket, |script| Some(Sign::of(&script.spec(), token)))?;
-        Some((sign, *token.secret.first_chunk()?))
+        let (id, _) = self.talker(socket)?;
+        let turn = self.running(id)?.turn;
+        Some((sign, turn, *token.secret.first_chunk()?))
     }
 
     /// Whom to connect to, to ask again what was asked by datagrams.

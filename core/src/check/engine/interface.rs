@@ -40,6 +40,10 @@ pub enum Carrier {
     Udp,
     /// ICMP or ICMPv6 echo, by a raw socket.
     Icmp,
+    /// The SYN of a connection, by a raw socket of TCP. What leaves a port of its
+    /// own still wants that ([`leave_from`](crate::wire::tcp::leave_from)), and
+    /// over IPv4 a checksum.
+    Syn,
 }
 
 /// What the owner should do to its sockets.

@@ -244,7 +244,7 @@ impl Life<'_> {
         let socket = SocketId(u32::from(arg >> 4));
         match what % 22 {
             20 => self.outcome(socket, arg),
-            21 => self.engine.handle_lost(self.now),
+            21 => self.engine.handle_lost(socket),
             12 => {
                 let id = CheckId(u32::from(arg >> 4));
                 self.engine.hold(self.now, id, arg & 1 == 0);
@@ -478,10 +478,11 @@ fn config(who: u8, times: u8, kinds: &[Kind]) -> CheckConfig {
     } else {
         Ipv4Addr::LOCALHOST.into()
     };
-    let script = kinds.get(usize::from(who >> 3) % 9).copied();
-    let kind = script.unwrap_or(Kind::Tcp {
-        half_open: who & 0x80 != 0,
-    });
+    let half_open = who & 0x80 != 0;
+    let kind = match usize::from(who >> 3) % 9 {
+        7 => Kind::Syn,
+        n => *kinds.get(n).unwrap_or(&Kind::Tcp { half_open }),
+    };
     let target = SocketAddr::new(address, u16::from(who % 7));
     let interval = Duration::from_millis(match times % 4 {
         0 => 0,

@@ -129,8 +129,6 @@ pub struct Engine<'s> {
     desks: &'s mut [Desk],
     free_desks: List,
     tokens: Tokens,
-    /// Answers to datagrams that were on their way then may be lost.
-    lost_at: Option<Instant>,
     news: List,
     in_flight: u32,
     counters: Counters,
@@ -185,7 +183,6 @@ impl<'s> Engine<'s> {
             desks,
             free_desks: List::EMPTY,
             tokens: Tokens::new(settings.secret),
-            lost_at: None,
             news: List::EMPTY,
             in_flight: 0,
             counters: Counters::default(),

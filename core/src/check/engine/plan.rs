@@ -226,12 +226,27 @@ impl Engine<'_> {
         let Some(slot) = self.slots.get_mut(id.index()) else {
             return;
         };
-        if slot.config(&self.manners) == *config {
+        let before = slot.config(&self.manners);
+        if before == *config {
             return;
         }
+        // Half-open another way: what it has is of no use to it.
+        let (moves, state) = (before.lane() != config.lane(), slot.state);
+        if moves {
+            self.stop(id, state);
+        }
+        let Some(slot) = self.slots.get_mut(id.index()) else {
+            return;
+        };
         // In this order there is always room.
         self.manners.release(slot.manner);
         slot.manner = self.manners.take(config);
+        if moves {
+            if !matches!(state, State::Held) {
+                self.idle_until(id, first_start(config, now, seed));
+            }
+            return;
+        }
         match &mut slot.state {
             State::Idle { due, timer } => {
                 *due = first_start(config, now, seed);

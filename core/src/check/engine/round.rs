@@ -7,7 +7,6 @@ use super::storage::{Phase, Slot, Socket, State, Use};
 use super::{
     Action, Carrier, CheckId, Engine, HealthState, Lane, Local, SocketId, TIMERS_MAX, Verdict,
 };
-use crate::check::probe::{Script, Spec};
 use crate::check::{CheckConfig, Kind};
 use crate::model::Family;
 use crate::time::{Duration, Instant};
@@ -30,14 +29,11 @@ impl Engine<'_> {
                 State::Idle { due, .. } => self.become_due(now, id, due),
                 State::Paced { due, next, .. } => self.take_starts(now, id, due, next.into()),
                 State::Probing {
-                    deadline,
-                    socket,
-                    started,
-                    ..
+                    deadline, socket, ..
                 } => {
                     let late = now.since(deadline) > self.settings.late_margin;
                     let queued = matches!(self.talker(socket), Some((_, Phase::Unsecured { .. })));
-                    let lost = self.lost_at.is_some_and(|at| started <= at);
+                    let lost = self.sockets.get(socket.index()).is_some_and(|s| s.lost);
                     let verdict = match self.lane_of(socket) {
                         Lane::Errand => Verdict::Indeterminate(Local::Runner),
                         Lane::Datagram if lost => Verdict::Indeterminate(Local::Memory),
@@ -175,7 +171,9 @@ impl Engine<'_> {
         waiting.pop(self.slots, Slot::link)?;
         let socket = SocketId(idle.pop(self.sockets, Socket::link)?);
         self.sockets.get_mut(socket.index())?.use_ = Use::Probe(CheckId(index));
-        self.slots.get_mut(index as usize)?.state = State::Probing {
+        let slot = self.slots.get_mut(index as usize)?;
+        slot.turn = slot.turn.wrapping_add(1);
+        slot.state = State::Probing {
             socket,
             started: now,
             deadline,
@@ -192,12 +190,21 @@ impl Engine<'_> {
                 self.sockets.get_mut(socket.index())?.phase = Phase::Due;
                 return Some(Action::Errand { socket, target });
             }
+            Kind::Syn => {
+                self.sockets.get_mut(socket.index())?.phase = Phase::Due;
+                let carrier = Carrier::Syn;
+                return Some(Action::Datagram {
+                    socket,
+                    target,
+                    carrier,
+                });
+            }
             Kind::Datagram(_) => {
                 self.sockets.get_mut(socket.index())?.phase = Phase::Due;
-                let pings = |script: &Script<'_>| Some(matches!(script.spec(), Spec::Ping(_)));
-                let carrier = match self.with_script(socket, pings) {
-                    Some(true) => Carrier::Icmp,
-                    Some(false) | None => Carrier::Udp,
+                let carrier = if self.pings(socket, config.family()) {
+                    Carrier::Icmp
+                } else {
+                    Carrier::Udp
                 };
                 return Some(Action::Datagram {
                     socket,

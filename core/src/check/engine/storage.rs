@@ -85,6 +85,8 @@ pub struct Slot {
     pub(super) latency_us: u32,
     /// The status of its HTTP response; 0 for none.
     pub(super) http_status: u16,
+    /// Probes begun; the number wraps.
+    pub(super) turn: u8,
     /// When the health's state became what it is.
     pub(super) since: Instant,
     /// Its index in the plan.
@@ -174,6 +176,7 @@ impl Slot {
         reason: None,
         latency_us: 0,
         http_status: 0,
+        turn: 0,
         since: Instant::ZERO,
         plan: NIL,
         order: [NIL; 2],
@@ -241,6 +244,8 @@ pub struct Socket {
     pub(super) unread: bool,
     /// It has one of the TLS connections.
     pub(super) secured: bool,
+    /// Answers to its datagram may be lost on this node.
+    pub(super) lost: bool,
     /// The desk it has, or none.
     pub(super) desk: u32,
     pub(super) probe: Option<Probe>,
@@ -286,6 +291,7 @@ impl Socket {
         overdue: None,
         unread: false,
         secured: false,
+        lost: false,
         desk: NIL,
         probe: None,
     };

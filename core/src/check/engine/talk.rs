@@ -5,8 +5,8 @@ use super::list::NIL;
 use super::storage::{Desk, Phase, Socket, Use};
 use super::token::Tokens;
 use super::{CheckId, Engine, Lane, Local, Reason, SocketId, State, Verdict};
-use crate::check::Kind;
 use crate::check::probe::{Probe, Room, Script, Scripts, Spec, Step};
+use crate::check::{CheckConfig, Kind};
 use crate::netlink::Errno;
 use crate::time::Instant;
 
@@ -30,7 +30,7 @@ impl Engine<'_> {
                     self.outbox.push(self.sockets, socket.0, Socket::link);
                 }
             }
-            Some(Kind::Tcp { .. } | Kind::Errand(_)) | None => {
+            Some(Kind::Tcp { .. } | Kind::Syn | Kind::Errand(_)) | None => {
                 self.conclude(now, id, Verdict::Success);
             }
         }
@@ -322,7 +322,7 @@ impl Engine<'_> {
         };
         let config = self.slots.get(id.index())?.config(&self.manners);
         let scripts = Scripts::from_words(self.scripts.get(..self.scripts_len)?);
-        let mut script = Script::read(scripts.get(config.kind.script()?)?, config.target)?;
+        let mut script = script_of(scripts, &config)?;
         if by_tcp {
             script = script.over_tcp();
         }
@@ -344,8 +344,7 @@ impl Engine<'_> {
         let (id, _) = self.talker(socket)?;
         let config = self.config(id)?;
         let scripts = Scripts::from_words(self.scripts.get(..self.scripts_len)?);
-        let words = scripts.get(config.kind.script()?)?;
-        let script = Script::read(words, config.target)?;
+        let script = script_of(scripts, &config)?;
         match self.lane_of(socket) {
             Lane::Stream(_) => look(&script.over_tcp()),
             Lane::Datagram | Lane::Errand => look(&script),
@@ -363,12 +362,19 @@ impl Engine<'_> {
             Phase::Connecting => Reason::TimedOut,
             Phase::Unsecured { .. } | Phase::Securing => Reason::TlsTimedOut,
             Phase::Due | Phase::Sending { later: false, .. } => Reason::Unsent,
+            // There is no connection yet.
+            Phase::Waiting if self.is_half_open(socket) => Reason::TimedOut,
             Phase::Waiting => Reason::NoAnswer,
             Phase::Sending { later: true, .. } | Phase::Answering => Reason::Unfinished,
         };
         excuse
             .filter(|excuse| *excuse != Reason::TimedOut)
             .unwrap_or(phase)
+    }
+
+    fn is_half_open(&self, socket: SocketId) -> bool {
+        let check = self.talker(socket).and_then(|(id, _)| self.running(id));
+        check.is_some_and(|slot| slot.config(&self.manners).kind == Kind::Syn)
     }
 
     /// Concludes with what an overdue probe is to conclude with.
@@ -440,5 +446,15 @@ impl Engine<'_> {
 
     pub(super) fn stray(&mut self) {
         self.counters.stray = self.counters.stray.saturating_add(1);
+    }
+}
+
+/// What a check says and expects; `None` for one that only connects.
+fn script_of<'a>(scripts: Scripts<'a>, config: &CheckConfig) -> Option<Script<'a>> {
+    match config.kind {
+        Kind::Syn => Some(Script::syn(config.target)),
+        Kind::Tcp { .. } | Kind::Stream(_) | Kind::Datagram(_) | Kind::Errand(_) => {
+            Script::read(scripts.get(config.kind.script()?)?, config.target)
+        }
     }
 }

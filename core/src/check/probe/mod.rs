@@ -39,6 +39,7 @@ mod ping;
 pub mod radius;
 pub mod regex;
 mod script;
+mod syn;
 
 pub use agent::{Admin, Advice, Agent};
 pub use dns::Dns;
@@ -50,6 +51,7 @@ pub use ping::Ping;
 pub use radius::Radius;
 pub use regex::{Regex, RegexError, RegexFault};
 pub use script::{SCRIPT_WORDS_MAX, Script, ScriptId, Scripts, TlsId};
+pub use syn::Syn;
 
 use super::{Local, Reason, Verdict};
 use keep::Kept;
@@ -67,6 +69,8 @@ pub enum Spec<'a> {
     Dns(&'a Dns<'a>),
     /// ICMP echo.
     Ping(Ping),
+    /// The SYN of a TCP connection.
+    Syn(Syn),
     /// HAProxy's agent check.
     Agent(Agent<'a>),
     /// RADIUS.
@@ -95,7 +99,9 @@ impl Spec<'_> {
     pub const fn transport(&self) -> Transport {
         match self {
             Self::Stream(_) | Self::Http(_) | Self::Agent(_) | Self::Grpc(_) => Transport::Stream,
-            Self::Datagram(_) | Self::Ping(_) | Self::Radius(_) => Transport::Datagram,
+            Self::Datagram(_) | Self::Ping(_) | Self::Syn(_) | Self::Radius(_) => {
+                Transport::Datagram
+            }
             Self::Dns(dns) => dns.transport,
             Self::Errand(_) => Transport::Errand,
         }
@@ -109,6 +115,7 @@ impl Spec<'_> {
             | Self::Datagram(_)
             | Self::Http(_)
             | Self::Ping(_)
+            | Self::Syn(_)
             | Self::Agent(_)
             | Self::Radius(_)
             | Self::Errand(_) => 0,
@@ -200,6 +207,7 @@ impl Probe {
                 (State::Http(response), step)
             }
             Spec::Ping(ping) => (State::Nothing, ping.begin(token, room.out)),
+            Spec::Syn(syn) => (State::Nothing, syn.begin(token, room.out)),
             Spec::Radius(radius) => (State::Nothing, radius.begin(token, room.out)),
             Spec::Grpc(grpc) => {
                 let (client, step) = grpc.begin(room.out);
@@ -233,6 +241,7 @@ impl Probe {
             (Spec::Stream(expect), State::Stream(progress)) => expect.stream(progress, bytes),
             (Spec::Datagram(expect), _) => expect.datagram(bytes),
             (Spec::Ping(ping), _) => ping.datagram(token, bytes, excuse),
+            (Spec::Syn(_), _) => Syn::datagram(token, bytes),
             (Spec::Radius(radius), _) => radius.datagram(token, bytes, excuse),
             (Spec::Agent(_), State::Agent(line)) => line.feed(bytes),
             (Spec::Grpc(_), State::Grpc(client)) => client.feed(bytes, room),
@@ -266,6 +275,7 @@ impl Probe {
             | Spec::Http(_)
             | Spec::Dns(_)
             | Spec::Ping(_)
+            | Spec::Syn(_)
             | Spec::Agent(_)
             | Spec::Radius(_)
             | Spec::Grpc(_)
@@ -284,6 +294,7 @@ impl Probe {
                 Spec::Datagram(_)
                 | Spec::Dns(_)
                 | Spec::Ping(_)
+                | Spec::Syn(_)
                 | Spec::Agent(_)
                 | Spec::Radius(_)
                 | Spec::Grpc(_)
@@ -327,6 +338,7 @@ impl Probe {
             | Spec::Datagram(_)
             | Spec::Dns(_)
             | Spec::Ping(_)
+            | Spec::Syn(_)
             | Spec::Agent(_)
             | Spec::Radius(_)
             | Spec::Grpc(_)

@@ -88,9 +88,10 @@ impl Lb<'_> {
         self.engine.handle_stray();
     }
 
-    /// Datagrams were lost on this node, or lie unread.
-    pub const fn handle_lost(&mut self, now: Instant) {
-        self.engine.handle_lost(now);
+    /// Datagrams were lost on this node, or lie unread, and one of them may be for
+    /// this seat.
+    pub fn handle_lost(&mut self, seat: SocketId) {
+        self.engine.handle_lost(seat);
     }
 
     /// What an errand is, its name, and when its time is over.

@@ -58,7 +58,8 @@ impl Control {
         let cells = self.loops.cells.assign(&config);
         let ha = OwnedHaPlan::of(&config, &cells, self.started);
         let ha = HaCommand::Fits(Box::new(ha));
-        let lb = LbCommand::Fits(Box::new(OwnedLbPlan::of(&config, &cells)));
+        let lb = OwnedLbPlan::of(&config, &cells, self.loops.half_opens);
+        let lb = LbCommand::Fits(Box::new(lb));
         self.offered = Some(Offer {
             config: Arc::new(config),
             ha: None,

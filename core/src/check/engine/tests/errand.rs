@@ -5,7 +5,7 @@ use super::super::*;
 use super::world::{MARGIN, ms};
 use crate::check::flights::Sign;
 use crate::check::probe::outside::{Command, Errand, Exit, Outcome};
-use crate::check::probe::{Dns, Ping, ScriptId, Scripts, Spec, dns};
+use crate::check::probe::{Dns, Ping, ScriptId, Scripts, Spec, Syn, dns};
 use crate::check::{CheckConfig, Kind, Share};
 use crate::model::Family;
 use crate::time;
@@ -145,7 +145,7 @@ fn a_long_answer_is_asked_for_again_by_tcp() {
         }
     );
     let mut answer = engine.transmit(now, SEAT).unwrap().to_vec();
-    let (sign, name) = engine.departure(SEAT).unwrap();
+    let (sign, _, name) = engine.departure(SEAT).unwrap();
     assert_eq!(sign, Sign::Dns(u16::from_be_bytes([answer[0], answer[1]])));
     engine.handle_sent(now, SEAT, usize::MAX);
     let question = answer.clone();
@@ -214,7 +214,7 @@ fn what_this_node_lost_is_no_silence() {
     let (now, _) = next(&mut engine);
     engine.transmit(now, SEAT).unwrap();
     engine.handle_sent(now, SEAT, usize::MAX);
-    engine.handle_lost(now + ms(10));
+    engine.handle_lost(SEAT);
     engine.handle_timeout(now + ms(301));
     assert_eq!(last(&engine, id), None);
     assert_eq!(engine.counters().indeterminate[Local::Memory.index()], 1);
@@ -253,4 +253,91 @@ fn an_echo_finds_its_probe() {
     assert_eq!((last(&engine, id), engine.counters().stray), (None, 2));
     engine.handle_echo(now, Family::V6, target.parse().unwrap(), &reply);
     assert_eq!(last(&engine, id), Some(Verdict::Success));
+}
+
+/// The segment that answers a SYN, with these flags.
+fn answer(syn: &[u8], flags: u8) -> Vec<u8> {
+    let mut segment = syn[..20].to_vec();
+    let sequence = u32::from_be_bytes(syn[4..8].try_into().unwrap());
+    segment[8..12].copy_from_slice(&sequence.wrapping_add(1).to_be_bytes());
+    segment[13] = flags;
+    segment
+}
+
+#[test]
+fn a_syn_is_answered_refused_or_neither() {
+    let at = "192.0.2.7:80";
+    let (mut engine, id) = engine(&Spec::Syn(Syn { port: 80 }), |_| Kind::Syn, at);
+    let ask = |engine: &mut Engine<'_>| {
+        let (now, action) = next(engine);
+        let (socket, target, carrier) = (SEAT, at.parse().unwrap(), Carrier::Syn);
+        let datagram = Action::Datagram {
+            socket,
+            target,
+            carrier,
+        };
+        assert_eq!(action, datagram);
+        let syn = engine.transmit(now, SEAT).unwrap().to_vec();
+        let (sign, turn, token) = engine.departure(SEAT).unwrap();
+        let sequence = u32::from_be_bytes(syn[4..8].try_into().unwrap());
+        assert_eq!(sign, Sign::Syn(sequence));
+        assert_eq!(engine.seat_of(token), Some(SEAT));
+        engine.handle_sent(now, SEAT, usize::MAX);
+        (now, syn, turn)
+    };
+    let (now, syn, first) = ask(&mut engine);
+    engine.handle_bytes(now, SEAT, &answer(&syn, 0x12));
+    assert_eq!(last(&engine, id), Some(Verdict::Success));
+    assert_eq!(
+        engine.poll_action(now),
+        None,
+        "nothing is to be disconnected"
+    );
+    let (now, syn, second) = ask(&mut engine);
+    assert_eq!(second, first + 1, "it leaves from another port");
+    engine.handle_bytes(now, SEAT, &answer(&syn, 0x14));
+    let refused = Verdict::Failure(Reason::Refused);
+    assert_eq!(last(&engine, id), Some(refused));
+    // An answer to an earlier one, and none to this.
+    let (now, _, _) = ask(&mut engine);
+    engine.handle_bytes(now, SEAT, &answer(&syn, 0x12));
+    engine.handle_timeout(now + ms(301));
+    let timed_out = Verdict::Failure(Reason::TimedOut);
+    assert_eq!(last(&engine, id), Some(timed_out));
+    assert_eq!(audit(&engine), Ok(()));
+}
+
+/// A reload that makes it half-open another way: what is known of the target stays.
+#[test]
+fn a_check_is_half_open_another_way() {
+    let at = "192.0.2.7:80";
+    let config = |kind| CheckConfig {
+        interval: ms(1000),
+        timeout: ms(300),
+        rise: 1,
+        fall: 1,
+        ..CheckConfig::new(kind, at.parse().unwrap())
+    };
+    let (mut engine, id) = engine(&Spec::Syn(Syn { port: 80 }), |_| Kind::Syn, at);
+    let (now, _) = next(&mut engine);
+    let syn = engine.transmit(now, SEAT).unwrap().to_vec();
+    engine.handle_sent(now, SEAT, usize::MAX);
+    engine.handle_bytes(now, SEAT, &answer(&syn, 0x12));
+    let connects = Kind::Tcp { half_open: false };
+    // Idle, and with a SYN on its way.
+    for flies in [false, true] {
+        let now = if flies { next(&mut engine).0 } else { now };
+        for kind in [connects, Kind::Syn] {
+            let merged = engine.handle_plan(now, &[config(kind)], Scripts::EMPTY);
+            assert_eq!(merged.unwrap().edited, 1);
+            assert_eq!(engine.check_id(0), Some(id));
+            assert_eq!(engine.health(id), HealthState::Up);
+            assert_eq!(audit(&engine), Ok(()));
+        }
+    }
+    engine
+        .handle_plan(now, &[config(connects)], Scripts::EMPTY)
+        .unwrap();
+    let (_, action) = next(&mut engine);
+    assert!(matches!(action, Action::Connect { .. }), "{action:?}");
 }

@@ -6,7 +6,7 @@ use crate::bytes::{NativeEndian, Reader};
 use crate::check::probe::http::{self, HEADERS_MAX, RANGES_MAX, StatusSet};
 use crate::check::probe::outside::{Command, Errand};
 use crate::check::probe::{
-    Agent, Expect, Grpc, HeaderMatch, Http, Pattern, Ping, Regex, Spec, Transport, dns, radius,
+    Agent, Expect, Grpc, HeaderMatch, Http, Pattern, Ping, Regex, Spec, Syn, Transport, dns, radius,
 };
 use core::fmt::Write as _;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -28,6 +28,7 @@ enum Held<'a> {
     Http(Http<'a>),
     Dns(dns::Dns<'a>),
     Ping(Ping),
+    Syn(Syn),
     Agent(Agent<'a>),
     Radius(radius::Radius<'a>),
     Grpc(Grpc<'a>, Address),
@@ -56,6 +57,16 @@ impl<'a> Script<'a> {
         })
     }
 
+    /// The script of a half-open check, which says no more than where it goes.
+    #[must_use]
+    pub const fn syn(target: SocketAddr) -> Self {
+        let port = target.port();
+        Self {
+            tls: None,
+            held: Held::Syn(Syn { port }),
+        }
+    }
+
     /// As a probe takes it.
     #[must_use]
     pub fn spec(&self) -> Spec<'_> {
@@ -65,6 +76,7 @@ impl<'a> Script<'a> {
             Held::Http(http) => Spec::Http(http),
             Held::Dns(dns) => Spec::Dns(dns),
             Held::Ping(ping) => Spec::Ping(*ping),
+            Held::Syn(syn) => Spec::Syn(*syn),
             Held::Agent(agent) => Spec::Agent(*agent),
             Held::Radius(radius) => Spec::Radius(radius),
             Held::Grpc(grpc, address) if grpc.authority.is_empty() => Spec::Grpc(Grpc {
@@ -86,6 +98,7 @@ impl<'a> Script<'a> {
             | Held::Http(_)
             | Held::Dns(_)
             | Held::Ping(_)
+            | Held::Syn(_)
             | Held::Agent(_)
             | Held::Radius(_)
             | Held::Grpc(..) => None,
@@ -103,6 +116,7 @@ impl<'a> Script<'a> {
             | Held::Http(_)
             | Held::Dns(_)
             | Held::Ping(_)
+            | Held::Syn(_)
             | Held::Radius(_)
             | Held::Grpc(..) => false,
         }
@@ -134,6 +148,9 @@ impl<'a> Texts<'a> {
             kind::PING => Held::Ping(Ping {
                 target: target.ip(),
                 identifier: self.u16()?,
+            }),
+            kind::SYN => Held::Syn(Syn {
+                port: target.port(),
             }),
             kind::AGENT => Held::Agent(Agent { send: self.text()? }),
             kind::RADIUS => Held::Radius(self.radius()?),

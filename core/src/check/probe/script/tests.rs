@@ -99,6 +99,9 @@ fn every_kind_comes_back_as_it_was() {
         target: target().ip(),
         identifier: 0x1234,
     }));
+    check(&Spec::Syn(crate::check::probe::Syn {
+        port: target().port(),
+    }));
     check(&Spec::Radius(&Radius::access(
         b"secret",
         "user",

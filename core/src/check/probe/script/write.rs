@@ -20,6 +20,7 @@ pub(super) mod kind {
     pub const GRPC: u8 = 8;
     pub const EXEC: u8 = 9;
     pub const FILE: u8 = 10;
+    pub const SYN: u8 = 11;
 }
 
 /// Kinds of patterns, and of what a DNS answer must have.
@@ -73,6 +74,7 @@ const fn kind_of(spec: &Spec<'_>) -> u8 {
         Spec::Http(_) => kind::HTTP,
         Spec::Dns(_) => kind::DNS,
         Spec::Ping(_) => kind::PING,
+        Spec::Syn(_) => kind::SYN,
         Spec::Agent(_) => kind::AGENT,
         Spec::Radius(_) => kind::RADIUS,
         Spec::Grpc(_) => kind::GRPC,
@@ -97,9 +99,12 @@ fn patterns<'a>(spec: &Spec<'a>) -> [Pattern<'a>; 3] {
             | dns::Expected::Address(_)
             | dns::Expected::Name(_) => [any; 3],
         },
-        Spec::Ping(_) | Spec::Agent(_) | Spec::Radius(_) | Spec::Grpc(_) | Spec::Errand(_) => {
-            [any; 3]
-        }
+        Spec::Ping(_)
+        | Spec::Syn(_)
+        | Spec::Agent(_)
+        | Spec::Radius(_)
+        | Spec::Grpc(_)
+        | Spec::Errand(_) => [any; 3],
     }
 }
 
@@ -123,6 +128,7 @@ impl Texts<'_> {
             Spec::Http(http) => self.http(http),
             Spec::Dns(dns) => self.dns(dns),
             Spec::Ping(ping) => self.w.u16::<NativeEndian>(ping.identifier),
+            Spec::Syn(_) => {}
             Spec::Agent(agent) => self.text(agent.send),
             Spec::Radius(radius) => self.radius(radius),
             Spec::Grpc(grpc) => {

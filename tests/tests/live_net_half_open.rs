@@ -1,0 +1,138 @@
+//! Half-open checks, by the daemon itself, in a namespace of its own: SYNs from a
+//! raw socket, against a kernel's listeners, closed ports and routes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use trunnion_sys::netns::unshare_network;
+use trunnion_tests::asked::{backend, service, until_found};
+use trunnion_tests::daemon::{Daemon, run};
+
+const TIMES: &str = r#"interval = "1s", timeout = "400ms", rise = 1, fall = 1"#;
+
+/// A counter of `/proc/net/snmp`.
+fn tcp(counter: &str) -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    let (_, value) = pairs.find(|(name, _)| *name == counter).unwrap();
+    value.parse().unwrap()
+}
+
+fn checks(addresses: &[&str]) -> Vec<String> {
+    let each = addresses.iter();
+    each.map(|address| format!(r#"address = "{address}""#))
+        .collect()
+}
+
+fn config(base: &str, addresses: &[&str]) -> String {
+    let checks = checks(addresses);
+    let checks: Vec<_> = checks.iter().map(String::as_str).collect();
+    service(base, &checks)
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_syn_finds_out_and_leaves_nothing_behind() {
+    unshare_network().expect("a network namespace: run as root");
+    for (kind, n) in [("blackhole", 1), ("unreachable", 2), ("prohibit", 3)] {
+        run(&format!("ip route add {kind} 10.67.0.{n}/32"));
+    }
+    // Neighbours who do not answer, behind a link whose other end is here.
+    run("ip link add near type veth peer name far");
+    run("ip addr add 10.68.0.1/24 dev near");
+    run("ip addr add 2001:db8:68::1/64 dev near nodad");
+    run("ip link set near up");
+    run("ip link set far up");
+    let listeners = ["127.0.0.1:8000", "[::1]:8000", "10.68.0.1:8001"]
+        .map(|address| TcpListener::bind(address).unwrap());
+    let table = [
+        ("127.0.0.1:8000", "ok"),
+        ("[::1]:8000", "ok"),
+        ("10.68.0.1:8001", "ok"),
+        ("127.0.0.1:8009", "refused"),
+        ("[::1]:8009", "refused"),
+        ("10.67.0.1:8000", "blackhole route"),
+        ("10.67.0.2:8000", "host unreachable"),
+        ("10.67.0.3:8000", "prohibited"),
+        ("203.0.113.1:8000", "net unreachable"),
+        ("[2001:db8:99::1]:8000", "net unreachable"),
+        ("10.68.0.2:8000", "timed out"),
+        ("[2001:db8:68::2]:8000", "timed out"),
+    ];
+    let addresses = table.map(|(address, _)| address);
+    let found = table.map(|(_, found)| found);
+    let base = format!("type = \"tcp\", {TIMES}");
+    let mut daemon = Daemon::start(&config(&base, &addresses));
+    until_found(&mut daemon, &found);
+    assert_eq!(tcp("ActiveOpens"), 0, "somebody has connected");
+    assert!(tcp("OutRsts") >= 5, "nobody has reset what it began");
+    for listener in &listeners {
+        listener.set_nonblocking(true).unwrap();
+        let nobody = listener.accept().unwrap_err();
+        assert_eq!(nobody.kind(), ErrorKind::WouldBlock);
+    }
+    // Nor is any half-open connection left on either side.
+    let left = run("ss -Htan state all");
+    let left: Vec<_> = left.lines().filter(|l| l.contains("SYN")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // Whole connections by a reload, and back: what is known stays known.
+    let falls = daemon.log().matches("is down").count();
+    for half_open in [false, true] {
+        let base = format!("{base}, half_open = {half_open}");
+        daemon.rewrite(&config(&base, &addresses));
+        daemon.says_times("reloaded", if half_open { 2 } else { 1 });
+        let before = tcp("ActiveOpens");
+        until_found(&mut daemon, &found);
+        if !half_open {
+            daemon.until("a connection", |_| tcp("ActiveOpens") > before);
+        }
+    }
+    assert_eq!(daemon.log().matches("is down").count(), falls);
+    // It dies.
+    drop(listeners);
+    daemon.until("the deaths", |daemon| {
+        let state = daemon.show();
+        (0..3).all(|n| backend(&state, n)["check"]["last"] == "refused")
+    });
+    daemon.stop();
+}
+
+/// Every one lives, and the source address that the kernel chooses changes under
+/// them: what was remembered of it misleads nobody.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn the_source_is_what_the_routes_say_now() {
+    unshare_network().expect("a network namespace: run as root");
+    run("ip link add near type veth peer name far");
+    run("ip link set near up");
+    run("ip link set far up");
+    run("ip addr add 10.69.0.1/32 dev near");
+    run("ip addr add 10.69.0.2/32 dev near");
+    // The targets are addresses of this host, in a table that says how to leave.
+    let _listener = TcpListener::bind("0.0.0.0:8000").unwrap();
+    run("ip addr add 10.69.1.1/32 dev lo");
+    run("ip route replace local 10.69.1.1 dev lo table local src 10.69.0.1");
+    let base = format!("type = \"tcp\", {TIMES}");
+    let mut daemon = Daemon::start(&config(&base, &["10.69.1.1:8000"]));
+    until_found(&mut daemon, &["ok"]);
+    let succeeded = |daemon: &Daemon| {
+        let state = daemon.show();
+        let counters = state["counters"].as_array().unwrap();
+        let found = counters.iter().find(|c| c["name"] == "check_succeeded");
+        found.unwrap()["value"].as_u64()
+    };
+    for (add, from) in [("10.69.0.2", "10.69.0.1"), ("10.69.0.1", "10.69.0.2")] {
+        run(&format!(
+            "ip route replace local 10.69.1.1 dev lo table local src {add}"
+        ));
+        run(&format!("ip addr del {from}/32 dev near"));
+        let before = succeeded(&daemon).unwrap();
+        daemon.until("two more", |daemon| succeeded(daemon) >= Some(before + 2));
+        run(&format!("ip addr add {from}/32 dev near"));
+    }
+    assert!(!daemon.log().contains("is down"), "{}", daemon.log());
+    daemon.stop();
+}
