@@ -75,6 +75,13 @@ impl Engine<'_> {
         }
     }
 
+    /// Whether a check is in a group.
+    #[must_use]
+    pub fn is_in(&self, id: CheckId, group: u32) -> bool {
+        self.running(id)
+            .is_some_and(|slot| slot.groups.contains(&group))
+    }
+
     /// Puts a check into these groups and no others.
     pub fn join(&mut self, id: CheckId, groups: [Option<u32>; GROUPS]) {
         if let Some(slot) = self.running_mut(id) {

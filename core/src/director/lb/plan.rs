@@ -84,32 +84,32 @@ impl Lb<'_> {
     }
 
     /// Puts each check into the groups of the first service that has it, and of
-    /// the address that it probes: the services' come first, then one for each
-    /// check, of which the first of an address is used.
+    /// the address that it probes. The services' come first, by their places; then
+    /// one for each check, of which that of an address's first check is used: as a
+    /// reload leaves a check its id, it leaves an address its group.
     fn set_paces(&mut self, plan: &LbPlan<'_>) {
-        let group = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        // By the room there is, so that no reload moves the addresses' groups.
+        let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        // By the room there is, which no reload changes.
         let services = self.services.len();
         for (at, policy) in (0..).zip(plan.policies.iter().take(services)) {
             self.engine.set_pace(at, policy.checks_per_second);
         }
-        let mut first = 0_usize;
-        for (at, config) in plan.checks.iter().enumerate() {
-            let of_first = plan.checks.get(first).map(|c| c.target.ip());
-            if of_first != Some(config.target.ip()) {
-                first = at;
-            }
-            let Some(check) = self.engine.check_id(group(at)) else {
+        let (mut last, mut address) = (None, None);
+        for (at, config) in (0..).zip(plan.checks) {
+            let Some(check) = self.engine.check_id(at) else {
                 continue;
             };
-            let service = self.links.services(check).min();
-            let address = services.saturating_add(first);
-            if first == at {
-                let most = plan.backend_checks_per_second;
-                self.engine.set_pace(group(address), most);
+            if last.replace(config.target.ip()) != Some(config.target.ip()) {
+                let group = number(services.saturating_add(check.index()));
+                if !self.engine.is_in(check, group) {
+                    // Whatever is in it is another address's.
+                    self.engine.set_pace(group, 0);
+                }
+                self.engine.set_pace(group, plan.backend_checks_per_second);
+                address = Some(group);
             }
-            let groups = [service.map(group), Some(group(address))];
-            self.engine.join(check, groups);
+            let service = self.links.services(check).min().map(number);
+            self.engine.join(check, [service, address]);
         }
     }
 
@@ -191,6 +191,7 @@ impl Lb<'_> {
             members,
             spare_members,
             wheel,
+            engine,
             ..
         } = self;
         let old = desired.table();
@@ -205,16 +206,20 @@ impl Lb<'_> {
                 wheel.cancel(timer);
             }
         }
-        for ((row, policy), place) in plan
+        for ((row, policy), (group, place)) in plan
             .table
             .services
             .iter()
             .zip(policies)
-            .zip(spare.iter_mut())
+            .zip((0_u32..).zip(spare.iter_mut()))
         {
             let (found, twin) = advance(old.services, &mut at, |o| {
                 o.service.key.cmp(&row.service.key)
             });
+            if twin.is_none() || found != group as usize {
+                // The rate that was kept there is another service's.
+                engine.set_pace(group, 0);
+            }
             *place = ServiceState {
                 policy: *policy,
                 stand: match twin.and_then(|_| services.get(found)) {

@@ -116,6 +116,43 @@ fn rates_are_of_services_and_of_addresses() {
     assert_eq!(counters.went_down, 0);
 }
 
+/// Reloads that put a backend in front, and take it away again, move every check and
+/// no rate: nobody starts sooner, and nobody waits for another.
+#[test]
+fn a_reload_moves_no_rate_to_another() {
+    let mut plan = Plan::new(true);
+    plan.backend_checks_per_second = 4;
+    for (port, at) in (80..).zip(EACH * 9..EACH * 10) {
+        let address = address_of(EACH * 9);
+        plan.destinations[at].key = DestinationKey { address, port };
+        plan.checks[at].target = SocketAddr::new(address, port);
+        plan.checks[at].interval = Duration::from_secs(1);
+    }
+    let mut other = Plan::new(true);
+    other.backend_checks_per_second = 4;
+    other.checks = plan.checks[1..].to_vec();
+    other.destinations = plan.destinations[1..].to_vec();
+    other.links.pop();
+    other.services[0].count -= 1;
+    for service in &mut other.services[1..] {
+        service.first -= 1;
+    }
+    let mut stage = Stage::new();
+    stage.take(&plan);
+    stage.run(Duration::from_secs(20));
+    stage.asked.clear();
+    for n in 0..40 {
+        stage.run(Duration::from_millis(500));
+        stage.take(if n % 2 == 0 { &other } else { &plan });
+    }
+    let asked = |at: usize| stage.asked.get(&address_of(at)).copied().unwrap_or(0);
+    let limited = asked(EACH * 9);
+    assert!((78..=81).contains(&limited), "{limited} at 4 a second");
+    for at in (1..EACH * 9).chain(EACH * 10..DESTINATIONS) {
+        assert!((4..=5).contains(&asked(at)), "{at}: {}", asked(at));
+    }
+}
+
 /// A service whose backends are drained and one that shares their checks: after a
 /// restart the latter goes on, though checks begin with "down", and nothing is
 /// written.
