@@ -346,12 +346,18 @@ impl Probe {
         }
     }
 
-    /// What an agent says, once its line is read.
+    /// What an agent says, once its line is read to the end: what came of one that
+    /// broke off may have gone on to say the contrary.
     #[must_use]
     pub const fn advice(&self) -> Option<Advice> {
+        let read = matches!(
+            self.verdict,
+            Some(Verdict::Success | Verdict::Failure(Reason::AgentDown))
+        );
         match &self.state {
-            State::Agent(line) => Some(line.advice()),
+            State::Agent(line) if read => Some(line.advice()),
             State::Nothing
+            | State::Agent(_)
             | State::Stream(_)
             | State::Http(_)
             | State::Kept(_)

@@ -312,6 +312,32 @@ fn who_speaks_first_is_heard_once_the_probe_has_begun() {
 }
 
 #[test]
+fn a_line_that_breaks_off_advises_nothing() {
+    let heard = |bytes: &[u8]| {
+        let mut talk = Talk::new(&Spec::Agent(Agent { send: b"" }));
+        let socket = talk.connected();
+        assert_eq!(talk.action(), Action::Send { socket });
+        assert_eq!(talk.engine.transmit(talk.now, socket), None);
+        talk.hear(socket, bytes);
+        (talk, socket)
+    };
+    let weight = |talk: &Talk| talk.engine.status(CheckId(0)).unwrap().advised.weight(100);
+    let (mut talk, socket) = heard(b"drain 5% 7");
+    talk.engine.handle_failed(talk.now, socket, RESET);
+    talk.fails(socket, Reason::ResetAnswering);
+    assert_eq!(weight(&talk), 100);
+    let (mut talk, socket) = heard(b"drain 5% 7");
+    assert_eq!(talk.engine.poll_read(), Some(socket));
+    talk.engine.handle_drained(talk.now, socket);
+    talk.times_out();
+    talk.fails(socket, Reason::Unfinished);
+    assert_eq!(weight(&talk), 100);
+    let (mut talk, socket) = heard(b"down 7%\n");
+    talk.fails(socket, Reason::AgentDown);
+    assert_eq!(weight(&talk), 7, "it was read to its end");
+}
+
+#[test]
 fn a_script_that_asks_for_nothing_ends_with_the_connection() {
     let mut talk = Talk::new(&Spec::Stream(Expect::new(b"", Pattern::Any)));
     let socket = talk.connected();
