@@ -98,14 +98,14 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
                 law(!socket.inbox.is_linked(), "nobody reads, and there is mail")?;
             }
             Use::Probe(id) => {
-                let queued = matches!(socket.phase, Phase::Unsecured { .. });
+                let queued = socket.phase.lacks().is_some();
                 let linked = socket.link.is_linked();
                 talking = talking.saturating_add(u32::from(linked && !queued));
-                law(linked || !queued, "a socket waits for tls in no queue")?;
+                law(linked || !queued, "a socket waits in no queue")?;
                 let (sends, reads) = match socket.phase {
                     // To be told to connect, by datagrams or rather not.
                     Phase::Connecting => (engine.again(SocketId(index)).is_some(), false),
-                    Phase::Unsecured { .. } => (true, false),
+                    Phase::Unsecured { .. } | Phase::Deskless { .. } => (true, false),
                     Phase::Securing => (false, true),
                     Phase::Due | Phase::Sending { .. } => (true, false),
                     Phase::Waiting | Phase::Answering => (false, true),

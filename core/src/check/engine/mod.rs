@@ -54,6 +54,7 @@
 //! keeps the time as well: if he says nothing until a little later
 //! ([`ERRAND_GRACE`]), he is in trouble and nobody else.
 
+mod desk;
 mod errand;
 mod flap;
 mod hold;
@@ -121,6 +122,8 @@ pub struct Engine<'s> {
     /// Sockets that wait for a TLS connection, and how many have one.
     unsecured: List,
     secured: u32,
+    /// Sockets that wait for a desk.
+    deskless: List,
     scripts: &'s mut [u64],
     scripts_len: usize,
     request: &'s mut [u8],
@@ -175,6 +178,7 @@ impl<'s> Engine<'s> {
             outbox: List::EMPTY,
             inbox: List::EMPTY,
             unsecured: List::EMPTY,
+            deskless: List::EMPTY,
             secured: 0,
             scripts,
             scripts_len: 0,

@@ -32,16 +32,16 @@ impl Engine<'_> {
                     deadline, socket, ..
                 } => {
                     let late = now.since(deadline) > self.settings.late_margin;
-                    let queued = matches!(self.talker(socket), Some((_, Phase::Unsecured { .. })));
+                    let lacks = self.talker(socket).and_then(|(_, phase)| phase.lacks());
                     let lost = self.sockets.get(socket.index()).is_some_and(|s| s.lost);
                     let verdict = match self.lane_of(socket) {
                         Lane::Errand => Verdict::Indeterminate(Local::Runner),
                         Lane::Datagram if lost => Verdict::Indeterminate(Local::Memory),
                         _ if late => Verdict::Indeterminate(Local::Late),
-                        _ if queued => Verdict::Indeterminate(Local::Tls),
-                        Lane::Stream(_) | Lane::Datagram => {
-                            Verdict::Failure(self.timed_out(socket))
-                        }
+                        Lane::Stream(_) | Lane::Datagram => match lacks {
+                            Some(local) => Verdict::Indeterminate(local),
+                            None => Verdict::Failure(self.timed_out(socket)),
+                        },
                     };
                     self.time_is_over(now, id, verdict);
                 }
@@ -58,6 +58,7 @@ impl Engine<'_> {
             self.release(socket);
             return Some(Action::Disconnect { socket });
         }
+        self.give_desks(now);
         if let Some(action) = self.secure(now) {
             return Some(action);
         }
@@ -103,7 +104,7 @@ impl Engine<'_> {
 
     /// Takes from a probe's time what it spent waiting for something of this
     /// node's: that is not the target's.
-    fn excuse(&mut self, id: CheckId, waited: Duration) {
+    pub(super) fn excuse(&mut self, id: CheckId, waited: Duration) {
         if let Some(Slot {
             state:
                 State::Probing {

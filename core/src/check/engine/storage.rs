@@ -5,7 +5,7 @@ use super::list::{Link, NIL};
 use super::manners::{MannerId, MannerSlot, Manners};
 use super::pace::{GROUPS, Pace};
 use crate::check::probe::{Probe, Room, SPEC_KEEP_BYTES_MAX};
-use crate::check::{Advised, CheckConfig, Health, HealthState, Reason, Share, Verdict};
+use crate::check::{Advised, CheckConfig, Health, HealthState, Local, Reason, Share, Verdict};
 use crate::time::{self, Duration, Instant, Timer};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -271,6 +271,8 @@ pub(super) enum Phase {
     Unsecured { since: Instant },
     /// The owner makes the TLS handshake.
     Securing,
+    /// It may begin, but for a desk: it waits for one since then.
+    Deskless { since: Instant },
     /// It may begin.
     Due,
     /// The first `sent` of `of` bytes are with the kernel.
@@ -279,6 +281,22 @@ pub(super) enum Phase {
     Waiting,
     /// Something has come.
     Answering,
+}
+
+impl Phase {
+    /// What of this node's it waits for, if it does.
+    pub const fn lacks(self) -> Option<Local> {
+        match self {
+            Self::Unsecured { .. } => Some(Local::Tls),
+            Self::Deskless { .. } => Some(Local::Desks),
+            Self::Connecting
+            | Self::Securing
+            | Self::Due
+            | Self::Sending { .. }
+            | Self::Waiting
+            | Self::Answering => None,
+        }
+    }
 }
 
 impl Socket {

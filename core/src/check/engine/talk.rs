@@ -60,7 +60,7 @@ impl Engine<'_> {
             _ if !stream => Verdict::of_connect(errno),
             Phase::Connecting => Verdict::of_connect(errno),
             Phase::Unsecured { .. } | Phase::Securing => Verdict::of_talk(errno, Reason::TlsReset),
-            Phase::Due | Phase::Sending { later: false, .. } => {
+            Phase::Deskless { .. } | Phase::Due | Phase::Sending { later: false, .. } => {
                 Verdict::of_talk(errno, Reason::ResetSending)
             }
             Phase::Waiting => Verdict::of_talk(errno, Reason::ResetWaiting),
@@ -90,6 +90,11 @@ impl Engine<'_> {
             Phase::Connecting => {}
             // A handshake that is to be made begins with a word of ours.
             Phase::Unsecured { .. } => {}
+            Phase::Deskless { .. } => {
+                if let Some(s) = self.sockets.get_mut(socket.index()) {
+                    s.unread |= readable;
+                }
+            }
             Phase::Due | Phase::Sending { .. } => {
                 if let Some(s) = self.sockets.get_mut(socket.index()) {
                     s.unread |= readable;
@@ -252,13 +257,16 @@ impl Engine<'_> {
         let Some(keeps) = keeps else {
             return self.conclude(now, id, Verdict::Indeterminate(Local::Other));
         };
-        if keeps {
-            let Some(desk) = self.free_desks.pop(self.desks, Desk::link) else {
+        let seated = self
+            .sockets
+            .get(socket.index())
+            .is_some_and(|s| s.desk != NIL);
+        if keeps && !seated && !self.take_desk(socket) {
+            if let Lane::Datagram | Lane::Errand = self.lane_of(socket) {
                 return self.conclude(now, id, Verdict::Indeterminate(Local::Desks));
-            };
-            if let Some(s) = self.sockets.get_mut(socket.index()) {
-                s.desk = desk;
             }
+            self.set_phase(socket, Phase::Deskless { since: now });
+            return self.deskless.push(self.sockets, socket.0, Socket::link);
         }
         match self.compose(socket) {
             Step::Send(of) => {
@@ -361,7 +369,9 @@ impl Engine<'_> {
         let phase = match s.phase {
             Phase::Connecting => Reason::TimedOut,
             Phase::Unsecured { .. } | Phase::Securing => Reason::TlsTimedOut,
-            Phase::Due | Phase::Sending { later: false, .. } => Reason::Unsent,
+            Phase::Deskless { .. } | Phase::Due | Phase::Sending { later: false, .. } => {
+                Reason::Unsent
+            }
             // There is no connection yet.
             Phase::Waiting if self.is_half_open(socket) => Reason::TimedOut,
             Phase::Waiting => Reason::NoAnswer,
@@ -399,6 +409,9 @@ impl Engine<'_> {
         match self.talker(socket) {
             Some((_, Phase::Unsecured { .. })) => {
                 self.unsecured.remove(self.sockets, socket.0, Socket::link);
+            }
+            Some((_, Phase::Deskless { .. })) => {
+                self.deskless.remove(self.sockets, socket.0, Socket::link);
             }
             Some(_) | None => self.outbox.remove(self.sockets, socket.0, Socket::link),
         }

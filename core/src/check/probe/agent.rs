@@ -167,7 +167,10 @@ mod tests {
         let (mut probe, step) = Probe::begin(&spec, TOKEN, &mut Room { out, keep });
         assert_eq!(step, Step::More, "the agent speaks first");
         let _ = probe.handle_bytes(&spec, line.as_bytes(), &mut Room { out, keep });
-        (verdict(&spec, line.as_bytes()), probe.advice().unwrap_or_default())
+        (
+            verdict(&spec, line.as_bytes()),
+            probe.advice().unwrap_or_default(),
+        )
     }
 
     #[test]

@@ -393,25 +393,55 @@ fn a_later_send_comes_from_the_desk() {
     assert_eq!(talk.engine.free_desks.len(), 2);
 }
 
+/// There are two, and none is free: as long as that lasts nothing is found out, and
+/// what is waited is not the target's time.
 #[test]
-fn without_a_desk_nothing_is_found_out() {
+fn without_a_desk_a_probe_waits_for_one() {
     let dns = Dns {
         transport: crate::check::probe::Transport::Stream,
         ..Dns::new("a", dns::RecordType::A)
     };
-    let mut talk = Talk::new(&Spec::Dns(&dns));
-    while talk
-        .engine
-        .free_desks
-        .pop(talk.engine.desks, Desk::link)
-        .is_some()
-    {}
-    let socket = talk.connected();
-    assert_eq!(talk.action(), Action::Send { socket });
-    assert_eq!(talk.engine.transmit(talk.now, socket), None);
-    assert_eq!(talk.engine.status(CheckId(0)).unwrap().last, None);
-    let without = talk.engine.counters().indeterminate[Local::Desks.index()];
-    assert_eq!(without, 1);
+    for comes in [false, true] {
+        let mut talk = Talk::new(&Spec::Dns(&dns));
+        let engine = &mut talk.engine;
+        let taken: Vec<_> =
+            core::iter::from_fn(|| engine.free_desks.pop(engine.desks, Desk::link)).collect();
+        assert_eq!(taken.len(), 2);
+        let socket = talk.connected();
+        assert_eq!(talk.action(), Action::Send { socket });
+        assert_eq!(talk.engine.transmit(talk.now, socket), None);
+        talk.engine.handle_ready(socket, true, true);
+        assert_eq!(talk.engine.poll_read(), None, "nothing was asked");
+        talk.now += ms(250);
+        assert_eq!(talk.engine.poll_action(talk.now), None);
+        let give_back = |engine: &mut Engine<'_>| {
+            for desk in &taken {
+                engine.free_desks.push(engine.desks, *desk, Desk::link);
+            }
+            assert_eq!(audit(engine), Ok(()));
+        };
+        if comes {
+            give_back(&mut talk.engine);
+            assert_eq!(talk.action(), Action::Send { socket });
+            let len = talk.engine.transmit(talk.now, socket).unwrap().len();
+            talk.engine.handle_sent(talk.now, socket, len);
+            assert_eq!(talk.engine.poll_read(), Some(socket), "there may be more");
+            talk.engine.handle_drained(talk.now, socket);
+            talk.now += ms(290);
+            talk.engine.handle_timeout(talk.now);
+            assert!(talk.engine.talks(socket), "its time is not over");
+            talk.now += ms(11);
+            talk.engine.handle_timeout(talk.now);
+            talk.fails(socket, Reason::NoAnswer);
+        } else {
+            talk.now += ms(51);
+            talk.engine.handle_timeout(talk.now);
+            assert_eq!(talk.engine.status(CheckId(0)).unwrap().last, None);
+            let without = talk.engine.counters().indeterminate[Local::Desks.index()];
+            assert_eq!(without, 1);
+            give_back(&mut talk.engine);
+        }
+    }
 }
 
 #[test]
