@@ -189,3 +189,33 @@ fn reloads_leave_checks_in_flight_alone() {
     assert!(!daemon.log().contains("is down"), "{}", daemon.log());
     daemon.stop();
 }
+
+/// Answers without end are searched for a regex that is never there, 64 of them at
+/// once, a step for each of its states and each byte: however long that takes, checks
+/// beside them begin in their time.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn work_without_end_makes_nobody_late() {
+    network();
+    let flood = serve(Manner::Floods(b"a", b"ab"));
+    let hard = "type = \"tcp\", send = 'x', expect = { regex = '(a|b)*a(a|b){20}c' }, size_limit = 16777216";
+    let mut cases = vec![(hard, flood); 64];
+    cases.push((PING, serve(Manner::Says(b"+PONG\r\n"))));
+    let config = services(&cases)
+        .replace("200ms", "1s")
+        .replace("150ms", "900ms");
+    let mut daemon = Daemon::start(&config);
+    daemon.says("started with");
+    daemon.until("the one that answers is up", |daemon| {
+        checks(daemon)[64]["health"] == "up"
+    });
+    std::thread::sleep(Duration::from_secs(8));
+    let state = daemon.show();
+    let counters = state["counters"].as_array().unwrap();
+    let lag = counters.iter().find(|c| c["name"] == "check_lag_us_max");
+    let lag_ms = lag.unwrap()["value"].as_u64().unwrap() / 1000;
+    println!("lag of a check: {lag_ms} ms at most");
+    assert!(lag_ms < 300, "{lag_ms} ms");
+    assert_eq!(checks(&daemon)[64]["last"], "ok");
+    daemon.stop();
+}

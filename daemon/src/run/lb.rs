@@ -43,8 +43,8 @@ const READS_PER_TURN: u32 = 32;
 /// Datagrams sent to the kernel in one turn. It works on them meanwhile: a
 /// batch of changes takes it up to a millisecond, and the checks wait.
 const REQUESTS_PER_TURN: u32 = 16;
-/// Reads of checks' sockets in one turn, and the most that one gives.
-const CHECK_READS_PER_TURN: u32 = 256;
+/// How long checks' sockets are read in one turn, and the most that a read gives.
+const CHECK_READS_SPAN: Duration = Duration::from_millis(5);
 const CHECK_READ_BYTES: usize = 16 << 10;
 /// Connections begun or ended in one turn.
 const PROBES_PER_TURN: u32 = 512;
@@ -171,7 +171,6 @@ impl LbLoop {
             self.lb.handle_timeout(now);
             self.probe();
             self.send_ipvs();
-            // The kernel's table says something of health as well.
             self.tell_health();
             let dropped = self.lb.records_dropped();
             let lb = &mut self.lb;
@@ -258,7 +257,8 @@ impl LbLoop {
 
     /// Reads what came for the checks, a socket after the other.
     fn read_checks(&mut self) {
-        for _ in 0..CHECK_READS_PER_TURN {
+        let end = self.clock.now() + CHECK_READS_SPAN;
+        while self.clock.now() < end {
             let Some(id) = self.lb.poll_read() else {
                 return;
             };
