@@ -41,7 +41,7 @@ pub struct Taken {
 #[derive(Debug)]
 pub enum Question {
     /// What is known?
-    State(oneshot::Sender<Taken>),
+    State(oneshot::Sender<Arc<Taken>>),
     /// Will you do this?
     Operate(Order, Speaker, oneshot::Sender<Result<Changed, Refusal>>),
     /// Will you let peers take over?

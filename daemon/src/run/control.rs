@@ -5,6 +5,7 @@ mod end;
 mod memory;
 mod operate;
 mod reload;
+mod snapshots;
 
 use super::answer::{Asker, Question, Taken};
 use super::board::{BoardIn, Cells};
@@ -19,7 +20,6 @@ use super::plan::OwnedHaPlan;
 use super::records::{self, OwnLog, OwnLogEnd};
 use super::runner;
 use super::settings::Settings;
-use super::snapshot::{HaSnapshot, LbSnapshot};
 use super::{HaControl, LbControl, LoopThread};
 use crate::config::{Config, Reader};
 use crate::control;
@@ -27,6 +27,7 @@ use crate::control::{CATALOGUES, Failover, Form, LevelCell, Listener, Records, W
 use memory::Memory;
 use operate::Doing;
 use reload::Offer;
+use snapshots::Snapshots;
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::net::UnixStream as StdUnixStream;
@@ -82,14 +83,6 @@ pub(super) struct Loops {
     pub(super) runner: runner::Keeper,
 }
 
-/// A question whose answer is being gathered.
-#[derive(Debug)]
-struct Pending {
-    ha: Option<Box<HaSnapshot>>,
-    lb: Option<Box<LbSnapshot>>,
-    answer: oneshot::Sender<Taken>,
-}
-
 /// See the module's words.
 pub(super) struct Control {
     config: Arc<Config>,
@@ -109,7 +102,7 @@ pub(super) struct Control {
     errands: Option<(ErrandsIn, runner::Keeper)>,
     /// A config the loops have not both answered for yet.
     offered: Option<Offer>,
-    pending: VecDeque<Pending>,
+    snapshots: Snapshots,
     operators: Operators,
     /// Orders that the LB loop has not done yet.
     doing: VecDeque<Doing>,
@@ -154,7 +147,7 @@ impl Control {
             settings: Settings::default(),
             notify: None,
             errands: None,
-            pending: VecDeque::new(),
+            snapshots: Snapshots::default(),
             operators,
             doing: VecDeque::new(),
             orders: VecDeque::new(),
@@ -262,12 +255,7 @@ impl Control {
                     }
                     self.take_answer(fits.err().map(|why| ("ha", why.words())));
                 }
-                HaReply::Snapshot(snapshot) => {
-                    let first = self.pending.iter_mut().find(|p| p.ha.is_none());
-                    if let Some(pending) = first {
-                        pending.ha = Some(snapshot);
-                    }
-                }
+                HaReply::Snapshot(snapshot) => self.snapshots.take_ha(snapshot),
                 HaReply::Closed(port) => drop(port),
                 HaReply::FailedOver(result) => {
                     // Whoever asked may have gone.
@@ -294,12 +282,7 @@ impl Control {
                     }
                     self.take_answer(fits.err().map(|why| ("lb", why.words())));
                 }
-                LbReply::Snapshot(snapshot) => {
-                    let first = self.pending.iter_mut().find(|p| p.lb.is_none());
-                    if let Some(pending) = first {
-                        pending.lb = Some(snapshot);
-                    }
-                }
+                LbReply::Snapshot(snapshot) => self.snapshots.take_lb(snapshot),
                 LbReply::Operated(orders) => {
                     drop(orders);
                     self.answer_order();
@@ -358,50 +341,45 @@ impl Control {
         }
     }
 
-    /// Answers the questions both loops have answered for, in order.
+    /// Answers the questions that both loops have answered for.
     fn answer(&mut self) {
-        while let Some(pending) = self.pending.pop_front() {
-            let Pending { ha, lb, answer } = pending;
-            match (ha, lb) {
-                (Some(ha), Some(lb)) => {
-                    let taken = Taken {
-                        started: self.started,
-                        file: self.path.display().to_string(),
-                        config: Arc::clone(&self.config),
-                        settings: self.settings.state(),
-                        guardian_deaths: self.loops.keeper.deaths(),
-                        runner_deaths: self.loops.runner.deaths(),
-                        ha,
-                        lb,
-                    };
-                    // Whoever asked may have gone.
-                    let _ = answer.send(taken);
-                    self.memory.note_freed();
-                }
-                (ha, lb) => {
-                    self.pending.push_front(Pending { ha, lb, answer });
-                    return;
-                }
-            }
+        if let Some((ha, lb)) = self.snapshots.both() {
+            let taken = Taken {
+                started: self.started,
+                file: self.path.display().to_string(),
+                config: Arc::clone(&self.config),
+                settings: self.settings.state(),
+                guardian_deaths: self.loops.keeper.deaths(),
+                runner_deaths: self.loops.runner.deaths(),
+                ha,
+                lb,
+            };
+            self.snapshots.answer(taken);
+            self.memory.note_freed();
+        }
+        self.ask_loops();
+    }
+
+    /// Sends the snapshots round, if somebody waits for that and they are here.
+    fn ask_loops(&mut self) {
+        let Loops { ha, lb, .. } = &mut self.loops;
+        if !ha.has_room() || !lb.has_room() {
+            return self.snapshots.give_up();
+        }
+        if let Some((of_ha, of_lb)) = self.snapshots.begin(&self.config.limits) {
+            let _ = ha.send(HaCommand::Snapshot(of_ha));
+            let _ = lb.send(LbCommand::Snapshot(of_lb));
         }
     }
 
     fn take_question(&mut self, question: Question) {
-        let answer = match question {
-            Question::State(answer) => answer,
-            Question::Operate(order, by, answer) => return self.operate(&order, by, answer),
-            Question::FailOver(order, answer) => return self.fail_over(order, answer),
-        };
-        let limits = self.config.limits;
-        let ha = HaCommand::Snapshot(HaSnapshot::with_room(&limits));
-        let lb = LbCommand::Snapshot(LbSnapshot::with_room(&limits));
-        // A loop whose ring is full cannot answer: dropping the question says so.
-        if self.loops.ha.send(ha).is_ok() && self.loops.lb.send(lb).is_ok() {
-            self.pending.push_back(Pending {
-                ha: None,
-                lb: None,
-                answer,
-            });
+        match question {
+            Question::State(answer) => {
+                self.snapshots.ask(answer);
+                self.ask_loops();
+            }
+            Question::Operate(order, by, answer) => self.operate(&order, by, answer),
+            Question::FailOver(order, answer) => self.fail_over(order, answer),
         }
     }
 
