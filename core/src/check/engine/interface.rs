@@ -65,7 +65,8 @@ pub enum Action {
     /// [`handle_secured`](super::Engine::handle_secured), or
     /// [`handle_verdict`](super::Engine::handle_verdict) what was wrong with it.
     /// From then on the bytes told of are the plain ones.
-    /// [`poll_read`](super::Engine::poll_read) gives it turns from the start.
+    /// [`poll_read`](super::Engine::poll_read) gives it turns, at once if something
+    /// has come while it waited.
     Secure {
         /// Which.
         socket: SocketId,

@@ -95,6 +95,8 @@ impl Engine<'_> {
         let tls = self.with_script(socket, |script| script.tls)?;
         let (id, _) = self.talker(socket)?;
         let target = self.running(id)?.target.socket_addr();
+        // A target that has gone meanwhile is not waited for.
+        self.look(socket);
         Some(Action::Secure {
             socket,
             target,

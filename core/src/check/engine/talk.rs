@@ -88,9 +88,7 @@ impl Engine<'_> {
         };
         match phase {
             Phase::Connecting => {}
-            // A handshake that is to be made begins with a word of ours.
-            Phase::Unsecured { .. } => {}
-            Phase::Deskless { .. } => {
+            Phase::Unsecured { .. } | Phase::Deskless { .. } => {
                 if let Some(s) = self.sockets.get_mut(socket.index()) {
                     s.unread |= readable;
                 }
@@ -396,7 +394,7 @@ impl Engine<'_> {
     }
 
     /// What came while something was sent is read now.
-    fn look(&mut self, socket: SocketId) {
+    pub(super) fn look(&mut self, socket: SocketId) {
         if let Some(s) = self.sockets.get_mut(socket.index())
             && core::mem::take(&mut s.unread)
         {

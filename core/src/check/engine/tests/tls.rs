@@ -72,6 +72,21 @@ fn who_waits_for_tls_in_vain_found_nothing_out() {
     assert_eq!(talk.engine.counters().indeterminate[Local::Tls.index()], 1);
 }
 
+#[test]
+fn who_goes_away_while_it_waits_for_tls_is_heard() {
+    let mut talk = Talk::over(&Spec::Stream(PING), Some(TlsId(7)));
+    talk.engine.secured = 1;
+    let socket = talk.connected();
+    talk.engine.handle_ready(socket, true, true);
+    assert_eq!(talk.engine.poll_action(talk.now), None);
+    assert_eq!(talk.engine.poll_read(), None, "nothing was said to it");
+    talk.engine.secured = 0;
+    assert!(matches!(talk.action(), Action::Secure { .. }));
+    assert_eq!(talk.engine.poll_read(), Some(socket));
+    talk.engine.handle_end(talk.now, socket);
+    talk.fails(socket, Reason::TlsClosed);
+}
+
 /// What it waited is not the target's time: all that it has is for the handshake
 /// and the answer.
 #[test]
