@@ -157,6 +157,9 @@ pub enum Came {
 pub struct Sessions {
     profiles: Vec<(TlsId, Profile)>,
     open: Box<[Option<Box<ClientConnection>>]>,
+    /// Plain bytes of each that rustls has taken and the kernel has not, all of
+    /// them.
+    unsaid: Box<[usize]>,
     plain: Box<[u8]>,
 }
 
@@ -169,6 +172,7 @@ impl Sessions {
         Self {
             profiles: Vec::new(),
             open: (0..sockets).map(|_| None).collect(),
+            unsaid: vec![0; sockets].into(),
             plain: vec![0; PLAIN_BYTES].into(),
         }
     }
@@ -206,6 +210,7 @@ impl Sessions {
         let profile = found.ok().and_then(|at| self.profiles.get(at));
         let (_, profile) = profile.ok_or(ours)?;
         let place = self.open.get_mut(id.index()).ok_or(ours)?;
+        self.unsaid[id.index()] = 0;
         alloc::exempt(|| {
             let name = match &profile.name {
                 Some(name) => name.clone(),
@@ -230,18 +235,28 @@ impl Sessions {
         alloc::exempt(|| flush(session, pool, id))
     }
 
-    /// Says plain bytes; all of them are taken.
+    /// Says plain bytes; how many of them the kernel has: all, or none for as long
+    /// as it has no room. Then they are to be said again, the same, when it may have
+    /// some.
     ///
     /// # Errors
     /// The connection's.
-    pub fn say(&mut self, pool: &mut Pool, id: SocketId, bytes: &[u8]) -> Result<(), Errno> {
+    pub fn say(&mut self, pool: &mut Pool, id: SocketId, bytes: &[u8]) -> Result<usize, Errno> {
         let Some(session) = self.open.get_mut(id.index()).and_then(Option::as_mut) else {
-            return Ok(());
+            return Ok(bytes.len());
         };
+        let unsaid = &mut self.unsaid[id.index()];
         alloc::exempt(|| {
-            let taken = session.writer().write_all(bytes);
-            taken.map_err(|_| ENOBUFS)?;
-            flush(session, pool, id)
+            if *unsaid == 0 {
+                let taken = session.writer().write_all(bytes);
+                taken.map_err(|_| ENOBUFS)?;
+                *unsaid = bytes.len();
+            }
+            flush(session, pool, id)?;
+            Ok(match session.wants_write() {
+                true => 0,
+                false => std::mem::take(unsaid),
+            })
         })
     }
 

@@ -300,9 +300,8 @@ impl LbLoop {
             return;
         };
         let said = if self.tls.is_open(id) {
-            let len = bytes.len();
             match self.tls.say(&mut self.pool, id, bytes) {
-                Ok(()) => Said::Bytes(len),
+                Ok(said) => Said::Bytes(said),
                 Err(errno) => Said::Failed(errno),
             }
         } else {

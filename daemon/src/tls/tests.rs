@@ -3,7 +3,7 @@
 
 use super::*;
 use rustls::{ServerConfig, ServerConnection, Stream};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -33,6 +33,15 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A server for one client: it makes the handshake, hears a byte, says these
 /// bytes at once, and then waits for the client to have enough.
 fn server(answer: fn(&mut ServerConnection) -> Vec<u8>) -> SocketAddr {
+    serve(move |mut session, mut stream| {
+        let mut both = Stream::new(&mut session, &mut stream);
+        both.read_exact(&mut [0]).unwrap();
+        stream.write_all(&answer(&mut session)).unwrap();
+        let _ = stream.read(&mut [0]);
+    })
+}
+
+fn serve(client: impl FnOnce(ServerConnection, TcpStream) + Send + 'static) -> SocketAddr {
     let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -46,12 +55,8 @@ fn server(answer: fn(&mut ServerConnection) -> Vec<u8>) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut session = ServerConnection::new(Arc::new(config)).unwrap();
-        let mut both = Stream::new(&mut session, &mut stream);
-        both.read_exact(&mut [0]).unwrap();
-        stream.write_all(&answer(&mut session)).unwrap();
-        let _ = stream.read(&mut [0]);
+        let (stream, _) = listener.accept().unwrap();
+        client(ServerConnection::new(Arc::new(config)).unwrap(), stream);
     });
     address
 }
@@ -65,24 +70,34 @@ fn written(session: &mut ServerConnection) -> Vec<u8> {
     bytes
 }
 
+fn trusting() -> OwnedTls {
+    OwnedTls {
+        name: None,
+        ca: None,
+        verify: false,
+        identity: None,
+        alpn: Vec::new(),
+    }
+}
+
+/// A client that has begun the handshake.
+fn begun(target: SocketAddr) -> (Pool, Sessions) {
+    let tls = trusting();
+    let mut pool = Pool::open(1, 0).unwrap();
+    let mut sessions = Sessions::new(1);
+    let profile = Profile::load(&tls).unwrap();
+    sessions.swap_profiles(&mut vec![(tls.id(), profile)]);
+    let _ = pool.connect(SOCKET, target, false);
+    sessions.begin(&mut pool, SOCKET, target, tls.id()).unwrap();
+    (pool, sessions)
+}
+
 /// A client that asks, lets the answer come whole, and reads it to its end;
 /// nothing if it does not come to one.
 fn ask(target: SocketAddr) -> Option<(Vec<u8>, Came)> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
-        let tls = OwnedTls {
-            name: None,
-            ca: None,
-            verify: false,
-            identity: None,
-            alpn: Vec::new(),
-        };
-        let id = tls.id();
-        let mut pool = Pool::open(1, 0).unwrap();
-        let mut sessions = Sessions::new(1);
-        sessions.swap_profiles(&mut vec![(id, Profile::load(&tls).unwrap())]);
-        let _ = pool.connect(SOCKET, target, false);
-        sessions.begin(&mut pool, SOCKET, target, id).unwrap();
+        let (mut pool, mut sessions) = begun(target);
         let mut heard = Vec::new();
         let end = loop {
             match sessions.read(&mut pool, SOCKET) {
@@ -141,4 +156,49 @@ fn a_long_answer_comes_whole() {
     let len = TIMES * PARTS.iter().sum::<usize>();
     assert_eq!((heard.len(), end), (len, Came::End));
     assert!(heard.iter().all(|byte| *byte == b'x'));
+}
+
+/// The other side reads nothing until all buffers are full: what is not with the
+/// kernel is not said, and is said once.
+#[test]
+fn what_the_kernel_has_no_room_for_is_not_said() {
+    let (full, is_full) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    let target = serve(move |mut session, mut stream| {
+        while session.is_handshaking() {
+            session.complete_io(&mut stream).unwrap();
+        }
+        let _ = is_full.recv();
+        let mut heard = Vec::new();
+        // It ends by a reset.
+        let _ = Stream::new(&mut session, &mut stream).read_to_end(&mut heard);
+        tell.send(heard).unwrap();
+    });
+    let (mut pool, mut sessions) = begun(target);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while sessions.read(&mut pool, SOCKET) != Came::Secured {
+        assert!(std::time::Instant::now() < deadline, "no handshake");
+        sessions.flush(&mut pool, SOCKET).unwrap();
+        thread::sleep(Duration::from_millis(1));
+    }
+    let question = [b'?'; RECORD_BYTES_MAX];
+    let mut asked = 0;
+    loop {
+        match sessions.say(&mut pool, SOCKET, &question).unwrap() {
+            0 => break,
+            said => assert_eq!(said, question.len()),
+        }
+        asked += 1;
+    }
+    assert_eq!(sessions.say(&mut pool, SOCKET, &question), Ok(0));
+    full.send(()).unwrap();
+    while sessions.say(&mut pool, SOCKET, &question) == Ok(0) {
+        assert!(std::time::Instant::now() < deadline, "it is never said");
+        thread::sleep(Duration::from_millis(1));
+    }
+    asked += 1;
+    thread::sleep(Duration::from_millis(100));
+    drop(pool);
+    let heard = told.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(heard.len(), asked * question.len());
 }
