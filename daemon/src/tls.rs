@@ -17,6 +17,7 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
     SignatureScheme,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -65,6 +66,30 @@ impl Profile {
     /// # Errors
     /// In words: which file cannot be used, and why.
     pub fn load(tls: &OwnedTls) -> Result<Self, String> {
+        Self::of(tls, Arc::new(Self::config(tls)?))
+    }
+
+    /// The same of many, sorted by their ids, where those that differ in nothing but
+    /// the name share what was read: a list of authorities takes 100 KB. One that
+    /// cannot be used is left out.
+    #[must_use]
+    pub fn load_all(all: &BTreeMap<TlsId, &OwnedTls>) -> Vec<(TlsId, Self)> {
+        let mut read = BTreeMap::new();
+        let load = |(id, tls): (&TlsId, &&OwnedTls)| {
+            let nameless = OwnedTls {
+                name: None,
+                ..(*tls).clone()
+            };
+            let config = read
+                .entry(nameless.id())
+                .or_insert_with(|| Self::config(tls).ok().map(Arc::new));
+            let profile = Self::of(tls, Arc::clone(config.as_ref()?));
+            Some((*id, profile.ok()?))
+        };
+        all.iter().filter_map(load).collect()
+    }
+
+    fn of(tls: &OwnedTls, config: Arc<ClientConfig>) -> Result<Self, String> {
         let name = match &tls.name {
             None => None,
             Some(name) => {
@@ -72,6 +97,10 @@ impl Profile {
                 Some(parsed.map_err(|_| format!("{name} is neither a name nor an address"))?)
             }
         };
+        Ok(Self { config, name })
+    }
+
+    fn config(tls: &OwnedTls) -> Result<ClientConfig, String> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -99,10 +128,7 @@ impl Profile {
         config.alpn_protocols = tls.alpn.iter().map(|p| p.clone().into_bytes()).collect();
         // Each check makes a whole handshake: that is what it is for.
         config.resumption = Resumption::disabled();
-        Ok(Self {
-            config: Arc::new(config),
-            name,
-        })
+        Ok(config)
     }
 }
 

@@ -317,11 +317,7 @@ fn watched(config: &Config, cells: &[u16]) -> Vec<Watched> {
 fn profiles(config: &Config) -> Vec<(TlsId, Profile)> {
     let scripts = config.services.iter().flat_map(|s| &s.scripts);
     let each = scripts.filter_map(|script| script.tls.as_ref());
-    let each: BTreeMap<_, _> = each.map(|tls| (tls.id(), tls)).collect();
-    let loaded = each.into_iter();
-    loaded
-        .filter_map(|(id, tls)| Some((id, Profile::load(tls).ok()?)))
-        .collect()
+    Profile::load_all(&each.map(|tls| (tls.id(), tls)).collect())
 }
 
 /// A number of rows as the tables count them: limits keep it far below 2^32.

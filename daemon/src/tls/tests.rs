@@ -202,3 +202,34 @@ fn what_the_kernel_has_no_room_for_is_not_said() {
     let heard = told.recv_timeout(PATIENCE).unwrap();
     assert_eq!(heard.len(), asked * question.len());
 }
+
+#[test]
+fn who_differs_by_name_alone_shares_what_was_read() {
+    let named = |name: &str, alpn: &str| OwnedTls {
+        name: Some(name.to_owned()),
+        alpn: vec![alpn.to_owned()],
+        ..trusting()
+    };
+    let gone = OwnedTls {
+        ca: Some("/nowhere/at/all".into()),
+        verify: true,
+        ..trusting()
+    };
+    let all = [
+        named("a.example", "h2"),
+        named("b.example", "h2"),
+        named("a.example", "http/1.1"),
+        gone,
+    ];
+    let loaded = Profile::load_all(&all.iter().map(|tls| (tls.id(), tls)).collect());
+    assert!(loaded.is_sorted_by_key(|(id, _)| *id));
+    let of = |tls: &OwnedTls| {
+        let found = loaded.iter().find(|(id, _)| *id == tls.id());
+        found.map(|(_, profile)| profile)
+    };
+    let [a, b, other] = [&all[0], &all[1], &all[2]].map(|tls| of(tls).unwrap());
+    assert!(Arc::ptr_eq(&a.config, &b.config));
+    assert_ne!(a.name, b.name);
+    assert!(!Arc::ptr_eq(&a.config, &other.config));
+    assert!(of(&all[3]).is_none(), "its file has gone");
+}
