@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{self, Duration};
-use trunnion::run::runner::{OUTPUT_BYTES_MAX, Runner, User, WORDS_BYTES_MAX, pair};
+use trunnion::run::runner::{Done, OUTPUT_BYTES_MAX, Runner, User, WORDS_BYTES_MAX, pair};
+use trunnion_core::bytes::Writer;
 use trunnion_core::check::probe::outside::{Exit, Outcome};
 use trunnion_core::netlink::Errno;
 use trunnion_core::time::Instant;
@@ -259,6 +261,25 @@ fn requests_have_a_bound_too() {
     let at = (1, Instant::FAR);
     let sent = (0..100_000).find_map(|_| runner.run(at, None, words, |_| {}).err());
     assert_eq!(sent, Some(Errno(11)));
+}
+
+#[test]
+fn an_answer_that_nobody_understands_hides_none() {
+    let (mut runner, helpers) = pair().unwrap();
+    let helper = UnixDatagram::from(helpers);
+    let done = Done {
+        id: 7,
+        took: Duration::ZERO,
+        outcome: Outcome::TimedOut,
+        output: b"",
+    };
+    let mut buffer = [0; 64];
+    let mut to = Writer::new(&mut buffer);
+    done.write(&mut to);
+    helper.send(b"?").unwrap();
+    helper.send(to.finish().unwrap()).unwrap();
+    assert_eq!(runner.poll_done(), Some(done));
+    assert_eq!(runner.poll_done(), None);
 }
 
 #[test]
