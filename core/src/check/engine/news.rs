@@ -1,8 +1,7 @@
 //! What the owner has not heard yet: changes of health, and what targets say of
 //! their weight.
 
-use super::storage::Use;
-use super::{CheckId, Engine, Slot, SocketId};
+use super::{CheckId, Engine, Slot};
 use crate::check::probe::{Script, Scripts};
 use crate::check::{Advised, HealthState, Report, Share};
 
@@ -38,15 +37,6 @@ impl Engine<'_> {
     pub fn advised(&self, id: CheckId) -> Advised {
         self.running(id)
             .map_or(Advised::default(), |slot| slot.advised)
-    }
-
-    /// The check that a socket is in use for.
-    #[must_use]
-    pub fn probed_by(&self, socket: SocketId) -> Option<CheckId> {
-        match self.sockets.get(socket.index())?.use_ {
-            Use::Probe(id) => Some(id),
-            Use::Free | Use::Closing => None,
-        }
     }
 
     /// A target says something of its weight: `take` makes the new from the old

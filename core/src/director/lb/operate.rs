@@ -1,7 +1,7 @@
 //! What operators say of backends, and which checks run because of it.
 
 use super::{Due, Lb};
-use crate::check::{Advised, CheckId, SocketId};
+use crate::check::CheckId;
 use crate::director::plan::OperatorState;
 use crate::model::{DestinationKey, ServiceKey};
 use crate::time::Instant;
@@ -52,21 +52,6 @@ impl Lb<'_> {
             }
         }
         true
-    }
-
-    /// The target that is probed on a socket says something of its weight: what
-    /// it said before becomes what `take` makes of it. To be called before the
-    /// verdict of the same probe.
-    pub fn handle_advice(
-        &mut self,
-        now: Instant,
-        socket: SocketId,
-        take: impl FnOnce(Advised) -> Advised,
-    ) {
-        if let Some(check) = self.engine.probed_by(socket) {
-            self.engine.handle_advice(check, take);
-            self.take_changes(now);
-        }
     }
 
     /// Lets those checks stand still that nobody wants to know of, and no others.
