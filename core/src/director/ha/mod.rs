@@ -125,6 +125,8 @@ pub struct Ha<'s> {
     /// No router begins before this; whether one waits for it.
     not_before: Instant,
     delayed: bool,
+    /// Since when somebody may have a reason to begin or to end.
+    unsettled_since: Option<Instant>,
     /// Some members of a group, or some standings, may be others than before.
     groups_dirty: bool,
     notices_dirty: bool,
@@ -171,6 +173,7 @@ impl<'s> Ha<'s> {
             groups_len: 0,
             not_before: Instant::ZERO,
             delayed: false,
+            unsettled_since: None,
             groups_dirty: false,
             notices_dirty: true,
             netdev: Netdev::new(),
@@ -262,6 +265,10 @@ impl<'s> Ha<'s> {
         if self.delayed && self.not_before <= now {
             // Where links are not known, whatever makes them so settles as well.
             self.delayed = false;
+            self.unsettle(now);
+        }
+        // Once in a turn, whatever happened in it.
+        if self.unsettled_since.take().is_some() {
             self.settle(now);
         }
         // What was heard since may have moved a group.
@@ -381,7 +388,8 @@ impl<'s> Ha<'s> {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let kernel = earliest(self.netdev.poll_timeout(), self.give_up);
         let delayed = self.delayed.then_some(self.not_before);
-        earliest(earliest(kernel, delayed), self.agenda.poll_timeout())
+        let settles = earliest(delayed, self.unsettled_since);
+        earliest(earliest(kernel, settles), self.agenda.poll_timeout())
     }
 
     /// When the next advert or transition is due, in the past when one is: what

@@ -8,6 +8,12 @@ use crate::time::Instant;
 use crate::vrrp::{self, Reason, Role};
 
 impl Ha<'_> {
+    /// Something has changed that routers begin or end for: the next
+    /// [`Self::handle_timeout`] looks at them, once for all that changed.
+    pub(super) fn unsettle(&mut self, now: Instant) {
+        self.unsettled_since = self.unsettled_since.or(Some(now));
+    }
+
     /// Starts and stops routers, and weighs their priorities.
     pub(super) fn settle(&mut self, now: Instant) {
         if !self.netdev.is_known() || self.give_up.is_some() {

@@ -34,7 +34,7 @@ impl Ha<'_> {
         let touched = self.netdev.take_touched();
         if touched || changed {
             self.will_version = self.will_version.saturating_add(1);
-            self.settle(now);
+            self.unsettle(now);
         }
         self.look(now);
     }

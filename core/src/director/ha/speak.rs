@@ -186,7 +186,7 @@ impl Ha<'_> {
             slot.memory_dirty = true;
             // What kept it from taking part may be over by now.
             if !slot.started && !slot.retire {
-                self.settle(now);
+                self.unsettle(now);
             }
         }
         self.touch(now, at);

@@ -87,6 +87,7 @@ mod leftover;
 mod lost;
 mod moves;
 mod refused;
+mod settled;
 mod stop;
 
 const MAC: crate::wire::MacAddress = crate::wire::MacAddress([2, 0, 0, 0, 0, 1]);

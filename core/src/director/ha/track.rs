@@ -167,7 +167,7 @@ impl Ha<'_> {
             return;
         };
         if core::mem::replace(known, state) != state {
-            self.settle(now);
+            self.unsettle(now);
         }
     }
 

@@ -8,8 +8,8 @@ use crate::record::Ring;
 use crate::route::{AddressProtocol, Event, InterfaceAddress};
 
 impl Netdev {
-    /// A row of a dump, or something that happened. Returns whether a link
-    /// changed.
+    /// A row of a dump, or something that happened. Returns whether an interface
+    /// that a plan names is another than it was.
     pub(super) fn handle_event(
         &mut self,
         event: &Event,
@@ -20,15 +20,18 @@ impl Netdev {
         match event {
             Event::Link(link) => {
                 let (mac, running) = (link.mac, link.is_running());
+                let mut changed = false;
                 for interface in view.known.interfaces.iter_mut() {
+                    let before = interface.found;
                     if link.name.as_str() == Some(interface.name.as_str()) {
                         interface.noting(row, |found| found.handle_link(link.index, mac, running));
                     } else if interface.has_index(link.index, row) {
                         // Renamed away from a name of ours.
                         interface.noting(row, Found::handle_gone);
                     }
+                    changed |= interface.found != before;
                 }
-                !row
+                changed
             }
             Event::LinkGone(link) => {
                 let known = &mut view.known;
