@@ -243,7 +243,13 @@ impl HaLoop {
     }
 
     fn read_route(&mut self) {
-        for _ in 0..DATAGRAMS_PER_TURN {
+        // One at least, or a busy node would never come to it; then adverts that
+        // are due go first.
+        for read in 0..DATAGRAMS_PER_TURN {
+            let now = self.clock.now();
+            if read > 0 && self.is_pressed(now) {
+                break;
+            }
             match self.route.receive(&mut self.datagram) {
                 Ok(Some(datagram)) => self.ha.handle_route(self.clock.now(), datagram),
                 Ok(None) => {

@@ -232,6 +232,7 @@ impl World<'_> {
             ha,
             lb,
             packets: VecDeque::new(),
+            more: false,
             unheard_since: None,
             ready: VecDeque::new(),
             probes: vec![Probe::default(); 2 * limits::CHECKS],

@@ -147,6 +147,8 @@ pub struct Life<'m> {
     pub ha: Ha<'m>,
     pub lb: Lb<'m>,
     pub packets: VecDeque<Packet>,
+    /// Something was left for the next turn.
+    pub more: bool,
     /// Since when there were always packets left that no turn had read.
     pub unheard_since: Option<Instant>,
     /// Sockets that are ready: which, of which connection, and what came of it.

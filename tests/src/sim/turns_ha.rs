@@ -104,7 +104,7 @@ impl World<'_> {
         let local = here.local(now);
         let quiet = here.route.is_quiet();
         let Some(life) = &mut here.life else { return };
-        let more = !quiet || !life.packets.is_empty();
+        let more = std::mem::take(&mut life.more) || !quiet || !life.packets.is_empty();
         if life.ha.is_finished(local) {
             life.ha_done = true;
             self.bury(node);
@@ -121,7 +121,10 @@ impl World<'_> {
 
     fn read_route(&mut self, node: usize) {
         let now = self.now;
-        for _ in 0..self.options.datagrams {
+        for read in 0..self.options.datagrams {
+            if read > 0 && self.is_pressed(node) {
+                return;
+            }
             // Others change addresses while they are being told.
             let dumping = self.nodes[node].route.is_dumping();
             if dumping && self.safety && self.options.has(Fault::Steal) && self.random.chance(100) {
@@ -139,6 +142,13 @@ impl World<'_> {
             }
             self.watch.roles(now, &self.nodes[node]);
         }
+    }
+
+    /// Whether an advert or a transition is due, for which all else is put off.
+    fn is_pressed(&self, node: usize) -> bool {
+        let here = &self.nodes[node];
+        let until = here.life.as_ref().and_then(|life| life.ha.free_until());
+        until.is_some_and(|until| until <= here.local(self.now))
     }
 
     fn read_packets(&mut self, node: usize) {
@@ -262,6 +272,10 @@ impl World<'_> {
             let Some(life) = &mut here.life else {
                 return false;
             };
+            if life.ha.free_until().is_some_and(|until| until <= local) {
+                life.more = true;
+                return true;
+            }
             let Some(len) = life.ha.poll_route(local, &mut buffer[..room]) else {
                 return true;
             };
