@@ -113,6 +113,7 @@ impl Ha<'_> {
         self.index_groups();
         self.index_agenda(now);
         self.will_version = self.will_version.saturating_add(1);
+        self.notices_dirty = true;
         // New interfaces and addresses are not known yet: a dump tells.
         self.netdev.handle_merge();
         Ok(())
@@ -327,8 +328,40 @@ fn interfaces<'p>(plan: &HaPlan<'p>) -> impl Iterator<Item = &'p InterfaceName> 
 
 #[cfg(test)]
 mod tests {
+    use super::super::Standing;
     use super::super::tests::{Room, instance};
     use super::*;
+
+    #[test]
+    fn who_is_told_of_a_router_is_told_of_its_end_by_a_reload() {
+        let mut room = Room::new(2, 2);
+        let mut ha = room.ha();
+        let instances = [instance(1)];
+        let plan = HaPlan {
+            instances: &instances,
+            ..HaPlan::default()
+        };
+        assert_eq!(ha.handle_plan(Instant::ZERO, &plan, &[]), Ok(()));
+        let actions = ha.instances[0].start(Instant::ZERO, &mut ha.log);
+        ha.apply(Instant::ZERO, 0, actions);
+        let standings = |ha: &mut Ha<'_>| {
+            let told = core::iter::from_fn(|| ha.poll_notice());
+            told.map(|notice| notice.standing)
+                .collect::<std::vec::Vec<_>>()
+        };
+        assert_eq!(standings(&mut ha), [Standing::Backup]);
+        // Its addresses keep its place until they are off.
+        ha.instances[0].router = vrrp::Router::new(vrrp::RouterConfig {
+            priority: 255,
+            ..instances[0].router
+        });
+        let actions = ha.instances[0].start(Instant::ZERO, &mut ha.log);
+        ha.apply(Instant::ZERO, 0, actions);
+        assert_eq!(standings(&mut ha), [Standing::Active]);
+        let taken = ha.handle_plan(Instant::ZERO, &HaPlan::default(), &[]);
+        assert_eq!(taken, Ok(()));
+        assert_eq!(standings(&mut ha), [Standing::Stop]);
+    }
 
     #[test]
     fn what_was_retired_takes_room_until_it_is_gone_and_no_longer() {
