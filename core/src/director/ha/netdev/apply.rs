@@ -99,9 +99,15 @@ impl Netdev {
         view: &mut View<'_, '_>,
         log: &mut Ring<'_>,
     ) {
-        let Some(at) = self.batch.get(at).map(|at| *at as usize) else {
+        let Some(place) = self.batch.get(at).copied() else {
             return;
         };
+        if place == NO_SLOT {
+            // One that cannot be taken off would be found again for ever.
+            self.more_leftovers &= errno == Errno::EADDRNOTAVAIL;
+            return;
+        }
+        let at = place as usize;
         let Some(slot) = view.known.addresses.get(at).copied() else {
             return;
         };
@@ -162,7 +168,8 @@ impl Netdev {
         }
         self.state = State::Settled;
         self.backoff.reset();
-        if core::mem::take(&mut self.unknown) {
+        let more = self.leftovers.is_empty() && core::mem::take(&mut self.more_leftovers);
+        if core::mem::take(&mut self.unknown) || more {
             self.state = State::Due(Ask::Links);
         }
     }

@@ -144,8 +144,8 @@ impl Netdev {
         if found.protocol == AddressProtocol::TRUNNION {
             let leftover = (found.interface, found.address, found.prefix);
             if there {
-                // What finds no room waits for the next dump.
-                let _ = self.leftovers.push(leftover);
+                // What finds no room is found again by a dump.
+                self.more_leftovers |= self.leftovers.push(leftover).is_err();
             }
             return;
         }

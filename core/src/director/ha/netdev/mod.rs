@@ -35,8 +35,8 @@ use retry::Retry;
 const BATCH_MAX: usize = 128;
 /// `Netdev::dirty_from` when nothing is.
 const CLEAN: usize = usize::MAX;
-/// Addresses of no plan that are remembered to be removed; more wait for the
-/// next dump.
+/// Addresses of no plan that are remembered to be removed; for more another
+/// dump is asked for once these are off.
 const LEFTOVERS_MAX: usize = 16;
 
 /// How often in a row a dump is repeated because what it tells changed
@@ -107,6 +107,8 @@ pub(super) struct Netdev {
     batch: heapless::Vec<u32, BATCH_MAX, u8>,
     pace: Pace,
     leftovers: heapless::Vec<Leftover, LEFTOVERS_MAX, u8>,
+    /// There are more of them than there was room for.
+    more_leftovers: bool,
     counters: RouteCounters,
 }
 
@@ -157,6 +159,7 @@ impl Netdev {
             batch: heapless::Vec::new(),
             pace: Pace::new(),
             leftovers: heapless::Vec::new(),
+            more_leftovers: false,
             counters: RouteCounters {
                 adds: 0,
                 deletes: 0,
@@ -298,6 +301,7 @@ impl Netdev {
             }
             State::Due(Ask::Addresses) => {
                 self.leftovers.clear();
+                self.more_leftovers = false;
                 addresses.begin_dump();
                 let _ = request::dump_addresses(&mut batch, None);
                 Ask::Addresses

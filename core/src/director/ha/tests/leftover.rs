@@ -1,6 +1,6 @@
 //! What an earlier run left on an interface.
 
-use super::kernel::{Kernel, ours, run_with, turn_with};
+use super::kernel::{Kernel, ours, planned, run_with, turn_with};
 use super::*;
 use crate::director::plan::{GroupName, Track, TrackName, TrackSource, TrackUse};
 
@@ -101,4 +101,22 @@ fn one_that_goes_on_in_time_never_lets_go() {
     assert!(kernel.asked.is_empty(), "{:?}", kernel.asked);
     let active = |slot: &InstanceSlot| slot.router.state().role() == vrrp::Role::Active;
     assert!(ha.instances().iter().all(active));
+}
+
+#[test]
+fn what_no_plan_names_goes_however_much_it_is() {
+    let (mut kernel, mut room) = (Kernel::new(), Room::new(1, 1));
+    let strays = (1..=100).map(|last| ours(IpAddr::from([203, 0, 113, last])));
+    kernel.holds = strays.collect();
+    let mut ha = planned(&mut room, &mut kernel, 100, &[&[VIP]]);
+    run_with(&mut ha, &mut kernel, ms(0), ms(20));
+    assert_eq!(kernel.holds.len(), 0);
+    // One that stays is no reason to ask for ever.
+    let stuck: Vec<IpAddr> = (1..=20).map(|last| [203, 0, 113, last].into()).collect();
+    kernel.holds = stuck.iter().map(|stray| ours(*stray)).collect();
+    kernel.refuses = stuck;
+    let before = kernel.dumps;
+    ha.handle_route_lost(ms(20), "in a test");
+    run_with(&mut ha, &mut kernel, ms(2_000), ms(2_030));
+    assert!(kernel.dumps <= before + 2, "{}", kernel.dumps);
 }
