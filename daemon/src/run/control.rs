@@ -83,6 +83,17 @@ pub(super) struct Loops {
     pub(super) runner: runner::Keeper,
 }
 
+/// What came of asking a loop whether it goes round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ping {
+    /// It does.
+    Answered,
+    /// It was asked.
+    Sent,
+    /// It could not be asked.
+    Due,
+}
+
 /// See the module's words.
 pub(super) struct Control {
     config: Arc<Config>,
@@ -108,8 +119,9 @@ pub(super) struct Control {
     doing: VecDeque<Doing>,
     /// Orders the HA loop has not answered for yet.
     orders: VecDeque<oneshot::Sender<Result<u16, NoFailover>>>,
-    /// Pings sent and not answered: what keeps the watchdog from being fed.
-    unanswered: u32,
+    /// What keeps the watchdog from being fed: pings of the HA loop and the LB
+    /// loop.
+    pings: [Ping; 2],
     memory: Memory,
     stopping: bool,
 }
@@ -151,7 +163,7 @@ impl Control {
             operators,
             doing: VecDeque::new(),
             orders: VecDeque::new(),
-            unanswered: 0,
+            pings: [Ping::Answered; 2],
             memory: Memory::default(),
             stopping: false,
         }
@@ -261,7 +273,7 @@ impl Control {
                     // Whoever asked may have gone.
                     let _ = self.orders.pop_front().map(|asked| asked.send(result));
                 }
-                HaReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
+                HaReply::Pong => self.pings[0] = Ping::Answered,
                 HaReply::Finished { left } => {
                     self.loops.ha_finished = true;
                     if let Some(left) = u32::try_from(left).ok().filter(|left| *left > 0) {
@@ -288,7 +300,7 @@ impl Control {
                     self.answer_order();
                 }
                 LbReply::Ready => self.send_held_plan(),
-                LbReply::Pong => self.unanswered = self.unanswered.saturating_sub(1),
+                LbReply::Pong => self.pings[1] = Ping::Answered,
                 LbReply::Finished => self.loops.lb_finished = true,
             }
         }

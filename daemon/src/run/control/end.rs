@@ -3,7 +3,7 @@
 use super::super::ha::HaCommand;
 use super::super::lb::LbCommand;
 use super::super::records;
-use super::{Control, Loops};
+use super::{Control, Loops, Ping};
 use crate::config::OnExit;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,16 +39,20 @@ impl Control {
         });
     }
 
-    /// Feeds the watchdog while both loops answer.
+    /// Feeds the watchdog while both loops answer. One that cannot even be asked
+    /// has not answered.
     pub(super) fn feed_watchdog(&mut self) {
         let Some(notify) = &self.notify else { return };
-        if self.unanswered == 0 {
+        if self.pings == [Ping::Answered; 2] {
             let _ = notify.watchdog();
-            let sent = [
-                self.loops.ha.send(HaCommand::Ping).is_ok(),
-                self.loops.lb.send(LbCommand::Ping).is_ok(),
-            ];
-            self.unanswered = sent.iter().map(|sent| u32::from(*sent)).sum();
+            self.pings = [Ping::Due; 2];
+        }
+        let [ha, lb] = &mut self.pings;
+        if *ha == Ping::Due && self.loops.ha.send(HaCommand::Ping).is_ok() {
+            *ha = Ping::Sent;
+        }
+        if *lb == Ping::Due && self.loops.lb.send(LbCommand::Ping).is_ok() {
+            *lb = Ping::Sent;
         }
     }
 
