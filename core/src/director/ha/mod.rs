@@ -436,6 +436,8 @@ impl<'s> Ha<'s> {
         };
         let beside = earliest(slot.held_until, slot.rivalry_over_at());
         let beside = earliest(beside, slot.resumes_until());
+        let again = slot.parting.and(slot.retry_at).filter(|at| now < *at);
+        let beside = earliest(beside, again);
         let next = earliest(next, beside.map(|at| at.max(now)));
         self.agenda.schedule(at, next);
         for (wanted, work) in [

@@ -96,6 +96,13 @@ impl Ha<'_> {
             return;
         };
         if slot.parting.is_some() {
+            if result.is_err() && slot.resends < RESENDS_MAX {
+                slot.resends = slot.resends.saturating_add(1);
+                slot.retry_at = Some(now + RESEND_AFTER);
+                self.touch(now, instance);
+                return;
+            }
+            (slot.resends, slot.retry_at) = (0, None);
             slot.peer = slot.peer.saturating_add(1);
             if usize::from(slot.peer) >= slot.config.peers.len() {
                 slot.peer = 0;

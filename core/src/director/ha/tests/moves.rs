@@ -128,6 +128,34 @@ fn a_failover_resigns_and_preempts_nobody_for_a_while() {
 }
 
 #[test]
+fn a_goodbye_that_the_kernel_does_not_take_is_said_again() {
+    let mut room = Room::new(1, 1);
+    let mut ha = started(&mut room, 1, 150);
+    run(&mut ha, at(5));
+    ha.handle_failover(at(5), &Whom::All, at(1_000)).unwrap();
+    let mut said = Vec::new();
+    let mut now = at(5);
+    while now < at(6) {
+        ha.handle_timeout(now);
+        while ha.poll_memory().is_some() {}
+        while let Some(out) = ha.poll_advert(now) {
+            said.push(ha.advert(out.instance)[22]);
+            let result = if said.len() < 3 {
+                Err(Errno::EPERM)
+            } else {
+                Ok(())
+            };
+            ha.handle_advert_sent(now, out.instance, result);
+        }
+        match ha.poll_timeout() {
+            Some(next) => now = now.max(next),
+            None => break,
+        }
+    }
+    assert_eq!(said, [0, 0, 0]);
+}
+
+#[test]
 fn where_nobody_takes_over_a_failover_is_over() {
     let mut room = Room::new(1, 1);
     let mut ha = started(&mut room, 1, 150);
