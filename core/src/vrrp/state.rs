@@ -241,6 +241,11 @@ impl Waiting {
     /// The timer was set by figures that may have changed: sets it from the same
     /// start by the new ones.
     fn configure(self, config: &RouterConfig, now: Instant) -> State {
+        // The Active that was about to be preempted is to be left alone, and
+        // spoke not long ago.
+        if self.then == Reason::Preempted && !config.preempts() {
+            return self.reset(config, now, Reason::ActiveSilent);
+        }
         Self {
             active_down_at: (self.heard_at + self.wait(config, self.then)).max(now),
             ..self

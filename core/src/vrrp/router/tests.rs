@@ -211,6 +211,25 @@ fn a_preempt_delay_counts_from_the_first_lower_advert() {
 }
 
 #[test]
+fn one_that_is_told_to_preempt_nobody_lets_a_preemption_at_hand_be() {
+    let mut router = backup(CONFIG);
+    let _ = hear(&mut router, ms(3_000), 99, LESSER);
+    let held = RouterConfig {
+        preempt: false,
+        ..CONFIG
+    };
+    let _ = router.handle_config(ms(3_500), held);
+    let then = ms(3_500) + active_down_interval(100, Centis::SECOND);
+    assert_eq!(router.poll_timeout(), Some(then));
+    for turn in 4..20 {
+        let _ = hear(&mut router, ms(turn * 1000), 99, LESSER);
+        assert_eq!(router.handle_timeout(ms(turn * 1000)), Actions::NOOP);
+    }
+    let silent = router.poll_timeout().unwrap();
+    assert_eq!(why(router.handle_timeout(silent)), Reason::ActiveSilent);
+}
+
+#[test]
 fn a_preempt_delay_does_not_hold_back_from_the_dead_and_begins_anew_after_a_higher() {
     let delayed = RouterConfig {
         preempt_delay: SECOND * 10,
