@@ -124,6 +124,8 @@ pub(super) struct Control {
     pings: [Ping; 2],
     memory: Memory,
     stopping: bool,
+    /// Whether the HA loop, and the LB loop, were told.
+    told_to_end: [bool; 2],
 }
 
 impl Control {
@@ -166,6 +168,7 @@ impl Control {
             pings: [Ping::Answered; 2],
             memory: Memory::default(),
             stopping: false,
+            told_to_end: [false; 2],
         }
     }
 
@@ -236,9 +239,16 @@ impl Control {
                 _ = term.recv() => self.stop(),
                 _ = int.recv() => self.stop(),
                 Some(question) = questions.recv() => self.take_question(question),
-                () = &mut held, if self.loops.ha_held.is_some() => self.send_held_plan(),
+                () = &mut held, if self.loops.ha_held.is_some() && !held.is_elapsed() => {
+                    self.send_held_plan();
+                }
                 _ = look.tick() => {
                     self.drain();
+                    if self.stopping {
+                        self.send_shutdown();
+                    } else if held.is_elapsed() {
+                        self.send_held_plan();
+                    }
                     self.settings.look_again(&self.log);
                     self.memory.look();
                 }
@@ -347,9 +357,12 @@ impl Control {
 
     /// Lets HA begin, if it was held back.
     fn send_held_plan(&mut self) {
-        if let Some(plan) = self.loops.ha_held.take() {
-            // The ring is empty: this is HA's first command.
-            let _ = self.loops.ha.send(HaCommand::Plan(plan));
+        if let Some(plan) = self.loops.ha_held.take()
+            && let Err(HaCommand::Plan(plan)) = self.loops.ha.send(HaCommand::Plan(plan))
+        {
+            // A loop that stands still has its ring full of pings and questions:
+            // there is another look.
+            self.loops.ha_held = Some(plan);
         }
     }
 

@@ -214,6 +214,8 @@ impl HaLoop {
                     let taken = self.ha.handle_plan(now, &plan.plan(), &self.memory);
                     self.planned |= taken.is_ok();
                     if taken.is_ok() {
+                        // An earlier run's is for the first plan alone.
+                        self.memory.clear();
                         self.will.set_note(NOTE_ON_CRASH, plan.on_crash().word());
                     }
                     HaReply::Plan(plan, taken)

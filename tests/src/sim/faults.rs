@@ -176,7 +176,7 @@ impl World<'_> {
         let Some(life) = here.life.as_mut().filter(|l| !l.leaving) else {
             return;
         };
-        let ha = life.ha.handle_plan(local, &here.plan.ha(), &here.cells);
+        let ha = life.ha.handle_plan(local, &here.plan.ha(), &[]);
         let lb = life.lb.handle_plan(local, &here.plan.lb());
         self.note(|| format!("node {node} reads its config: {ha:?} {lb:?}"));
         self.watch.planned(self.now, &self.nodes[node]);

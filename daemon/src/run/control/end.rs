@@ -28,15 +28,21 @@ impl Control {
         if let Some(notify) = &self.notify {
             let _ = notify.stopping();
         }
-        let _ = self.loops.ha.send(HaCommand::Shutdown);
-        let clear = self.config.ipvs.on_exit == OnExit::Clear;
-        let _ = self.loops.lb.send(LbCommand::Shutdown { clear });
+        self.send_shutdown();
         // Whatever hangs, the process ends: its supervisor would kill it less
         // politely.
         std::thread::spawn(|| {
             std::thread::sleep(STOP_PATIENCE);
             std::process::exit(1);
         });
+    }
+
+    /// Tells the loops to end, whoever was not told yet.
+    pub(super) fn send_shutdown(&mut self) {
+        let [ha, lb] = &mut self.told_to_end;
+        *ha = *ha || self.loops.ha.send(HaCommand::Shutdown).is_ok();
+        let clear = self.config.ipvs.on_exit == OnExit::Clear;
+        *lb = *lb || self.loops.lb.send(LbCommand::Shutdown { clear }).is_ok();
     }
 
     /// Feeds the watchdog while both loops answer. One that cannot even be asked

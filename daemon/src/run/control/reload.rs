@@ -82,7 +82,8 @@ impl Control {
             if !has_room {
                 self.offered = None;
                 let why = "it is far behind; try again";
-                return self.log.log(&records::PlanRefused { thread, why });
+                self.log.log(&records::PlanRefused { thread, why });
+                return self.reload_over();
             }
         }
         let _ = to_ha.send(ha);
@@ -122,7 +123,9 @@ impl Control {
             return;
         };
         match refused {
-            Some((thread, why)) => self.log.log(&records::PlanRefused { thread, why }),
+            Some((thread, why)) => {
+                self.log.log(&records::PlanRefused { thread, why });
+            }
             None => {
                 let services = u32::try_from(config.services.len()).unwrap_or(u32::MAX);
                 let routers = u32::try_from(config.vrrp.len()).unwrap_or(u32::MAX);
@@ -152,6 +155,14 @@ impl Control {
                 }
             }
         }
+        self.reload_over();
+    }
+
+    /// A reload ended, one way or the other: what it was given and does not need
+    /// is free again, and whoever waits for it is told.
+    fn reload_over(&mut self) {
+        let Loops { cells, board, .. } = &mut self.loops;
+        cells.keep(&self.config, board);
         if let Some(notify) = &self.notify {
             let _ = notify.ready();
         }
