@@ -20,7 +20,7 @@ use std::time::Duration;
 use trunnion_core::director::ha::{AdvertOut, Ha, Memory, WARD_WORDS};
 use trunnion_core::netlink::Errno;
 use trunnion_core::route;
-use trunnion_core::time::Instant;
+use trunnion_core::time::{Instant, earliest};
 use trunnion_sys::alloc::{self, SealedThread};
 use trunnion_sys::clock::{Clock, TimerFd};
 use trunnion_sys::netlink::{self, Protocol};
@@ -59,6 +59,8 @@ pub struct HaLoop {
     route_ready: bool,
     ports: Box<[Port]>,
     ports_version: u64,
+    /// When to try once more what could not be opened.
+    ports_again: Option<Instant>,
     slate: Slate,
     slate_used: usize,
     will: Will,
@@ -114,6 +116,7 @@ impl HaLoop {
             route_ready: true,
             ports: ports.into_boxed_slice(),
             ports_version: 0,
+            ports_again: None,
             slate,
             slate_used: 0,
             will,
@@ -393,7 +396,7 @@ impl HaLoop {
     }
 
     fn arm(&mut self) -> io::Result<()> {
-        let next = self.ha.poll_timeout();
+        let next = earliest(self.ha.poll_timeout(), self.ports_again);
         if next != self.armed {
             self.timer.arm(next)?;
             self.armed = next;

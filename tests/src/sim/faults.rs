@@ -242,6 +242,7 @@ impl World<'_> {
             lb_paused: Instant::ZERO,
             ports: [None; INTERFACES.len()],
             ports_version: 0,
+            ports_again: None,
             cells_used: here.cells.len(),
             leaving: false,
             ha_done: false,

@@ -163,6 +163,7 @@ pub struct Life<'m> {
     /// Index of the interface each pair of raw sockets is bound to.
     pub ports: [Option<u32>; INTERFACES.len()],
     pub ports_version: u64,
+    pub ports_again: Option<Instant>,
     /// Cells of the memory page in use.
     pub cells_used: usize,
     /// Told to shut down.

@@ -95,6 +95,8 @@ pub struct Options {
     pub refused_sends: u32,
     /// Connects that fail for a reason of this node's own.
     pub local_trouble: u32,
+    /// Sockets of interfaces that cannot be opened.
+    pub ports: u32,
     /// rtnetlink's faults.
     pub route: RouteFaults,
     /// IPVS's faults.
@@ -165,6 +167,7 @@ impl Options {
             duplicates,
             refused_sends,
             local_trouble,
+            ports: ports(seed, calm),
             route,
             ipvs,
             guardian: guardian(seed),
@@ -191,6 +194,7 @@ impl Options {
             duplicates: 0,
             refused_sends: 0,
             local_trouble: 0,
+            ports: 0,
             route: RouteFaults::default(),
             ipvs: IpvsFaults::default(),
             faults: faults.iter().map(|fault| (*fault, often)).collect(),
@@ -239,6 +243,7 @@ impl fmt::Display for Options {
             duplicates,
             refused_sends,
             local_trouble,
+            ports,
             route,
             ipvs,
             guardian,
@@ -258,7 +263,7 @@ impl fmt::Display for Options {
         )?;
         writeln!(
             f,
-            "  of a thousand: lost {loss}, doubled {duplicates}, sends refused {refused_sends}, local trouble {local_trouble}"
+            "  of a thousand: lost {loss}, doubled {duplicates}, sends refused {refused_sends}, local trouble {local_trouble}, ports {ports}"
         )?;
         writeln!(f, "  {route:?}")?;
         writeln!(f, "  {ipvs:?}")?;
@@ -279,6 +284,12 @@ fn stubborn(seed: u64, calm: bool) -> u32 {
     let enabled = r.chance(250) && !calm;
     let rate = r.pick(&[100, 300]);
     if enabled { rate } else { 0 }
+}
+
+/// Drawn apart, as below.
+fn ports(seed: u64, calm: bool) -> u32 {
+    let mut r = Random::stream(seed, "ports");
+    if r.chance(200) && !calm { 300 } else { 0 }
 }
 
 /// Drawn apart, so that seeds keep their other options.

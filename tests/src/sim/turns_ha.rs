@@ -110,9 +110,11 @@ impl World<'_> {
             self.bury(node);
             return;
         }
-        let delay = match life.ha.poll_timeout() {
+        let timeout = life.ha.poll_timeout().map(|at| at.since(local));
+        let again = life.ports_again.map(|at| at.since(now));
+        let delay = match timeout.into_iter().chain(again).min() {
             _ if more => self.random.time(Duration::ZERO, self.options.wake),
-            Some(at) => at.since(local),
+            Some(delay) => delay,
             None => return,
         };
         let delay = self.late(delay);
@@ -342,19 +344,43 @@ impl World<'_> {
 
     fn open_ports(&mut self, node: usize) {
         let here = &mut self.nodes[node];
+        let local = here.local(self.now);
         let Some(life) = &mut here.life else { return };
         let version = life.ha.interfaces_version();
-        if version == life.ports_version {
+        let again = life.ports_again.is_some_and(|at| at <= self.now);
+        if version == life.ports_version && !again {
             return;
         }
         life.ports_version = version;
-        for interface in life.ha.interfaces() {
+        life.ports_again = None;
+        for place in 0..life.ha.interfaces().len() {
+            let interface = &life.ha.interfaces()[place];
             let at = INTERFACES.iter().position(|i| **i == *interface.name);
             let found = interface.found.index.map(std::num::NonZero::get);
             // A socket can be opened on an interface that is there.
             let there = here.route.interface(&interface.name).map(|i| i.index);
-            if let Some(at) = at {
-                life.ports[at] = found.filter(|index| there == Some(*index));
+            let (Some(at), Some(index)) = (at, found) else {
+                if let Some(at) = at {
+                    life.ports[at] = None;
+                }
+                continue;
+            };
+            if life.ports[at] == found {
+                continue;
+            }
+            let rate = self.options.ports;
+            let refused = self.safety && rate > 0 && self.random.chance(rate);
+            let opened = match there == Some(index) && !refused {
+                true => Ok(()),
+                false => Err(Errno::ENODEV),
+            };
+            life.ports[at] = found.filter(|_| opened.is_ok());
+            for family in [Family::V4, Family::V6] {
+                life.ha.handle_port(local, place, family, opened);
+            }
+            if opened.is_err() {
+                life.ports_again = Some(self.now + Duration::from_secs(1));
+                self.watch.disturbed(self.now);
             }
         }
         self.wake_ha_soon(node);

@@ -35,6 +35,8 @@ pub struct Interface {
     dump: Found,
     /// VRID to instance, one table for each family.
     routers: [[Option<u16>; 256]; 2],
+    /// The socket of a family could not be opened.
+    deaf: [bool; 2],
 }
 
 /// Why an interface cannot carry adverts of a family.
@@ -48,6 +50,8 @@ pub enum NotReady {
     NoIpv4Address,
     /// No usable IPv6 link-local address of its own.
     NoLinkLocal,
+    /// Its socket could not be opened: who hears nobody takes everything.
+    NoSocket,
 }
 
 impl NotReady {
@@ -59,6 +63,7 @@ impl NotReady {
             Self::Down => "down or without carrier",
             Self::NoIpv4Address => "no IPv4 address of its own",
             Self::NoLinkLocal => "no usable IPv6 link-local address",
+            Self::NoSocket => "its socket cannot be opened",
         }
     }
 }
@@ -79,6 +84,7 @@ impl Interface {
             found: Found::NONE,
             dump: Found::NONE,
             routers: [[None; 256]; 2],
+            deaf: [false; 2],
         }
     }
 
@@ -93,9 +99,12 @@ impl Interface {
         if !self.found.running {
             return Err(NotReady::Down);
         }
+        let [deaf_v4, deaf_v6] = self.deaf;
         match family {
             Family::V4 if self.found.primary_v4.is_none() => Err(NotReady::NoIpv4Address),
             Family::V6 if self.found.primary_v6.is_none() => Err(NotReady::NoLinkLocal),
+            Family::V4 if deaf_v4 => Err(NotReady::NoSocket),
+            Family::V6 if deaf_v6 => Err(NotReady::NoSocket),
             Family::V4 | Family::V6 => Ok(index),
         }
     }
@@ -107,6 +116,12 @@ impl Interface {
             Family::V4 => self.found.primary_v4.map(IpAddr::V4),
             Family::V6 => self.found.primary_v6.map(IpAddr::V6),
         }
+    }
+
+    /// Whether the socket of a family is open. Returns whether that is news.
+    pub(super) fn set_deaf(&mut self, family: Family, deaf: bool) -> bool {
+        let known = self.deaf.get_mut(row(family));
+        known.is_some_and(|known| core::mem::replace(known, deaf) != deaf)
     }
 
     /// The instance of a VRID.

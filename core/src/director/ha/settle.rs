@@ -5,6 +5,7 @@ use super::Ha;
 use super::agenda::Work;
 use super::netdev::Known;
 use crate::director::records;
+use crate::model::Family;
 use crate::netlink::Errno;
 use crate::time::Instant;
 
@@ -44,9 +45,29 @@ impl Ha<'_> {
         self.netdev.handle_lost(now, why, &mut self.log);
     }
 
-    /// A socket of an interface could not be opened: its adverts are lost until
-    /// it can.
-    pub fn handle_port_failed(&mut self, now: Instant, interface: usize, errno: Errno) {
+    /// A socket of an interface was opened, or could not be: then the routers of
+    /// its family take no part until one is. To be told of each attempt.
+    pub fn handle_port(
+        &mut self,
+        now: Instant,
+        interface: usize,
+        family: Family,
+        opened: Result<(), Errno>,
+    ) {
+        let Some(slot) = self.interfaces.get_mut(interface) else {
+            return;
+        };
+        if slot.set_deaf(family, opened.is_err()) {
+            self.unsettle(now);
+            if let Err(errno) = opened {
+                self.handle_frames_failed(now, interface, errno);
+            }
+        }
+    }
+
+    /// The socket for announcements could not be opened: that is only told, for
+    /// an Active that cannot announce may still be better than none.
+    pub fn handle_frames_failed(&mut self, now: Instant, interface: usize, errno: Errno) {
         let named = self.interfaces.get(interface);
         let interface = named.map_or_else(records::Name::new, |i| records::name(&i.name));
         let errno = errno.0;
