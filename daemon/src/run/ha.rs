@@ -43,6 +43,8 @@ const PACKETS_PER_TURN: u32 = 64;
 /// How long a takeover waits for packets that were not read yet: longer than it
 /// takes to read all that a socket holds, so that what is left is a flood.
 const HEARING_MAX: Duration = Duration::from_millis(100);
+/// From one attempt to pass notices on to the next.
+const RETELL: Duration = Duration::from_millis(10);
 /// Datagrams read from rtnetlink, and sent to it, in one turn.
 const DATAGRAMS_PER_TURN: u32 = 64;
 
@@ -396,7 +398,10 @@ impl HaLoop {
     }
 
     fn arm(&mut self) -> io::Result<()> {
+        // The ring was full, and nobody says when it is not any more.
+        let tell = self.ha.owes_notices().then(|| self.clock.now() + RETELL);
         let next = earliest(self.ha.poll_timeout(), self.ports_again);
+        let next = earliest(next, tell);
         if next != self.armed {
             self.timer.arm(next)?;
             self.armed = next;

@@ -5,7 +5,7 @@ use super::node::{Life, Probe, put_own_addresses};
 use super::options::Fault;
 use super::site::{INTERFACES, Site, backend, limits, mac, own_v4};
 use super::world::{Event, World};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use trunnion_core::check::Settings;
 use trunnion_core::model::{Destination, DestinationKey, Forward, Service, ServiceKey, SyncState};
 use trunnion_core::time::{Duration, Instant};
@@ -244,6 +244,7 @@ impl World<'_> {
             ports_version: 0,
             ports_again: None,
             cells_used: here.cells.len(),
+            told: BTreeMap::new(),
             leaving: false,
             ha_done: false,
             lb_done: false,

@@ -8,13 +8,14 @@ use super::moves::CELLS;
 use super::random::Random;
 use super::route_kernel::RouteKernel;
 use super::site::{INTERFACES, Plan, limits, mac, own_v4, own_v6};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use trunnion_core::check::{self, Settings, Slot, Socket};
 use trunnion_core::director::ha::{
     AddressSlot, Entry, GroupSlot, Ha, HaStorage, InstanceSlot, Interface, Memory, Prepared,
-    TrackSlot, TrackState,
+    Standing, TrackSlot, TrackState,
 };
 use trunnion_core::director::lb::{Lb, LbStorage, Link, MemberState, ServiceState};
+use trunnion_core::director::plan::InstanceName;
 use trunnion_core::model::{BLANK_DESTINATION, Destination, ServiceRow, TableBuf};
 use trunnion_core::record::Frame;
 use trunnion_core::time::{self, Duration, Instant};
@@ -166,6 +167,8 @@ pub struct Life<'m> {
     pub ports_again: Option<Instant>,
     /// Cells of the memory page in use.
     pub cells_used: usize,
+    /// What was told last of each virtual router.
+    pub told: BTreeMap<InstanceName, Standing>,
     /// Told to shut down.
     pub leaving: bool,
     pub ha_done: bool,

@@ -8,7 +8,7 @@ use super::turns::{BUFFER, CATALOGUES};
 use super::watch::Violation;
 use super::world::{Event, World};
 use std::net::IpAddr;
-use trunnion_core::director::ha::{AdvertOut, FrameOut};
+use trunnion_core::director::ha::{AdvertOut, FrameOut, Standing};
 use trunnion_core::director::plan::Instance;
 use trunnion_core::model::Family;
 use trunnion_core::netlink::Errno;
@@ -91,6 +91,7 @@ impl World<'_> {
         {
             life.ha.prepare();
         }
+        self.tell(node);
         self.open_ports(node);
         if let Some(life) = &mut self.nodes[node].life {
             let role = life.ha.followed();
@@ -340,6 +341,30 @@ impl World<'_> {
         }
         life.cells_used = used;
         true
+    }
+
+    /// Whoever wants to be notified hears what there is, when it is so.
+    fn tell(&mut self, node: usize) {
+        let Some(life) = &mut self.nodes[node].life else {
+            return;
+        };
+        while let Some(notice) = life.ha.poll_notice() {
+            if !notice.group {
+                life.told.insert(notice.name, notice.standing);
+            }
+        }
+        let untold = life.ha.instances().iter().find(|slot| {
+            let standing = match slot.router.state().role() {
+                vrrp::Role::Active => Standing::Active,
+                vrrp::Role::Backup => Standing::Backup,
+                vrrp::Role::Initialize => return false,
+            };
+            life.told.get(&slot.config.name) != Some(&standing)
+        });
+        if let Some(slot) = untold {
+            let text = format!("node {node}: nobody was told of {}", slot.config.name);
+            self.watch.report(Violation::new(self.now, "notices", text));
+        }
     }
 
     fn open_ports(&mut self, node: usize) {

@@ -313,7 +313,8 @@ impl<'s> Ha<'s> {
         };
         let quiet = !self.owes_goodbye(now);
         let off = self.addresses_left() == 0;
-        give_up <= now || (quiet && (off || !self.netdev.has_dumped()))
+        let told = !self.notices_dirty;
+        give_up <= now || (quiet && told && (off || !self.netdev.has_dumped()))
     }
 
     /// How many addresses may still be on their interfaces. After a shutdown

@@ -89,6 +89,12 @@ impl Ha<'_> {
         None
     }
 
+    /// Whether there may be something to notify of.
+    #[must_use]
+    pub const fn owes_notices(&self) -> bool {
+        self.notices_dirty
+    }
+
     /// How a group stands: as all its members do. One that is about to move has
     /// none.
     #[must_use]

@@ -141,6 +141,7 @@ fn turn(ha: &mut Ha<'_>, now: Instant) -> u64 {
     }
     while ha.poll_announcement(now, &mut [0; 96]).is_some() {}
     while ha.poll_memory().is_some() {}
+    while ha.poll_notice().is_some() {}
     ha.prepare();
     sent
 }
