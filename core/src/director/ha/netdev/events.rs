@@ -2,10 +2,22 @@
 
 use super::{Netdev, View};
 use crate::director::ha::addresses::{Presence, Refusal, is_usable, scope_of};
+use crate::director::ha::agenda::Work;
 use crate::director::ha::interfaces::Found;
 use crate::director::records;
 use crate::record::Ring;
 use crate::route::{AddressProtocol, Event, InterfaceAddress};
+
+/// The link's hosts know what is on an interface by an address it has no more.
+fn announce_anew(interface: usize, view: &mut View<'_, '_>) {
+    let known = &mut view.known;
+    for (at, slot) in known.instances.iter_mut().enumerate() {
+        if usize::from(slot.interface) == interface {
+            slot.added = true;
+            known.agenda.push(view.now, Work::Look, at);
+        }
+    }
+}
 
 impl Netdev {
     /// A row of a dump, or something that happened. Returns whether an interface
@@ -21,7 +33,8 @@ impl Netdev {
             Event::Link(link) => {
                 let (mac, running) = (link.mac, link.is_running());
                 let mut changed = false;
-                for interface in view.known.interfaces.iter_mut() {
+                let mut remade = None;
+                for (at, interface) in view.known.interfaces.iter_mut().enumerate() {
                     let before = interface.found;
                     if link.name.as_str() == Some(interface.name.as_str()) {
                         interface.noting(row, |found| found.handle_link(link.index, mac, running));
@@ -30,6 +43,12 @@ impl Netdev {
                         interface.noting(row, Found::handle_gone);
                     }
                     changed |= interface.found != before;
+                    if before.mac.is_some() && interface.found.mac != before.mac {
+                        remade = Some(at);
+                    }
+                }
+                if let Some(at) = remade {
+                    announce_anew(at, view);
                 }
                 changed
             }

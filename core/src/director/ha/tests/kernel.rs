@@ -23,6 +23,7 @@ pub(super) struct Kernel {
     pub asked: Vec<(Instant, bool, IpAddr)>,
     pub dumps: usize,
     pub running: bool,
+    pub mac: crate::wire::MacAddress,
 }
 
 impl Kernel {
@@ -33,6 +34,7 @@ impl Kernel {
             asked: Vec::new(),
             dumps: 0,
             running: true,
+            mac: MAC,
         }
     }
 
@@ -91,12 +93,19 @@ impl Kernel {
     }
 
     fn link(&self, seq: u32, row: bool) -> Vec<u8> {
-        link("eth0", 2, self.running, seq, row)
+        link("eth0", self.mac, self.running, seq, row)
     }
 }
 
 /// What the kernel says of a link.
-pub(super) fn link(name: &str, index: u32, running: bool, seq: u32, row: bool) -> Vec<u8> {
+pub(super) fn link(
+    name: &str,
+    mac: crate::wire::MacAddress,
+    running: bool,
+    seq: u32,
+    row: bool,
+) -> Vec<u8> {
+    let index: u32 = if name == "eth0" { 2 } else { 7 };
     let mut buffer = vec![0; ROOM];
     let mut batch = Batch::new(&mut buffer, seq);
     let flags = if row { Flags::MULTI } else { Flags::empty() };
@@ -108,7 +117,7 @@ pub(super) fn link(name: &str, index: u32, running: bool, seq: u32, row: bool) -
             body.raw(&state.to_ne_bytes());
             body.raw(&[0xff; 4]);
             body.text(3, name);
-            body.bytes(1, &MAC.0);
+            body.bytes(1, &mac.0);
             body.u8(16, if running { 6 } else { 2 });
         })
         .unwrap();
