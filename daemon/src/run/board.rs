@@ -90,13 +90,15 @@ impl Cells {
         }
     }
 
-    /// The cell of each of the config's tracks, in their order.
-    pub fn assign(&mut self, config: &Config) -> Vec<u16> {
+    /// The cell of each of the config's tracks, in their order. Of one that is new
+    /// nothing is known, whatever was still written into its cell after it was
+    /// given up.
+    pub fn assign(&mut self, config: &Config, board: &BoardIn) -> Vec<u16> {
         let each = config.tracks.iter();
-        each.map(|track| self.cell(&track.source)).collect()
+        each.map(|track| self.cell(&track.source, board)).collect()
     }
 
-    fn cell(&mut self, source: &TrackSource) -> u16 {
+    fn cell(&mut self, source: &TrackSource, board: &BoardIn) -> u16 {
         if matches!(source, TrackSource::Interface(_)) {
             return NO_CELL;
         }
@@ -105,8 +107,12 @@ impl Cells {
         let Some(at) = known.or_else(free) else {
             return NO_CELL;
         };
-        self.of[at] = Some(source.clone());
-        u16::try_from(at).unwrap_or(NO_CELL)
+        let cell = u16::try_from(at).unwrap_or(NO_CELL);
+        if known.is_none() {
+            self.of[at] = Some(source.clone());
+            board.put(cell, TrackState::Unknown);
+        }
+        cell
     }
 
     /// Gives up the cells of what the config does not name.
@@ -140,16 +146,19 @@ mod tests {
         let (put, mut out) = board(4, Arc::new(waker));
         let mut cells = Cells::new(4);
         let first = config(&["/a", "/b"]);
-        assert_eq!(cells.assign(&first), [0, 1, NO_CELL]);
+        assert_eq!(cells.assign(&first, &put), [0, 1, NO_CELL]);
         put.put(1, TrackState::Value(7));
         let second = config(&["/c", "/b"]);
         // The old ones are still in use until the reload was taken.
-        assert_eq!(cells.assign(&second), [2, 1, NO_CELL]);
+        assert_eq!(cells.assign(&second, &put), [2, 1, NO_CELL]);
         cells.keep(&second, &put);
-        assert_eq!(cells.assign(&config(&["/d"])), [0, NO_CELL]);
+        // Whoever looked after the first of them writes once more.
+        put.put(0, TrackState::Up);
+        assert_eq!(cells.assign(&config(&["/d"]), &put), [0, NO_CELL]);
         let mut seen = Vec::new();
         out.take(|cell, state| seen.push((cell, state)));
         assert_eq!(seen.len(), 4);
+        assert_eq!(seen[0], (0, TrackState::Unknown));
         assert_eq!(seen[1], (1, TrackState::Value(7)));
         out.take(|_, _| panic!("nothing is new"));
     }

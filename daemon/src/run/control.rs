@@ -347,7 +347,7 @@ impl Control {
     fn take_errands(&mut self) {
         let Loops { cells, board, .. } = &mut self.loops;
         cells.keep(&self.config, board);
-        let cells = cells.assign(&self.config);
+        let cells = cells.assign(&self.config, board);
         if let Some((errands, helper)) = &mut self.errands {
             helper.take(errands::needs_helper(&self.config), &self.log);
             // Its task lives as long as we do.

@@ -170,7 +170,7 @@ fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loo
     let room = 2 * config.limits.tracks as usize;
     let (board, board_out) = board::board(room, Arc::clone(&ha_waker));
     let mut cells = Cells::new(room);
-    let assigned = cells.assign(config);
+    let assigned = cells.assign(config, &board);
     let (notices, notices_out) = link::notices(bell);
     let started = boottime();
     let plan = Box::new(plan::OwnedHaPlan::of(config, &assigned, started));

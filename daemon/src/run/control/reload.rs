@@ -55,7 +55,8 @@ impl Control {
         if let Some(notify) = &self.notify {
             let _ = notify.reloading(notify::monotonic());
         }
-        let cells = self.loops.cells.assign(&config);
+        let Loops { cells, board, .. } = &mut self.loops;
+        let cells = cells.assign(&config, board);
         let ha = OwnedHaPlan::of(&config, &cells, self.started);
         let ha = HaCommand::Fits(Box::new(ha));
         let lb = OwnedLbPlan::of(&config, &cells, self.loops.half_opens);
