@@ -13,7 +13,8 @@ const MANY: usize = 100;
 fn world() {
     unshare_network().expect("a network namespace: run as root");
     run("ip link set lo up");
-    run("ip link add d0 type dummy");
+    run("ip link add d0 type veth peer name d1");
+    run("ip link set d1 up");
     run("ip addr add 10.69.0.1/24 dev d0");
     run("ip link set d0 up");
 }

@@ -383,7 +383,8 @@ fn a_route_that_goes_without_a_word_is_missed_all_the_same() {
     let config = format!(
         "[limits]\n{PUBLIC}track = [{{ name = \"way\", weight = 30 }}]\n[[track]]\nname = \"way\"\nroute = \"198.51.100.0/24\"\n"
     );
-    run("ip link add uplink type dummy");
+    run("ip link add uplink type veth peer name downlink");
+    run("ip link set downlink up");
     run("ip link set uplink up");
     run("ip addr add 10.68.0.1/24 dev uplink");
     run("ip addr add 10.68.0.2/32 dev uplink");
