@@ -353,7 +353,7 @@ impl Site {
                 .map(|peer| own(interface, peer, family))
                 .collect();
             plan.instances.push(Instance {
-                name: format!("{interface}-{vrid}")
+                name: format!("{interface}-{family:?}-{vrid}")
                     .as_str()
                     .try_into()
                     .expect("short"),
