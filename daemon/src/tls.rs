@@ -7,24 +7,25 @@
 //! counts what is taken there apart from what the loop takes, so that the
 //! loop's own count stays 0 and means something.
 
+mod anyone;
+
 use crate::config::OwnedTls;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use anyone::Anyone;
+use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
-    SignatureScheme,
-};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, ClientConfig, ClientConnection, Error, RootCertStore};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use trunnion_core::check::probe::TlsId;
-use trunnion_core::check::{Local, Reason, SocketId, Verdict};
+use trunnion_core::check::{Certificate, Local, Reason, SocketId, Verdict};
 use trunnion_core::netlink::Errno;
 use trunnion_sys::alloc;
 use trunnion_sys::tcp::{Heard, Pool, Said};
@@ -42,6 +43,7 @@ const SYSTEM_ROOTS: [&str; 4] = [
 pub struct Profile {
     config: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
+    expiry_warning: Duration,
 }
 
 impl Profile {
@@ -78,6 +80,7 @@ impl Profile {
         let load = |(id, tls): (&TlsId, &&OwnedTls)| {
             let nameless = OwnedTls {
                 name: None,
+                expiry_warning: Duration::ZERO,
                 ..(*tls).clone()
             };
             let config = read
@@ -97,7 +100,11 @@ impl Profile {
                 Some(parsed.map_err(|_| format!("{name} is neither a name nor an address"))?)
             }
         };
-        Ok(Self { config, name })
+        Ok(Self {
+            config,
+            name,
+            expiry_warning: tls.expiry_warning,
+        })
     }
 
     fn config(tls: &OwnedTls) -> Result<ClientConfig, String> {
@@ -182,11 +189,17 @@ pub enum Came {
 /// The open TLS connections, by their sockets.
 pub struct Sessions {
     profiles: Vec<(TlsId, Profile)>,
-    open: Box<[Option<Box<ClientConnection>>]>,
+    open: Box<[Option<Box<Session>>]>,
     /// Plain bytes of each that rustls has taken and the kernel has not, all of
     /// them.
     unsaid: Box<[usize]>,
     plain: Box<[u8]>,
+}
+
+/// A connection, and how soon its certificate is named when it expires.
+struct Session {
+    connection: ClientConnection,
+    expiry_warning: Duration,
 }
 
 const PLAIN_BYTES: usize = 16 << 10;
@@ -242,8 +255,11 @@ impl Sessions {
                 Some(name) => name.clone(),
                 None => ServerName::IpAddress(target.ip().into()),
             };
-            let session = ClientConnection::new(Arc::clone(&profile.config), name);
-            *place = Some(Box::new(session.map_err(|_| ours)?));
+            let connection = ClientConnection::new(Arc::clone(&profile.config), name);
+            *place = Some(Box::new(Session {
+                connection: connection.map_err(|_| ours)?,
+                expiry_warning: profile.expiry_warning,
+            }));
             Ok(())
         })?;
         let flushed = self.flush(pool, id);
@@ -258,7 +274,7 @@ impl Sessions {
         let Some(session) = self.open.get_mut(id.index()).and_then(Option::as_mut) else {
             return Ok(());
         };
-        alloc::exempt(|| flush(session, pool, id))
+        alloc::exempt(|| flush(&mut session.connection, pool, id))
     }
 
     /// Says plain bytes; how many of them the kernel has: all, or none for as long
@@ -273,13 +289,14 @@ impl Sessions {
         };
         let unsaid = &mut self.unsaid[id.index()];
         alloc::exempt(|| {
+            let connection = &mut session.connection;
             if *unsaid == 0 {
-                let taken = session.writer().write_all(bytes);
+                let taken = connection.writer().write_all(bytes);
                 taken.map_err(|_| ENOBUFS)?;
                 *unsaid = bytes.len();
             }
-            flush(session, pool, id)?;
-            Ok(match session.wants_write() {
+            flush(connection, pool, id)?;
+            Ok(match connection.wants_write() {
                 true => 0,
                 false => std::mem::take(unsaid),
             })
@@ -290,9 +307,23 @@ impl Sessions {
     pub fn read(&mut self, pool: &mut Pool, id: SocketId) -> Came {
         let Self { open, plain, .. } = self;
         match open.get_mut(id.index()).and_then(Option::as_mut) {
-            Some(session) => alloc::exempt(|| read(session, pool, id, plain)),
+            Some(session) => alloc::exempt(|| read(&mut session.connection, pool, id, plain)),
             None => Came::Nothing,
         }
+    }
+
+    /// The certificate that the other side has shown, after the handshake.
+    #[must_use]
+    pub fn certificate(&self, id: SocketId) -> Option<Certificate> {
+        let session = self.open.get(id.index())?.as_ref()?;
+        let shown = session.connection.peer_certificates()?.first()?;
+        let expires = alloc::exempt(|| expires(shown))?;
+        let now = UnixTime::now().as_secs();
+        Some(Certificate::shown(
+            expires.as_secs(),
+            now,
+            session.expiry_warning.as_secs(),
+        ))
     }
 
     /// Ends a connection, if there is one.
@@ -310,6 +341,24 @@ impl fmt::Debug for Sessions {
         f.debug_struct("Sessions")
             .field("open", &self.open.iter().flatten().count())
             .finish_non_exhaustive()
+    }
+}
+
+/// When a certificate expires: what the library complains of when asked whether it
+/// would trust it at the end of time. Its dates are the first thing it looks at.
+fn expires(certificate: &CertificateDer<'_>) -> Option<UnixTime> {
+    const NEVER: Duration = Duration::from_secs(u64::MAX);
+    let parsed = ParsedCertificate::try_from(certificate).ok()?;
+    let nobody = RootCertStore::empty();
+    let then = UnixTime::since_unix_epoch(NEVER);
+    let all = ring::default_provider()
+        .signature_verification_algorithms
+        .all;
+    match verify_server_cert_signed_by_trust_anchor(&parsed, &nobody, &[], then, all) {
+        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            Some(not_after)
+        }
+        Ok(()) | Err(_) => None,
     }
 }
 
@@ -436,48 +485,6 @@ impl Write for Out<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Takes any certificate: `verify = false`. The handshake is still signed with
-/// its key.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

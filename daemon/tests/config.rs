@@ -263,6 +263,7 @@ fn everything_in_the_full_example_arrives() {
     assert_eq!(sysctls.len(), 34);
     let keys: Vec<_> = config.services.iter().map(|s| s.service.key).collect();
     assert!(keys.is_sorted(), "{keys:?}");
+    assert_eq!(config.node.resolve_interval, Duration::from_secs(10));
 
     let [public, inside, old] = config.vrrp.as_slice() else {
         panic!()

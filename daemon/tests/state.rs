@@ -6,8 +6,8 @@ use std::time::Duration;
 use trunnion::control::State;
 use trunnion::control::proto::v1::GetStateResponse;
 use trunnion::control::state::{
-    AddressState, BackendState, CheckState, Counter, GroupState, HeardState, Moves, RouterState,
-    ServiceState, SettingState, ThreadState, TrackedState,
+    AddressState, BackendState, CertificateState, CheckState, Counter, GroupState, HeardState,
+    Moves, NameState, RouterState, ServiceState, SettingState, ThreadState, TrackedState,
 };
 use trunnion_core::check::Health;
 use trunnion_core::director::plan::OperatorState;
@@ -134,6 +134,10 @@ fn backend() -> impl Strategy<Value = BackendState> {
                     latency,
                     http_status,
                     since,
+                    certificate: since.map(|left| CertificateState {
+                        left: Duration::from_secs(left.as_secs()),
+                        soon: held,
+                    }),
                 }
             },
         );
@@ -230,6 +234,24 @@ fn state() -> impl Strategy<Value = State> {
         what,
         state,
     });
+    let name = (
+        ".{0,8}",
+        family(),
+        prop::option::of(address()),
+        prop::collection::vec(address(), 0..3),
+        prop::option::of(ms()),
+        ".{0,8}",
+    );
+    let name = name.prop_map(
+        |(name, family, address, others, since, trouble)| NameState {
+            name,
+            family,
+            address,
+            others,
+            since,
+            trouble,
+        },
+    );
     let setting = (".{0,8}", ".{0,8}", prop::option::of(".{0,8}"), ".{0,8}").prop_map(
         |(name, declared, present, trouble)| SettingState {
             name,
@@ -247,6 +269,7 @@ fn state() -> impl Strategy<Value = State> {
         (
             prop::collection::vec(group, 0..3),
             prop::collection::vec(track, 0..3),
+            prop::collection::vec(name, 0..3),
         ),
         counters(),
     )
@@ -257,7 +280,7 @@ fn state() -> impl Strategy<Value = State> {
                 services,
                 settings,
                 threads,
-                (groups, tracks),
+                (groups, tracks, names),
                 counters,
             )| {
                 State {
@@ -269,6 +292,7 @@ fn state() -> impl Strategy<Value = State> {
                     groups,
                     tracks,
                     services,
+                    names,
                     strangers,
                     settings,
                     threads,

@@ -13,6 +13,7 @@ pub mod datagram;
 pub mod fifo;
 pub mod ipvs;
 pub mod memory;
+pub mod names;
 pub mod netlink;
 pub mod netns;
 pub mod notify;

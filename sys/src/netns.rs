@@ -1,4 +1,4 @@
-//! Network namespaces, for tests and labs. The daemon runs in the one it is
+//! Namespaces of the network and of mounts, for tests and labs. The daemon runs in the one it is
 //! given.
 
 use crate::syscall::{check, owned};
@@ -17,6 +17,18 @@ pub fn unshare_network() -> io::Result<()> {
     // Rust or libc rely on.
     check(unsafe { libc::unshare(libc::CLONE_NEWNET) })?;
     loopback_up()
+}
+
+/// Gives the calling thread, and what it starts, mounts of its own (unshare(2)):
+/// after `mount --make-rprivate /` nobody else sees what it mounts.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`; `ENOSPC` when there are too many.
+pub fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: unshare(2) takes no pointer, and CLONE_NEWNS changes only what
+    // paths mean to this thread.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })?;
+    Ok(())
 }
 
 /// Sets `IFF_UP` on `lo` (netdevice(7)).

@@ -48,10 +48,26 @@ impl Drop for Server {
 /// one address, `long` has forty.
 #[must_use]
 pub fn unbound(directory: &Path) -> Server {
-    let mut zone = String::new();
-    for n in 1..=40 {
-        let _ = writeln!(zone, "  local-data: \"long.example. A 192.0.2.{n}\"");
-    }
+    let mut zone: Vec<String> = (1..=40)
+        .map(|n| format!("long.example. A 192.0.2.{n}"))
+        .collect();
+    let others = [
+        "www.example. A 192.0.2.1",
+        "www.example. TXT ready",
+        "alias.example. CNAME www.example.",
+        "example. MX 10 mail.example.",
+    ];
+    zone.extend(others.map(str::to_owned));
+    unbound_of(directory, &zone)
+}
+
+/// The same with these records in the zone.
+#[must_use]
+pub fn unbound_of(directory: &Path, zone: &[String]) -> Server {
+    let each = zone.iter();
+    let zone: String = each
+        .map(|record| format!("  local-data: \"{record}\"\n"))
+        .collect();
     let config = format!(
         r#"server:
   interface: 127.0.0.1
@@ -67,10 +83,6 @@ pub fn unbound(directory: &Path) -> Server {
   logfile: ""
   module-config: "iterator"
   local-zone: "example." static
-  local-data: "www.example. A 192.0.2.1"
-  local-data: "www.example. TXT ready"
-  local-data: "alias.example. CNAME www.example."
-  local-data: "example. MX 10 mail.example."
 {zone}remote-control:
   control-enable: no
 "#,

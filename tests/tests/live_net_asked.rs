@@ -357,6 +357,10 @@ fn commands_and_files_by_what_comes_of_them() {
         (file("words"), "file has no weight in it"),
         // This node's trouble says nothing of the backend.
         (r#"command = ["/nowhere/at/all"]"#.to_owned(), ""),
+        (
+            shell("echo; echo out of coffee; echo more; exit 3"),
+            "command failed",
+        ),
     ];
     let checks: Vec<_> = table.iter().map(|(check, _)| check.as_str()).collect();
     let found: Vec<_> = table.iter().map(|(_, found)| *found).collect();
@@ -364,6 +368,11 @@ fn commands_and_files_by_what_comes_of_them() {
     let mut daemon = Daemon::start(&service(&base, &checks));
     until_found(&mut daemon, &found);
     daemon.says("command cannot be run; no target's health was changed");
+    // What it prints is said when it begins to fail and when that counts, no more.
+    daemon.says("its command says: out of coffee\n");
+    std::thread::sleep(Duration::from_millis(1_500));
+    let said = daemon.log().matches("its command says").count();
+    assert!((1..=2).contains(&said), "{}", daemon.log());
     // What is in a file is read again.
     fs::remove_file(directory.join("weight.127.1.0.7")).unwrap();
     fs::write(directory.join("words"), "7").unwrap();

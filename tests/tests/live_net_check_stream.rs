@@ -219,3 +219,60 @@ fn work_without_end_makes_nobody_late() {
     assert_eq!(checks(&daemon)[64]["last"], "ok");
     daemon.stop();
 }
+
+/// What hangs while its answer is to be gathered holds room for that, which is
+/// shown, and given back when its time is over: nobody else waits for ever.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn calls_that_hang_give_their_room_back() {
+    network();
+    let hung: Vec<_> = (0..8)
+        .map(|_| ("type = \"grpc\"", serve(Manner::Hangs)))
+        .collect();
+    let well = (HTTP, serve(Manner::Says(b"HTTP/1.1 200 OK\r\n\r\nready")));
+    let mut all = hung.clone();
+    all.push(well);
+    let mut daemon = Daemon::start(&services(&all));
+    let gauge = |daemon: &Daemon, of: &str| {
+        let counters = daemon.show()["counters"].clone();
+        let mut counters = counters.as_array().unwrap().iter();
+        let found = counters.find(|c| c["name"] == "check_desks" && c["of"] == of);
+        found.unwrap()["value"].as_u64().unwrap()
+    };
+    daemon.says("started with");
+    let mut most = 0;
+    daemon.until("each hung one down", |daemon| {
+        most = most.max(gauge(daemon, "in use"));
+        let checks = checks(daemon);
+        let down = |check: &serde_json::Value| check["last"] == "no answer in time";
+        checks[..8].iter().all(down) && checks[8]["health"] == "up"
+    });
+    // An eighth of the 32 checks that may be in flight.
+    assert_eq!(gauge(&daemon, "all"), 4);
+    assert!((1..=4).contains(&most), "{most}");
+    daemon.rewrite(&services(&[well]));
+    daemon.says("reloaded");
+    daemon.until("all room back", |daemon| gauge(daemon, "in use") == 0);
+    daemon.stop();
+}
+
+/// A target that speaks first is heard at once, though nothing else goes on.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_greeting_is_read_without_waiting_for_anything_else() {
+    network();
+    let greets = serve(Manner::Greets(b"220 ready\r\n"));
+    let check = "type = \"tcp\", send = 'HELO\\r\\n', expect = { starts_with = '220' }";
+    let config = services(&[(check, greets)])
+        .replace("150ms", "1s")
+        .replace("200ms", "1s");
+    let mut daemon = Daemon::start(&config);
+    daemon.says("started with");
+    for _ in 0..5 {
+        std::thread::sleep(Duration::from_secs(1));
+        let check = checks(&daemon)[0].clone();
+        assert_eq!(check["last"], "ok", "{check}");
+        assert!(check["latency_us"].as_u64().unwrap() < 500_000, "{check}");
+    }
+    daemon.stop();
+}

@@ -87,6 +87,79 @@ fn nginx(directory: &Path, identity: &Identity) -> Server {
     started(child, port)
 }
 
+/// All certificates here are good for two days, or were once.
+fn expiry(daemon: &mut Daemon, checks: &[serde_json::Value]) {
+    let left = |check: &serde_json::Value| check["certificate"]["expires_in_s"].as_u64();
+    let two_days = 2 * 86_400 - 600..=2 * 86_400_u64;
+    assert!(
+        two_days.contains(&left(&checks[0]).unwrap()),
+        "{}",
+        checks[0]
+    );
+    assert_eq!(checks[0]["certificate"]["soon"], true);
+    // One that does not shake hands shows none; nor does one that is not trusted.
+    for check in checks.iter().filter(|check| {
+        let last = check["last"].as_str().unwrap();
+        last.starts_with("certificate ") || last.contains("handshake") || last == "not a tls answer"
+    }) {
+        assert_eq!(check["certificate"], serde_json::Value::Null, "{check}");
+    }
+    daemon.says("its certificate expires in 1 days: renew it");
+    // Nobody verifies it.
+    daemon.says("its certificate expires in 0 days: renew it");
+    let counters = daemon.show()["counters"].clone();
+    let mut counters = counters.as_array().unwrap().iter();
+    let expiring = counters.find(|c| c["name"] == "check_certificates_expiring");
+    let soon = checks.iter().filter(|c| c["certificate"]["soon"] == true);
+    assert_eq!(expiring.unwrap()["value"], soon.count());
+}
+
+/// A certificate is renewed under a server that goes on: it is said once that it
+/// expires, and once that it does not.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_renewed_certificate_ends_the_warning() {
+    unshare_network().expect("a network namespace: run as root");
+    run("ip link set lo up");
+    let authority = Authority::new();
+    let short = authority.issue("www.example.org", None);
+    let long = authority.issue(
+        "www.example.org",
+        Some(("20200101000000Z", "20400102000000Z")),
+    );
+    let server = s_server(&short, &[]);
+    let address = server.address;
+    let config = format!(
+        "[[service]]\nname = \"s\"\naddress = \"192.0.2.1:443\"\nforward = \"masq\"\n\
+         check = {{ type = \"http\", interval = \"200ms\", timeout = \"150ms\", fall = 255,\n\
+         tls = {{ name = \"www.example.org\", ca = {:?}, expiry_warning = \"3d\" }} }}\n\
+         backends = [\"{address}\"]\n",
+        authority.certificate()
+    );
+    let mut daemon = Daemon::start(&config);
+    daemon.says("its certificate expires in 1 days: renew it");
+    std::thread::sleep(Duration::from_secs(1));
+    drop(server);
+    let again = Command::new("openssl")
+        .args(["s_server", "-www", "-quiet", "-accept"])
+        .arg(address.to_string())
+        .arg("-cert")
+        .arg(&long.certificate)
+        .arg("-key")
+        .arg(&long.key)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _server = started(again, address.port());
+    daemon.says("its certificate is good for ");
+    let check = daemon.show()["services"][0]["backends"][0]["check"].clone();
+    assert_eq!(check["certificate"]["soon"], false);
+    assert_eq!(daemon.log().matches("renew it").count(), 1);
+    daemon.stop();
+}
+
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn each_way_for_tls_to_be_wrong_has_its_own_reason() {
@@ -259,6 +332,8 @@ fn each_way_for_tls_to_be_wrong_has_its_own_reason() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+    let found = checks(&daemon);
+    expiry(&mut daemon, &found);
     // What TLS takes is counted, and apart: `stop` looks at the loop's own.
     let state = daemon.show();
     let counters = state["counters"].as_array().unwrap();

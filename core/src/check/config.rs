@@ -3,9 +3,20 @@
 use super::probe::ScriptId;
 use super::{CheckPolicy, Limits};
 use crate::model::Family;
+use core::cmp::Ordering;
 use core::hash::{Hash, Hasher};
 use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use core::time::Duration;
+
+/// A host name whose address is a check's target, by a number that the owner
+/// gives to each name, of one family, while anybody asks for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NameId(pub u16);
+
+impl NameId {
+    /// No name: the target is an address that does not change.
+    pub const NONE: Self = Self(0);
+}
 
 /// How a target is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,11 +101,15 @@ impl Kind {
 /// A check. Two that are equal are one: it runs once, whoever asks for it.
 ///
 /// The order is by target and kind first, so that what probes one thing lies
-/// together.
+/// together. Where the target is a name's address, all checks of the name have
+/// the same, and the order among them is the same whatever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CheckConfig {
-    /// Address and port that are probed. An IPv6 one's scope and flow label are not
-    /// kept.
+    /// The name that `target` has its address from.
+    pub name: NameId,
+    /// Address and port that are probed. Of a name that is not known to have an
+    /// address it is the unspecified one, and nothing is probed. An IPv6 one's scope
+    /// and flow label are not kept.
     pub target: SocketAddr,
     /// How.
     pub kind: Kind,
@@ -119,6 +134,7 @@ pub struct CheckConfig {
 /// each for many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Manner {
+    name: NameId,
     kind: Kind,
     interval: Duration,
     fast_interval: Duration,
@@ -141,6 +157,7 @@ impl Manner {
     #[must_use]
     pub const fn of(config: &CheckConfig) -> Self {
         let CheckConfig {
+            name,
             target: _,
             kind,
             interval,
@@ -152,6 +169,7 @@ impl Manner {
             policy,
         } = *config;
         Self {
+            name,
             kind,
             interval,
             fast_interval,
@@ -167,6 +185,7 @@ impl Manner {
     #[must_use]
     pub const fn check(&self, target: SocketAddr) -> CheckConfig {
         let Self {
+            name,
             kind,
             interval,
             fast_interval,
@@ -177,6 +196,7 @@ impl Manner {
             policy,
         } = *self;
         CheckConfig {
+            name,
             target,
             kind,
             interval,
@@ -198,6 +218,7 @@ impl CheckConfig {
     #[must_use]
     pub const fn new(kind: Kind, target: SocketAddr) -> Self {
         Self {
+            name: NameId::NONE,
             target,
             kind,
             interval: Duration::from_secs(5),
@@ -239,10 +260,39 @@ impl CheckConfig {
     }
 
     /// Whether both ask the same question: one may take the other's place in a
-    /// reload and keep what is known.
+    /// reload and keep what is known. The question of a name is the same when it
+    /// has moved to another address.
     #[must_use]
     pub fn same_question(&self, other: &Self) -> bool {
-        self.target == other.target && self.kind.question() == other.kind.question()
+        let (name, target) = (self.name, self.moved_with(other).target);
+        name == other.name
+            && target == other.target
+            && self.kind.question() == other.kind.question()
+    }
+
+    /// Whether its target is a name that has no address yet.
+    #[must_use]
+    pub fn is_unresolved(&self) -> bool {
+        self.name != NameId::NONE && self.target.ip().is_unspecified()
+    }
+
+    /// The order of checks, by what they ask: where a name has its address does
+    /// not matter.
+    pub(super) fn cmp_question(&self, other: &Self) -> Ordering {
+        if self.same_question(other) {
+            Ordering::Equal
+        } else {
+            self.moved_with(other).cmp(other)
+        }
+    }
+
+    /// The same check where the other's name is now, if it is its name as well.
+    fn moved_with(&self, other: &Self) -> Self {
+        let mut moved = *self;
+        if self.name != NameId::NONE && self.name == other.name {
+            moved.target.set_ip(other.target.ip());
+        }
+        moved
     }
 
     /// Where in its interval a check lies: the same number for the same
@@ -295,5 +345,33 @@ mod tests {
         }
         // 256 are expected in each; 5 standard deviations are 77.
         assert!(buckets.iter().all(|n| n.abs_diff(256) < 77), "{buckets:?}");
+    }
+
+    /// A sorted plan stays sorted when a name moves, and each check of it finds
+    /// its twin.
+    #[test]
+    fn checks_of_a_name_keep_their_order_wherever_it_is() {
+        let kind = Kind::Tcp { half_open: false };
+        let at = |name: u16, address: [u8; 4], port: u16| CheckConfig {
+            name: NameId(name),
+            ..CheckConfig::new(kind, (address, port).into())
+        };
+        let addresses = [[0, 0, 0, 0], [10, 0, 0, 9], [192, 0, 2, 1]];
+        for a in addresses {
+            for b in addresses {
+                for (p, q) in [(80, 443), (443, 80), (80, 80)] {
+                    let (old, new) = (at(1, a, p), at(1, b, q));
+                    assert_eq!(old.cmp_question(&new), p.cmp(&q));
+                    assert_eq!(old.same_question(&new), p == q);
+                    // Another name, or none, is another question at any address.
+                    assert!(!old.same_question(&at(2, b, q)));
+                    assert!(!at(0, a, p).same_question(&at(1, a, p)));
+                }
+            }
+        }
+        assert!(at(1, [0, 0, 0, 0], 80).is_unresolved());
+        assert!(!at(1, [10, 0, 0, 1], 80).is_unresolved());
+        // An address that was written means what it says.
+        assert!(!at(0, [0, 0, 0, 0], 80).is_unresolved());
     }
 }

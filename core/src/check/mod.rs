@@ -14,6 +14,7 @@
 //! [`Verdict::Indeterminate`].
 
 mod advice;
+mod certificate;
 mod config;
 pub mod engine;
 mod flights;
@@ -21,22 +22,24 @@ mod health;
 mod policy;
 pub mod probe;
 mod report;
+pub mod said;
 mod verdict;
 
 pub use crate::netlink::Errno;
 pub use advice::{Advised, Share};
-pub use config::{CheckConfig, Kind, Lane, Manner};
+pub use certificate::Certificate;
+pub use config::{CheckConfig, Kind, Lane, Manner, NameId};
 #[doc(hidden)]
 pub use engine::laws;
 pub use engine::{
-    Action, Carrier, CheckId, Desk, Engine, MannerSlot, Pace, PlanError, REQUEST_BYTES_MAX,
+    Action, Carrier, CheckId, Desk, Engine, Load, MannerSlot, Pace, PlanError, REQUEST_BYTES_MAX,
     Settings, Slot, Socket, SocketId, Status, Storage,
 };
 pub use flights::{Flight, Flights, Sign};
 pub use health::{Change, Health, HealthState, Limits};
 pub use policy::CheckPolicy;
 pub use report::{
-    ChecksIndeterminate, Counters, Merged, PlanTaken, RECORDS, Report, TargetAdvised, TargetDown,
-    TargetFlaps, TargetUp, Trouble,
+    ChecksIndeterminate, CommandSaid, Counters, Merged, PlanTaken, RECORDS, Report, TargetAdvised,
+    TargetDown, TargetExpires, TargetFlaps, TargetRenewed, TargetUp, Trouble,
 };
 pub use verdict::{Blame, Local, Reason, Verdict};

@@ -2,7 +2,8 @@
 //! counters, and the log records of them.
 
 use super::engine::CheckId;
-use super::{Advised, HealthState, Local, Reason, Share, Verdict};
+use super::said::Half;
+use super::{Advised, Certificate, HealthState, Local, Reason, Share, Verdict};
 use crate::record::{Ring, records};
 use crate::time::{Duration, Instant};
 use core::net::{IpAddr, SocketAddr};
@@ -28,6 +29,15 @@ records! {
     /// A target asks for another share of its weight.
     0x0406 Info TargetAdvised { address: IpAddr, port: u16, away: bool, share: &'static str, number: u32 }
         "target {address} port {port} advises: {share} {number} (drain or maint: {away})";
+    /// A target's certificate expires soon, or has expired where nobody verifies it.
+    0x0407 Warn TargetExpires { address: IpAddr, port: u16, days: u16 }
+        "target {address} port {port}: its certificate expires in {days} days: renew it";
+    /// A target has another certificate.
+    0x0408 Info TargetRenewed { address: IpAddr, port: u16, days: u16 }
+        "target {address} port {port}: its certificate is good for {days} days again";
+    /// What a command printed that has failed.
+    0x0409 Warn CommandSaid { address: IpAddr, port: u16, said: Half, more: Half }
+        "target {address} port {port}: its command says: {said}{more}";
 }
 
 /// A target's health is not what the owner heard last.
@@ -49,9 +59,18 @@ pub struct Report {
     pub held: bool,
     /// What it says of its weight, if that is news.
     pub advised: Option<Advised>,
+    /// Its certificate, if it is news that it expires soon, or that it no longer
+    /// does.
+    pub certificate: Option<Certificate>,
 }
 
 impl Report {
+    /// Whether it tells anything.
+    #[must_use]
+    pub fn is_news(&self) -> bool {
+        self.state != self.previous || self.advised.is_some() || self.certificate.is_some()
+    }
+
     /// Writes its record.
     pub fn log(&self, now: Instant, ring: &mut Ring<'_>) {
         let (address, port) = (self.target.ip(), self.target.port());
@@ -73,6 +92,31 @@ impl Report {
                     number,
                 },
             );
+        }
+        if let Some(Certificate {
+            days_left, soon, ..
+        }) = self.certificate
+        {
+            let days = days_left;
+            if soon {
+                ring.log(
+                    now,
+                    TargetExpires {
+                        address,
+                        port,
+                        days,
+                    },
+                );
+            } else {
+                ring.log(
+                    now,
+                    TargetRenewed {
+                        address,
+                        port,
+                        days,
+                    },
+                );
+            }
         }
         if self.state == self.previous {
             return;
@@ -186,6 +230,10 @@ pub struct Counters {
     /// Events of a socket that no check was waiting for: edges left over from
     /// before its disconnect.
     pub stray: u64,
+    /// Probes by a connection that stayed from the one before.
+    pub reused: u64,
+    /// Of those, probes whose connection was gone: they made another.
+    pub reconnected: u64,
     /// Targets that fell so often that they were held down.
     pub flaps_held: u64,
     /// Targets that went up.
@@ -208,6 +256,8 @@ impl Default for Counters {
             paced: 0,
             respread: 0,
             stray: 0,
+            reused: 0,
+            reconnected: 0,
             flaps_held: 0,
             went_up: 0,
             went_down: 0,

@@ -281,6 +281,10 @@ reasons! {
         Sockets = "out of sockets for checks",
         /// A command is not there, or cannot be executed.
         Command = "command cannot be run",
+        /// A connection that stayed from an earlier check is dead, silently.
+        Kept = "kept connection did not answer",
+        /// Nobody has said yet which address the target's name has.
+        Name = "name of the target not resolved yet",
         /// An error that says nothing about the target.
         Other = "other local error",
     }

@@ -1,10 +1,11 @@
 //! `[[service.backend]]`: where a service's connections go.
 
-use super::check::{self, CheckRead};
+use super::check::{self, CheckRead, Checked};
 use super::forward;
 use super::probe::OwnedScript;
 use super::scalar::{self, Endpoint, is_host};
 use super::section::{At, Notes, Raw, Section, Span};
+use super::target::TargetName;
 use super::value::text;
 use super::vrrp::of;
 use std::collections::HashSet;
@@ -86,6 +87,8 @@ pub(super) struct BackendRead {
     pub backend: Backend,
     /// What its check says and expects.
     pub script: Option<Arc<OwnedScript>>,
+    /// The name that its check's target is.
+    pub name: Option<TargetName>,
     pub span: Span,
     /// Where it says that it is the sorry server.
     pub sorry: Option<Span>,
@@ -146,7 +149,14 @@ impl BackendRead {
             address: host,
             port,
         };
-        let (check, script) = check.unzip();
+        let (check, script, name) = match check {
+            Some(Checked {
+                config,
+                script,
+                name,
+            }) => (Some(config), script, name),
+            None => (None, None, None),
+        };
         let destination = Destination {
             upper_threshold: keys.upper,
             lower_threshold: keys.lower,
@@ -155,7 +165,8 @@ impl BackendRead {
         };
         Some(Self {
             backend: Backend::new(destination, keys.sorry.is_some(), check.as_ref()),
-            script: script.flatten(),
+            script,
+            name,
             sorry: keys.sorry,
             span: address.span.start..address.span.end.max(span.start),
         })
@@ -347,6 +358,18 @@ pub(super) fn scripts(backends: &[BackendRead]) -> Vec<Arc<OwnedScript>> {
     scripts.dedup_by_key(|script| script.id);
     scripts.shrink_to_fit();
     scripts
+}
+
+/// The names that are targets of checks, by the backend whose check it is, sorted.
+pub(super) fn names(backends: &[BackendRead]) -> Vec<(DestinationKey, Arc<TargetName>)> {
+    let each = backends.iter().filter_map(|read| {
+        let name = Arc::new(read.name.clone()?);
+        Some((read.backend.destination.key, name))
+    });
+    let mut names: Vec<_> = each.collect();
+    names.sort();
+    names.shrink_to_fit();
+    names
 }
 
 /// Whether what a service says of tunnels is for anyone.

@@ -7,16 +7,19 @@
 
 use super::course::Course;
 use super::probe::{OwnedScript, ProbeRead, TYPES, Type};
-use super::scalar::{self, Endpoint, Shown};
+use super::scalar::Shown;
 use super::section::{At, Notes, Section, Span};
+use super::target::{Target, TargetName, target};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use trunnion_core::check::{CheckConfig, Kind};
+use trunnion_core::check::{CheckConfig, Kind, NameId};
+use trunnion_core::model::Family;
 
 pub(super) const KEYS: &[&str] = &[
     "type",
     "address",
+    "family",
     "port",
     "interval",
     "fast_interval",
@@ -57,6 +60,7 @@ pub(super) const KEYS: &[&str] = &[
     "signed",
     "command",
     "weigh",
+    "reuse",
 ];
 
 /// The keys of one `check`, as far as they are there.
@@ -65,7 +69,8 @@ pub(super) struct CheckRead {
     span: Span,
     has_type: bool,
     kind: Option<At<Type>>,
-    address: Option<At<Endpoint>>,
+    address: Option<At<Target>>,
+    family: Option<At<Family>>,
     port: Option<At<u16>>,
     probe: ProbeRead,
     /// Of the keys above, once they are all there.
@@ -87,16 +92,27 @@ impl CheckRead {
     pub fn read(of: &Section<'_>, notes: &mut Notes) -> Option<Self> {
         let section = Section::of("check", of.raw("check")?, KEYS, notes)?;
         let interval = INTERVAL_MIN..=INTERVAL_MAX;
-        let address = section.text("address", scalar::endpoint, notes);
+        let address = section.text("address", target, notes);
+        let family = section.choice("family", FAMILIES, notes);
         let port = section.integer("port", 1..=65_535, notes);
         if let (Some(address), Some(port)) = (&address, &port)
-            && address.value.port.is_some()
+            && address.value.port().is_some()
         {
             notes.error_also(
                 &port.span,
                 "`port` twice: the address has one as well",
                 "remove one",
                 (&address.span, "the address"),
+            );
+        }
+        if let Some(family) = &family
+            && address.as_ref().is_none_or(|at| at.value.host().is_none())
+            && (address.is_some() || !section.has("address"))
+        {
+            notes.error(
+                &family.span,
+                "`family` has no effect: it says which addresses of a name are meant",
+                "remove it, or write address = \"db.example.org\"",
             );
         }
         let kind = section.choice("type", TYPES, notes);
@@ -113,6 +129,7 @@ impl CheckRead {
             has_type: section.has("type"),
             kind,
             address,
+            family,
             port,
             probe: ProbeRead::read(&section, notes),
             script: None,
@@ -137,6 +154,7 @@ impl CheckRead {
             has_type,
             kind,
             address,
+            family,
             port,
             probe,
             script: _,
@@ -149,7 +167,8 @@ impl CheckRead {
             course,
         } = self.clone();
         // An address may bring its port.
-        let own_port = port.is_some() || address.as_ref().is_some_and(|at| at.value.port.is_some());
+        let own_port =
+            port.is_some() || address.as_ref().is_some_and(|at| at.value.port().is_some());
         // Another type has other keys.
         let same = match (&kind, &service.kind) {
             (Some(own), Some(other)) => own.value == other.value,
@@ -167,6 +186,7 @@ impl CheckRead {
             kind: kind.or_else(|| service.kind.clone()),
             port: port.or_else(|| service.port.clone().filter(|_| !own_port)),
             address,
+            family,
             interval: interval.or_else(|| service.interval.clone()),
             fast_interval: fast_interval.or_else(|| service.fast_interval.clone()),
             down_interval: down_interval.or_else(|| service.down_interval.clone()),
@@ -214,17 +234,20 @@ impl CheckRead {
         }
     }
 
+    /// The port that is probed of a backend that has `port` itself.
+    fn target_port(&self, port: u16) -> u16 {
+        let said = self.address.as_ref().and_then(|at| at.value.port());
+        said.or_else(|| self.port.as_ref().map(|at| at.value))
+            .unwrap_or(port)
+    }
+
     /// The check of a backend at `address` with `port`, or `None` for none.
     fn of_backend(&self, address: IpAddr, port: u16, notes: &mut Notes) -> Option<Checked> {
         let kind = self.kind.as_ref()?.value;
         if kind == Type::None {
             return None;
         }
-        let said = self.address.as_ref().map(|at| at.value);
-        let port = said
-            .and_then(|endpoint| endpoint.port)
-            .or_else(|| self.port.as_ref().map(|at| at.value))
-            .unwrap_or(port);
+        let port = self.target_port(port);
         // An echo request has none, and a command need not know it.
         let port = if kind.has_port() { port } else { 0 };
         let needed = kind.has_port() && !self.script.as_ref().is_some_and(|s| s.is_errand());
@@ -246,8 +269,23 @@ impl CheckRead {
         let connects = Kind::Tcp {
             half_open: self.probe.half_open(),
         };
+        let mut name = None;
+        let address = match self.address.as_ref().map(|at| &at.value) {
+            None => address,
+            Some(Target::Address(endpoint)) => endpoint.address,
+            Some(Target::Name { host, .. }) => {
+                let family = self.family.as_ref().map(|at| at.value);
+                let named = TargetName {
+                    host: host.clone(),
+                    family: family.unwrap_or(Family::of(&address)),
+                };
+                name.insert(named).nowhere()
+            }
+        };
         let config = CheckConfig {
-            target: SocketAddr::new(said.map_or(address, |endpoint| endpoint.address), port),
+            // Who looks names up numbers them.
+            name: NameId::NONE,
+            target: SocketAddr::new(address, port),
             kind: self
                 .script
                 .as_ref()
@@ -263,21 +301,36 @@ impl CheckRead {
             fall: self.fall.as_ref().map_or(3, |at| at.value),
             policy: self.course.policy(),
         };
-        Some((config, self.script.clone()))
+        Some(Checked {
+            config,
+            script: self.script.clone(),
+            name,
+        })
     }
 
-    /// Puts what is said and expected together.
-    fn compose(&mut self, notes: &mut Notes) {
+    /// Puts what is said and expected together, for a target with this port.
+    fn compose(&mut self, port: u16, notes: &mut Notes) {
         if let Some(kind) = self.kind.as_ref().map(|at| at.value) {
             self.probe.foreign(kind, notes);
+            let host = self.address.as_ref().and_then(|at| at.value.host());
+            self.probe.calls(host, port);
             let script = self.probe.script(kind, &self.span, notes);
             self.script = script.map(Arc::new);
         }
     }
 }
 
-/// A backend's check, and its script if it has one.
-pub(super) type Checked = (CheckConfig, Option<Arc<OwnedScript>>);
+/// A backend's check.
+pub(super) struct Checked {
+    /// Without the address of its target, where that is a name.
+    pub config: CheckConfig,
+    /// What it says and expects, if anything.
+    pub script: Option<Arc<OwnedScript>>,
+    /// The name that is its target.
+    pub name: Option<TargetName>,
+}
+
+const FAMILIES: &[(&str, Family)] = &[("ipv4", Family::V4), ("ipv6", Family::V6)];
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -292,7 +345,7 @@ pub(super) fn of_service(section: &Section<'_>, notes: &mut Notes) -> Option<Che
         );
     }
     read.relations(notes);
-    read.compose(notes);
+    read.compose(0, notes);
     Some(read)
 }
 
@@ -307,12 +360,16 @@ pub(super) fn of_backend(
         (Some(own), service) => {
             let mut merged = own.over(service);
             merged.relations_of(own, notes);
+            let named = own
+                .address
+                .as_ref()
+                .is_some_and(|at| at.value.host().is_some());
             match service {
                 // Its keys are those of the service, and so is what it says.
-                Some(service) if own.kind.is_none() && !own.probe.is_written() => {
+                Some(service) if own.kind.is_none() && !own.probe.is_written() && !named => {
                     merged.script.clone_from(&service.script);
                 }
-                Some(_) | None => merged.compose(notes),
+                Some(_) | None => merged.compose(merged.target_port(port), notes),
             }
             merged.of_backend(address, port, notes)
         }

@@ -29,6 +29,9 @@ pub struct Node {
     pub startup_delay: Duration,
     /// A named pipe that is told of each virtual router that moves.
     pub notify_fifo: Option<PathBuf>,
+    /// How often the names that are targets of checks are looked up. Default
+    /// half a minute.
+    pub resolve_interval: Duration,
 }
 
 /// What is done for a daemon that died, by the process that guards it.
@@ -186,6 +189,7 @@ pub(super) const NODE_KEYS: &[&str] = &[
     "hold_for",
     "startup_delay",
     "notify_fifo",
+    "resolve_interval",
 ];
 pub(super) const LIMITS_KEYS: &[&str] = &[
     "services",
@@ -237,6 +241,7 @@ impl Node {
             on_crash: OnCrash::default(),
             startup_delay: Duration::ZERO,
             notify_fifo: None,
+            resolve_interval: Duration::from_secs(30),
         };
         let section = root
             .raw("node")
@@ -258,6 +263,10 @@ impl Node {
             }
             let fifo = section.text("notify_fifo", track::absolute, notes);
             node.notify_fifo = fifo.map(|at| at.value);
+            let range = Duration::from_secs(1)..=Duration::from_secs(86_400);
+            if let Some(found) = section.duration("resolve_interval", range, notes) {
+                node.resolve_interval = found.value;
+            }
         }
         if node.name.is_empty() {
             node.name = host_name();

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Reads `100ms`, `1s`, `1.5s`, `1500us`, `5m`, `1h`: a decimal number and a
+/// Reads `100ms`, `1s`, `1.5s`, `1500us`, `5m`, `1h`, `14d`: a decimal number and a
 /// unit, exact to a nanosecond.
 ///
 /// # Errors
@@ -27,12 +27,17 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         "s" => 1_000_000_000,
         "m" => 60_000_000_000,
         "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
         "" => {
             return Err(format!(
                 "a unit is missing: write \"{number}s\" for seconds or \"{number}ms\" for milliseconds"
             ));
         }
-        _ => return Err("the units are us, ms, s, m and h: write \"100ms\" or \"1s\"".to_owned()),
+        _ => {
+            return Err(
+                "the units are us, ms, s, m, h and d: write \"100ms\" or \"1s\"".to_owned(),
+            );
+        }
     };
     let too_long = || "too long: write less than a year".to_owned();
     let too_fine = || "finer than a nanosecond: write fewer digits".to_owned();
@@ -205,6 +210,18 @@ pub(super) const fn bits(address: &IpAddr) -> u8 {
     }
 }
 
+/// Whether a text can be a host's name, as DNS bounds it (RFC 1035, 2.3.4). An
+/// address with a mistake in it is none: the last label of a name is no number.
+pub(super) fn is_name(text: &str) -> bool {
+    let bare = text.strip_suffix('.').unwrap_or(text);
+    let label = |label: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(plain)
+    };
+    let number = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
+    bare.len() <= 253 && bare.split('.').all(label) && !bare.rsplit('.').next().is_none_or(number)
+}
+
 /// Whether an address can be one host's on the wire.
 pub(super) fn is_host(address: &IpAddr) -> bool {
     !address.is_unspecified()
@@ -243,6 +260,8 @@ mod tests {
             ("0s", ms(0)),
             ("2 s", ms(2_000)),
             ("8759h", ms(8_759 * 3_600_000)),
+            ("14d", ms(14 * 86_400_000)),
+            ("1.5d", ms(36 * 3_600_000)),
         ] {
             assert_eq!(duration(text), Ok(value), "{text}");
         }
@@ -261,6 +280,7 @@ mod tests {
             ("1.0001us", "finer"),
             ("99999999999999999999s", "too long"),
             ("8760h", "too long"),
+            ("365d", "too long"),
             ("1s2", "units are"),
         ] {
             let help = duration(text).unwrap_err();

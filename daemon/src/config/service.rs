@@ -10,12 +10,13 @@ use super::probe::OwnedScript;
 use super::scalar::{self, Shown, is_host};
 use super::section::{At, Notes, Raw, Section, Span};
 use super::suggest::nearest;
+use super::target::TargetName;
 use super::value::{choice, duration, one_of, quote};
 use std::sync::Arc;
 use std::time::Duration;
 use trunnion_core::director::plan::ServicePolicy;
 use trunnion_core::model::{
-    EngineName, Family, Protocol, SchedulerName, Service, ServiceFlags, ServiceKey,
+    DestinationKey, EngineName, Family, Protocol, SchedulerName, Service, ServiceFlags, ServiceKey,
 };
 
 /// A virtual service with its backends.
@@ -32,6 +33,17 @@ pub struct ServiceConfig {
     pub backends: Vec<Backend>,
     /// What their checks say and expect, each once.
     pub scripts: Vec<Arc<OwnedScript>>,
+    /// Which of them have a check whose target is a name; sorted, few.
+    pub names: Vec<(DestinationKey, Arc<TargetName>)>,
+}
+
+impl ServiceConfig {
+    /// The name that is the target of a backend's check.
+    #[must_use]
+    pub fn name_of(&self, backend: &DestinationKey) -> Option<&Arc<TargetName>> {
+        let found = self.names.binary_search_by_key(backend, |(key, _)| *key);
+        found.ok().map(|at| &self.names[at].1)
+    }
 }
 
 pub(super) const KEYS: &[&str] = &[
@@ -135,6 +147,7 @@ impl ServiceRead {
         backend::tunnel_is_used(&inherited, &backends, notes);
         let policy = policy::read(&section, backends_written.len(), &backends, notes);
         let scripts = backend::scripts(&backends);
+        let names = backend::names(&backends);
         let mut backends: Vec<Backend> = backends.into_iter().map(|read| read.backend).collect();
         backends.sort_by_key(|backend| backend.destination.key);
         backend::share_manners(&mut backends);
@@ -150,6 +163,7 @@ impl ServiceRead {
                 policy,
                 backends,
                 scripts,
+                names,
             },
             span: section.span,
             named: named.map(|at| at.span),

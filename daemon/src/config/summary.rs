@@ -2,9 +2,15 @@
 
 use super::backend::{protocol_word, word};
 use super::mistake::plural;
+use super::relate::script_bytes;
 use super::scalar::Shown;
-use super::{Backend, Config, Instance, Ipvs, ServiceConfig, Tracked};
+use super::{Backend, Config, Instance, Ipvs, OwnedScript, ServiceConfig, Tracked};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
+use trunnion_core::check::CheckConfig;
+use trunnion_core::check::probe::outside::Errand;
+use trunnion_core::check::probe::{Script, Spec};
 use trunnion_core::director::plan::SyncRoles;
 use trunnion_core::model::{Family, ServiceFlags, ServiceKey};
 use trunnion_core::vrrp::{AdvertForm, TTL};
@@ -12,7 +18,7 @@ use trunnion_core::vrrp::{AdvertForm, TTL};
 /// ```text
 /// node lb1: socket /run/trunnion/control.sock, log info
 /// vrrp public: eth0 vrid 51, priority 150, every 100ms, 192.0.2.10/24
-/// service web: tcp 192.0.2.10:80 wrr, 3 backends by route, checked every 1s
+/// service web: tcp 192.0.2.10:80 wrr, 3 backends by route, checked by tcp every 1s
 /// limits: 1 of 1024 services, 3 of 16384 backends, 1 of 64 routers, 1 of 1024 addresses
 /// ```
 impl fmt::Display for Config {
@@ -55,7 +61,7 @@ impl fmt::Display for Config {
         }
         let backends: usize = services.iter().map(|service| service.backends.len()).sum();
         let addresses: usize = vrrp.iter().map(|instance| instance.addresses.len()).sum();
-        writeln!(
+        write!(
             f,
             "limits: {} of {} services, {backends} of {} backends, {} of {} routers, {addresses} of {} addresses",
             services.len(),
@@ -64,7 +70,12 @@ impl fmt::Display for Config {
             vrrp.len(),
             limits.routers,
             limits.addresses,
-        )
+        )?;
+        if services.iter().any(|service| !service.scripts.is_empty()) {
+            let bytes = script_bytes(services.iter().map(|service| &**service));
+            write!(f, ", {bytes} of {} probe_bytes", limits.probe_bytes)?;
+        }
+        writeln!(f)
     }
 }
 
@@ -170,7 +181,8 @@ impl fmt::Display for ServiceConfig {
             service,
             policy,
             backends,
-            scripts: _,
+            scripts,
+            names,
         } = self;
         write!(f, "service {name}: ")?;
         match service.key {
@@ -213,17 +225,23 @@ impl fmt::Display for ServiceConfig {
         if !policy.slow_start.is_zero() {
             write!(f, ", slow start {}", Shown(policy.slow_start))?;
         }
+        if !names.is_empty() {
+            write!(f, ", {} checked by name", names.len())?;
+        }
         let mut checks: Vec<_> = backends.iter().filter_map(Backend::check).collect();
         let checked = checks.len();
+        let by: BTreeSet<_> = checks.iter().map(|c| type_of(c, scripts)).collect();
+        let by: Vec<_> = by.into_iter().collect();
+        let by = by.join(" and ");
         checks.sort_by_key(|check| check.interval);
         checks.dedup_by_key(|check| check.interval);
         match (checks.as_slice(), backends.len() - checked) {
             ([], 0) => Ok(()),
             ([], _) => f.write_str(", not checked"),
-            ([one], 0) => write!(f, ", checked every {}", Shown(one.interval)),
+            ([one], 0) => write!(f, ", checked by {by} every {}", Shown(one.interval)),
             ([first, ..], unchecked) => {
                 let last = checks.last().unwrap_or(first);
-                write!(f, ", checked every {}", Shown(first.interval))?;
+                write!(f, ", checked by {by} every {}", Shown(first.interval))?;
                 if last.interval != first.interval {
                     write!(f, " to {}", Shown(last.interval))?;
                 }
@@ -233,6 +251,27 @@ impl fmt::Display for ServiceConfig {
                 }
             }
         }
+    }
+}
+
+/// What the config calls the way a check asks.
+fn type_of(check: &CheckConfig, scripts: &[Arc<OwnedScript>]) -> &'static str {
+    let script = scripts.iter().find(|s| Some(s.id) == check.kind.script());
+    let script = script.and_then(|script| Script::read(&script.words, check.target));
+    match script.as_ref().map(Script::spec) {
+        None => "tcp",
+        Some(spec) => match spec {
+            Spec::Stream(_) | Spec::Syn(_) => "tcp",
+            Spec::Datagram(_) => "udp",
+            Spec::Http(_) => "http",
+            Spec::Agent(_) => "agent",
+            Spec::Grpc(_) => "grpc",
+            Spec::Dns(_) => "dns",
+            Spec::Ping(_) => "icmp",
+            Spec::Radius(_) => "radius",
+            Spec::Errand(Errand::Exec(_)) => "exec",
+            Spec::Errand(Errand::File(_)) => "file",
+        },
     }
 }
 

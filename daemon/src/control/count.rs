@@ -65,6 +65,8 @@ pub fn checks(counters: &check::Counters) -> Vec<Counter> {
         paced,
         respread,
         stray,
+        reused,
+        reconnected,
         flaps_held,
         went_up,
         went_down,
@@ -86,6 +88,8 @@ pub fn checks(counters: &check::Counters) -> Vec<Counter> {
             ("check_paced", *paced),
             ("check_respread", *respread),
             ("check_stray", *stray),
+            ("check_reused", *reused),
+            ("check_reconnected", *reconnected),
             ("check_flaps_held", *flaps_held),
             ("check_went_up", *went_up),
             ("check_went_down", *went_down),
@@ -94,6 +98,29 @@ pub fn checks(counters: &check::Counters) -> Vec<Counter> {
         .map(|(name, value)| Counter::new(name, value)),
     );
     list
+}
+
+/// How much of what checks need is in use, and of what is bounded how much there is.
+#[must_use]
+pub fn load(load: &check::Load) -> Vec<Counter> {
+    let check::Load {
+        in_flight,
+        waiting,
+        desks: (desks, desks_all),
+        tls: (tls, tls_all),
+        kept,
+    } = *load;
+    [
+        ("check_in_flight", "", in_flight),
+        ("check_waiting", "", waiting),
+        ("check_desks", "in use", desks),
+        ("check_desks", "all", desks_all),
+        ("check_tls", "in use", tls),
+        ("check_tls", "all", tls_all),
+        ("check_connections_kept", "", kept),
+    ]
+    .map(|(name, of, value)| Counter::which(name, of, value.into()))
+    .to_vec()
 }
 
 /// What verdicts and operators led to.

@@ -1,8 +1,8 @@
 //! The state as JSON, with the names of the proto.
 
 use super::state::{
-    AddressState, BackendState, CheckState, Counter, GroupState, RouterState, ServiceState,
-    SettingState, State, ThreadState, TrackedState,
+    AddressState, BackendState, CheckState, Counter, GroupState, NameState, RouterState,
+    ServiceState, SettingState, State, ThreadState, TrackedState,
 };
 use super::text::{family, role};
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ impl State {
             groups,
             tracks,
             services,
+            names,
             strangers,
             settings,
             threads,
@@ -38,6 +39,7 @@ impl State {
             "groups": all(groups, group),
             "tracks": all(tracks, track),
             "services": all(services, service),
+            "names": all(names, name_of),
             "strangers": strangers,
             "settings": all(settings, setting),
             "threads": all(threads, thread),
@@ -189,6 +191,7 @@ fn check(check: &CheckState) -> Value {
         since,
         held,
         advised,
+        certificate,
     } = check;
     let (health, streak) = match *health {
         Health::Unknown => ("unknown", 0),
@@ -207,6 +210,29 @@ fn check(check: &CheckState) -> Value {
         "since_ms": since.map(ms),
         "held": held,
         "advised": advised,
+        "certificate": certificate.map(|shown| json!({
+            "expires_in_s": shown.left.as_secs(),
+            "soon": shown.soon,
+        })),
+    })
+}
+
+fn name_of(name: &NameState) -> Value {
+    let NameState {
+        name,
+        family: its_family,
+        address,
+        others,
+        since,
+        trouble,
+    } = name;
+    json!({
+        "name": name,
+        "family": family(*its_family),
+        "address": address.map(|address| address.to_string()),
+        "others": others.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "since_ms": since.map(ms),
+        "trouble": trouble,
     })
 }
 

@@ -1,9 +1,11 @@
 //! Between [`State`] and the messages of proto/trunnion/v1/node.proto.
 
 mod moves;
+mod names;
 
 use super::state::{
-    AddressState, BackendState, CheckState, Counter, ServiceState, SettingState, State, ThreadState,
+    AddressState, BackendState, CertificateState, CheckState, Counter, ServiceState, SettingState,
+    State, ThreadState,
 };
 use std::fmt;
 use std::net::IpAddr;
@@ -57,6 +59,7 @@ impl From<State> for GetStateResponse {
             groups,
             tracks,
             services,
+            names,
             strangers,
             settings,
             threads,
@@ -71,6 +74,7 @@ impl From<State> for GetStateResponse {
             groups: all(groups),
             tracks: all(tracks),
             services: all(services),
+            names: all(names),
             strangers,
             settings: all(settings),
             threads: all(threads),
@@ -96,6 +100,7 @@ impl TryFrom<GetStateResponse> for State {
             counters,
             tracks,
             groups,
+            names,
         } = message;
         Ok(Self {
             name,
@@ -106,6 +111,7 @@ impl TryFrom<GetStateResponse> for State {
             groups: all(groups),
             tracks: all(tracks),
             services: try_all(services)?,
+            names: try_all(names)?,
             strangers,
             settings: all(settings),
             threads: all(threads),
@@ -268,6 +274,7 @@ impl From<CheckState> for Check {
             since,
             held,
             advised,
+            certificate,
         } = check;
         let (health, streak) = match health {
             Health::Unknown => (check::Health::Unknown, 0),
@@ -287,6 +294,10 @@ impl From<CheckState> for Check {
             http_status: http_status.map(u32::from),
             held,
             advised,
+            certificate: certificate.map(|shown| v1::Certificate {
+                expires_in_s: shown.left.as_secs(),
+                soon: shown.soon,
+            }),
         }
     }
 }
@@ -315,6 +326,10 @@ impl TryFrom<Check> for CheckState {
             since: message.since_ms.map(Duration::from_millis),
             held: message.held,
             advised: message.advised,
+            certificate: message.certificate.map(|shown| CertificateState {
+                left: Duration::from_secs(shown.expires_in_s),
+                soon: shown.soon,
+            }),
         })
     }
 }

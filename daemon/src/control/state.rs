@@ -2,8 +2,10 @@
 //! it is asked for (`server`), carried (`proto`) or shown (`text`, `json`).
 
 mod moves;
+mod names;
 
 pub use moves::{GroupState, HeardState, Moves, TrackedState};
+pub use names::NameState;
 
 use super::operate::{Changed, Order, Refusal, Speaker};
 use std::future::Future;
@@ -89,6 +91,8 @@ pub struct State {
     pub tracks: Vec<TrackedState>,
     /// Services, sorted by key.
     pub services: Vec<ServiceState>,
+    /// Names that checks' targets are.
+    pub names: Vec<NameState>,
     /// Services in the kernel that the config does not name, and that are left
     /// alone.
     pub strangers: u32,
@@ -275,12 +279,23 @@ pub struct CheckState {
     /// What the target says of its own weight, in words; empty where it says
     /// nothing.
     pub advised: String,
+    /// The certificate that it showed last.
+    pub certificate: Option<CertificateState>,
+}
+
+/// The certificate of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateState {
+    /// In what time it expires.
+    pub left: Duration,
+    /// That is sooner than the check's config leaves uncommented.
+    pub soon: bool,
 }
 
 impl CheckState {
-    /// A check as it is at `now`.
+    /// A check as it is at `now`, which is so long after 1970.
     #[must_use]
-    pub fn of(now: Instant, status: &Status) -> Self {
+    pub fn of((now, wall): (Instant, Duration), status: &Status) -> Self {
         let last = match status.last {
             None if status.presumed && status.config.policy.initial == Default::default() => {
                 "adopted from the kernel"
@@ -300,6 +315,10 @@ impl CheckState {
             since: (status.health != Health::Unknown).then(|| now.since(status.since)),
             held: status.held,
             advised: advised(status.advised),
+            certificate: status.certificate.map(|shown| CertificateState {
+                left: Duration::from_secs(shown.expires_s.into()).saturating_sub(wall),
+                soon: shown.soon,
+            }),
         }
     }
 }

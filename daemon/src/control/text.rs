@@ -1,6 +1,7 @@
 //! The state as tables for a terminal.
 
 mod moves;
+mod names;
 
 use super::state::{
     BackendState, CheckState, Counter, RouterState, ServiceState, SettingState, State, ThreadState,
@@ -25,6 +26,7 @@ impl fmt::Display for State {
             groups,
             tracks,
             services,
+            names,
             strangers,
             settings,
             threads,
@@ -54,6 +56,11 @@ impl fmt::Display for State {
         for service in services {
             writeln!(f)?;
             show_service(f, service)?;
+        }
+        if !names.is_empty() {
+            writeln!(f)?;
+            let heads = ["NAME", "FAMILY", "ADDRESS", "FOR", "OTHERS", "TROUBLE"];
+            table(f, "", &heads, names.iter().map(names::row))?;
         }
         if *strangers > 0 {
             let s = if *strangers == 1 { "" } else { "s" };
@@ -190,6 +197,9 @@ fn standing(backend: &BackendState) -> String {
     };
     if check.is_some_and(|check| check.held) {
         words.push_str(", held: flaps");
+    }
+    if let Some(shown) = check.and_then(|check| check.certificate).filter(|c| c.soon) {
+        words = format!("{words}, CERTIFICATE EXPIRES in {}", Age(shown.left));
     }
     if backend.rising {
         words.push_str(", slow start");

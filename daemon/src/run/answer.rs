@@ -7,11 +7,13 @@ use crate::config::Config;
 use crate::control::count;
 use crate::control::operate::{Changed, Order, Refusal, Speaker};
 use crate::control::state::{
-    AddressState, BackendState, CheckState, Counter, RouterState, ServiceState, SettingState,
-    ThreadState,
+    AddressState, BackendState, CheckState, Counter, NameState, RouterState, ServiceState,
+    SettingState, ThreadState,
 };
 use crate::control::{Failover, NotDone, Source, State, Unavailable};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use trunnion_core::director::ha::{NoFailover, Presence, RouteCounters};
 use trunnion_core::time::Instant;
@@ -27,6 +29,8 @@ pub struct Taken {
     pub config: Arc<Config>,
     /// What the config sets in the kernel's IPVS beside the table.
     pub settings: Vec<SettingState>,
+    /// Names that checks' targets are, and what was counted of them.
+    pub names: (Vec<NameState>, Vec<Counter>),
     /// Guardians that died.
     pub guardian_deaths: u64,
     /// How many runners of commands and files have died.
@@ -99,6 +103,7 @@ fn state(taken: &Taken) -> State {
         file,
         config,
         settings,
+        names: (names, of_names),
         guardian_deaths,
         runner_deaths,
         ha,
@@ -108,7 +113,10 @@ fn state(taken: &Taken) -> State {
     counters.extend(route(&ha.route));
     counters.extend(count::routers(&ha.counters));
     counters.extend(count::checks(&lb.checks));
+    counters.extend(count::load(&lb.load));
     counters.extend(count::policies(&lb.policies));
+    counters.extend(of_names.iter().cloned());
+    counters.push(Counter::new("check_certificates_expiring", expiring(lb)));
     counters.push(Counter::new("tls_allocations", lb.tls_allocations));
     counters.push(Counter::new("guardian_deaths", *guardian_deaths));
     counters.push(Counter::new("runner_deaths", *runner_deaths));
@@ -126,6 +134,7 @@ fn state(taken: &Taken) -> State {
         groups: moves::groups(ha),
         tracks: moves::tracks(config, ha),
         services: services(config, lb),
+        names: names.clone(),
         settings: settings.iter().cloned().chain(sync(lb)).collect(),
         strangers: lb.strangers,
         threads: vec![
@@ -135,6 +144,14 @@ fn state(taken: &Taken) -> State {
         ],
         counters,
     }
+}
+
+/// Checks whose target's certificate expires soon, each once.
+fn expiring(lb: &LbSnapshot) -> u64 {
+    let each = lb.destinations.iter().filter_map(|view| view.check);
+    let soon = each.filter(|check| check.certificate.is_some_and(|shown| shown.soon));
+    let plans: BTreeSet<u32> = soon.map(|check| check.plan).collect();
+    plans.len() as u64
 }
 
 /// The synchronization daemons, in the shape of a setting.
@@ -202,6 +219,8 @@ fn routers(ha: &HaSnapshot) -> Vec<RouterState> {
 }
 
 fn services(config: &Config, lb: &LbSnapshot) -> Vec<ServiceState> {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    let wall = wall.unwrap_or_default();
     let mut rest = lb.destinations.as_slice();
     let mut services = Vec::with_capacity(lb.services.len());
     for view in &lb.services {
@@ -230,13 +249,16 @@ fn services(config: &Config, lb: &LbSnapshot) -> Vec<ServiceState> {
             quorum: found.map_or(0, |s| s.policy.quorum),
             has_quorum: *has_quorum,
             sorry: *sorry,
-            backends: own.iter().map(|view| backend(lb.at, view)).collect(),
+            backends: own
+                .iter()
+                .map(|view| backend((lb.at, wall), view))
+                .collect(),
         });
     }
     services
 }
 
-fn backend(now: Instant, view: &DestinationView) -> BackendState {
+fn backend(now: (Instant, Duration), view: &DestinationView) -> BackendState {
     BackendState {
         key: view.destination.key,
         forward: view.destination.forward,

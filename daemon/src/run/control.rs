@@ -5,6 +5,7 @@ mod end;
 mod memory;
 mod operate;
 mod reload;
+mod resolve;
 mod snapshots;
 
 use super::answer::{Asker, Question, Taken};
@@ -15,6 +16,7 @@ use super::ha::{HaCommand, HaReply};
 use super::keeper::Keeper;
 use super::lb::{LbCommand, LbReply};
 use super::link::{Bell, NoticesOut};
+use super::names::Names;
 use super::operator::Operators;
 use super::plan::OwnedHaPlan;
 use super::records::{self, OwnLog, OwnLogEnd};
@@ -23,7 +25,7 @@ use super::settings::Settings;
 use super::{HaControl, LbControl, LoopThread};
 use crate::config::{Config, Reader};
 use crate::control;
-use crate::control::{CATALOGUES, Failover, Form, LevelCell, Listener, Records, Writer};
+use crate::control::{CATALOGUES, Form, LevelCell, Listener, Records, Writer};
 use memory::Memory;
 use operate::Doing;
 use reload::Offer;
@@ -40,9 +42,9 @@ use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
-use trunnion_core::director::ha::{NoFailover, Whom};
-use trunnion_core::director::plan::InstanceName;
+use trunnion_core::director::ha::NoFailover;
 use trunnion_core::time::Instant;
+use trunnion_sys::clock::boottime;
 use trunnion_sys::notify::{self, Notify};
 use trunnion_sys::signal::unblock_all;
 
@@ -78,6 +80,8 @@ pub(super) struct Loops {
     /// Where is written what is found out about things tracked, and where each.
     pub(super) board: BoardIn,
     pub(super) cells: Cells,
+    /// The names that checks' targets are.
+    pub(super) names: Names,
     /// What the HA loop tells whoever is to be notified.
     pub(super) notices: NoticesOut,
     pub(super) runner: runner::Keeper,
@@ -228,6 +232,7 @@ impl Control {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut feed = interval(notify::watchdog().map_or(LOOK * 3600, |period| period / 2));
         loop {
+            let lookup = self.loops.names.wait(boottime()).unwrap_or(LOOK * 3600);
             tokio::select! {
                 ready = heard.readable() => {
                     ready?;
@@ -239,6 +244,7 @@ impl Control {
                 _ = term.recv() => self.stop(),
                 _ = int.recv() => self.stop(),
                 Some(question) = questions.recv() => self.take_question(question),
+                () = tokio::time::sleep(lookup) => self.look_up(),
                 () = &mut held, if self.loops.ha_held.is_some() && !held.is_elapsed() => {
                     self.send_held_plan();
                 }
@@ -298,6 +304,7 @@ impl Control {
                     drop(plan);
                     self.take_answer(taken.err().map(|why| ("lb", why.words())));
                 }
+                LbReply::Renewed(plan) => drop(plan),
                 LbReply::Fits(plan, fits) => {
                     if let Some(offer) = &mut self.offered {
                         offer.lb = Some(plan);
@@ -315,6 +322,7 @@ impl Control {
             }
         }
         self.answer();
+        self.renew_names();
         while let Some(notice) = self.loops.notices.take() {
             if let Some((errands, _)) = &self.errands {
                 let _ = errands.send(Errand::Notice(notice));
@@ -374,6 +382,10 @@ impl Control {
                 file: self.path.display().to_string(),
                 config: Arc::clone(&self.config),
                 settings: self.settings.state(),
+                names: (
+                    self.loops.names.state(boottime()),
+                    self.loops.names.counters(),
+                ),
                 guardian_deaths: self.loops.keeper.deaths(),
                 runner_deaths: self.loops.runner.deaths(),
                 ha,
@@ -405,27 +417,6 @@ impl Control {
             }
             Question::Operate(order, by, answer) => self.operate(&order, by, answer),
             Question::FailOver(order, answer) => self.fail_over(order, answer),
-        }
-    }
-
-    fn fail_over(&mut self, order: Failover, answer: oneshot::Sender<Result<u16, NoFailover>>) {
-        let whom = match order.name.as_str() {
-            "" => Whom::All,
-            name => match InstanceName::try_from(name) {
-                Ok(name) => Whom::Named(name),
-                Err(_) => {
-                    let _ = answer.send(Err(NoFailover::NoSuch));
-                    return;
-                }
-            },
-        };
-        let command = match order.hold {
-            Some(time) => HaCommand::FailOver(whom, time),
-            None => HaCommand::FailOverNoMore(whom),
-        };
-        // Dropping the answer says that the loop is far behind.
-        if self.loops.ha.send(command).is_ok() {
-            self.orders.push_back(answer);
         }
     }
 }

@@ -252,6 +252,12 @@ impl LbLoop {
             }
             self.lb
                 .handle_ready(id, readable || broken, readiness.writable || broken);
+        } else if self.lb.engine().keeps(id) && (readable || readiness.error || readiness.hup) {
+            // An edge may be left over from what was read already.
+            match self.pool.read(id, &mut self.heard) {
+                Heard::Nothing => {}
+                Heard::Bytes(_) | Heard::End | Heard::Failed(_) => self.lb.handle_let_go(id),
+            }
         }
     }
 
@@ -284,7 +290,12 @@ impl LbLoop {
         let now = self.clock.now();
         match came {
             Came::Plain(len) => self.lb.handle_bytes(now, id, self.tls.plain(len)),
-            Came::Secured => self.lb.handle_secured(id),
+            Came::Secured => {
+                if let Some(shown) = self.tls.certificate(id) {
+                    self.lb.handle_certificate(now, id, shown);
+                }
+                self.lb.handle_secured(id);
+            }
             Came::More => self.lb.handle_ready(id, true, false),
             Came::Nothing => self.lb.handle_drained(now, id),
             Came::End => self.lb.handle_end(now, id),
@@ -337,49 +348,6 @@ impl LbLoop {
         }
     }
 
-    fn take_commands(&mut self) {
-        while let Some(command) = self.end.command() {
-            let now = self.clock.now();
-            let reply = match command {
-                LbCommand::Plan(mut plan) => {
-                    let taken = self.lb.handle_plan(now, &plan.plan());
-                    if taken.is_ok() {
-                        self.tick = tick::tick(plan.plan().checks);
-                        self.watched.clear();
-                        let room = self.watched.capacity();
-                        self.watched.extend(plan.watched().iter().take(room));
-                        self.tls.swap_profiles(plan.tls());
-                    }
-                    if taken.is_ok() && self.sealed.is_none() {
-                        self.sealed = Some(alloc::seal());
-                    }
-                    LbReply::Plan(plan, taken)
-                }
-                LbCommand::Fits(plan) => {
-                    let fits = self.lb.fits(&plan.plan());
-                    LbReply::Fits(plan, fits)
-                }
-                LbCommand::Operate(orders) => {
-                    for (service, destination, state) in &orders.list {
-                        // One that a reload has just taken away is nobody's.
-                        let _ = self.lb.handle_operator(now, service, destination, *state);
-                    }
-                    LbReply::Operated(orders)
-                }
-                LbCommand::Snapshot(mut snapshot) => {
-                    snapshot.fill(now, &self.lb, self.sealed, self.turns);
-                    LbReply::Snapshot(snapshot)
-                }
-                LbCommand::Ping => LbReply::Pong,
-                LbCommand::Shutdown { clear } => {
-                    self.lb.handle_shutdown(now, clear);
-                    continue;
-                }
-            };
-            self.end.reply(reply);
-        }
-    }
-
     fn read_ipvs(&mut self) {
         for _ in 0..READS_PER_TURN {
             let received = self.ipvs.receive_all(&mut self.inbox);
@@ -410,6 +378,8 @@ impl LbLoop {
         self.act();
         // Before anything else can end a probe whose datagram waits.
         self.datagrams.flush(&mut self.lb);
+        // What came before the request was out makes no event any more.
+        self.more |= self.lb.engine().has_unread();
     }
 
     fn act(&mut self) {

@@ -87,7 +87,8 @@ impl Bell {
         Ok((Arc::new(Self { rung, stream }), heard))
     }
 
-    fn ring(&self) {
+    /// Wakes the control thread.
+    pub fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
             // A full pair has been rung often enough.
             let _ = (&self.stream).write(&[1]);

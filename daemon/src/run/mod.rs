@@ -17,6 +17,7 @@ mod ha;
 mod keeper;
 mod lb;
 mod link;
+mod names;
 mod operator;
 mod outside;
 mod plan;
@@ -39,6 +40,7 @@ use keeper::Keeper;
 use lb::LbLoop;
 use link::{Bell, Ends, LogEnd, SlotOut};
 use mio::{Poll, Waker};
+use names::Names;
 use operator::Operators;
 use outside::Outside;
 use std::fmt;
@@ -183,7 +185,10 @@ fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loo
         start_ha((config, plan), bell, (ha_poll, ha_waker), others)?;
     let datagrams = open_datagrams(&config.limits);
     let half_opens = datagrams.half_opens();
-    let mut plan = Box::new(plan::OwnedLbPlan::of(config, &assigned, half_opens));
+    let mut names = Names::new(Arc::clone(bell));
+    names.assign(config, started);
+    let plan = plan::OwnedLbPlan::of(config, &assigned, &names, half_opens);
+    let mut plan = Box::new(plan);
     operators.tell(&mut plan);
     let (runner, runners) = runner::pair().doing("make a socket pair")?;
     let (lb, lb_log, lb_thread) = start_lb(
@@ -197,6 +202,7 @@ fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loo
         started,
         board,
         cells,
+        names,
         notices: notices_out,
         keeper,
         runner: runner::Keeper::new("lb", runners, config.limits.commands),

@@ -411,7 +411,9 @@ backends = ["10.0.0.1", { address = "10.0.0.3", weight = 0 }]
         let (mut operators, _) = Operators::load(&directory("plan"));
         let drain = order(OperatorState::Drain, "web", "10.0.0.2");
         operators.take(&config, &drain, BY).unwrap();
-        let mut plan = OwnedLbPlan::of(&config, &[], HalfOpens::default());
+        let (bell, _) = crate::run::link::Bell::new().unwrap();
+        let names = crate::run::names::Names::new(bell);
+        let mut plan = OwnedLbPlan::of(&config, &[], &names, HalfOpens::default());
         operators.tell(&mut plan);
         let plan = plan.plan();
         let drained: Vec<_> = (plan.table.destinations.iter().zip(plan.members))

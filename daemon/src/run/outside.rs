@@ -42,7 +42,7 @@ impl Outside {
                 return false;
             };
             match lb.engine().seat_of(done.id.to_be_bytes()) {
-                Some(seat) => lb.handle_outcome(now, seat, &done.outcome),
+                Some(seat) => lb.handle_outcome(now, seat, &done.outcome, done.output),
                 None => lb.handle_stray(),
             }
         }
@@ -60,7 +60,7 @@ impl Outside {
                 Errand::Exec(_) => Outcome::NotRun(errno),
                 Errand::File(_) => Outcome::NotRead(errno),
             };
-            lb.handle_outcome(now, seat, &outcome);
+            lb.handle_outcome(now, seat, &outcome, &[]);
         }
     }
 }

@@ -4,11 +4,13 @@
 
 use super::board::NO_CELL;
 use super::datagrams::HalfOpens;
-use crate::config::{self, Backend, Config, Limits, Own};
+use super::names::Names;
+use crate::config::{self, Config, Limits, Own};
 use crate::tls::Profile;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use trunnion_core::check::probe::{Scripts, TlsId};
-use trunnion_core::check::{self, CheckConfig, Desk, Kind, REQUEST_BYTES_MAX, Settings};
+use trunnion_core::check::{self, CheckConfig, Desk, Kind, NameId, REQUEST_BYTES_MAX, Settings};
 use trunnion_core::director::guardian::OnCrash;
 use trunnion_core::director::ha::{
     AddressSlot, Entry, GroupSlot, HaStorage, InstanceSlot, Interface, Prepared, TrackSlot,
@@ -174,10 +176,19 @@ pub struct Watched {
 
 impl OwnedLbPlan {
     /// The plan of a config, whose services and backends are sorted by key.
-    /// `cells` are those of its tracks. Half-open checks of some families are made
-    /// of SYNs.
+    /// `cells` are those of its tracks, and `names` know all names in it. Half-open
+    /// checks of some families are made of SYNs.
     #[must_use]
-    pub fn of(config: &Config, cells: &[u16], half_opens: HalfOpens) -> Self {
+    pub fn of(config: &Config, cells: &[u16], names: &Names, half_opens: HalfOpens) -> Self {
+        Self {
+            tls: profiles(config),
+            ..Self::renewed(config, cells, names, half_opens)
+        }
+    }
+
+    /// The same without ways of speaking TLS, for a loop that has this config's.
+    #[must_use]
+    pub fn renewed(config: &Config, cells: &[u16], names: &Names, half_opens: HalfOpens) -> Self {
         let mut plan = Self {
             backend_checks_per_second: config.limits.backend_checks_per_second,
             declared_only: config.ipvs.own == Own::Declared,
@@ -185,7 +196,6 @@ impl OwnedLbPlan {
             sync: config.ipvs.sync.as_ref().map(|sync| sync.plan.clone()),
             scripts: scripts(config),
             watched: watched(config, cells),
-            tls: profiles(config),
             ..Self::default()
         };
         let backends = || config.services.iter().flat_map(|s| &s.backends);
@@ -199,8 +209,9 @@ impl OwnedLbPlan {
         let checked = backends().filter(|b| b.is_checked()).count();
         plan.checks.reserve_exact(checked);
         let made = |check| made_of(check, half_opens);
-        plan.checks
-            .extend(backends().filter_map(Backend::check).map(made));
+        let each = config.services.iter();
+        let each = each.flat_map(|s| s.backends.iter().filter_map(|b| names.check(s, b)));
+        plan.checks.extend(each.map(made));
         plan.checks.sort_unstable();
         plan.checks.dedup();
         for service in &config.services {
@@ -212,7 +223,7 @@ impl OwnedLbPlan {
             plan.policies.push(service.policy);
             for backend in &service.backends {
                 plan.destinations.push(backend.destination);
-                let check = backend.check().map(made);
+                let check = names.check(service, backend).map(made);
                 let check = check.and_then(|check| plan.checks.binary_search(&check).ok());
                 plan.links.push(check.map(count));
                 plan.members.push(Member {
@@ -231,6 +242,17 @@ impl OwnedLbPlan {
             let rows = self.destinations[row.range()].iter();
             for (destination, member) in rows.zip(&mut self.members[row.range()]) {
                 member.operator = said(&row.service.key, &destination.key);
+            }
+        }
+    }
+
+    /// Moves the checks of names to where these are. All checks of a name have one
+    /// address, so their order stays.
+    pub fn place(&mut self, at: impl Fn(NameId) -> Option<IpAddr>) {
+        let named = self.checks.iter_mut().filter(|c| c.name != NameId::NONE);
+        for check in named {
+            if let Some(address) = at(check.name) {
+                check.target.set_ip(address);
             }
         }
     }
@@ -418,68 +440,4 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CONFIG: &str = include_str!("../../../docs/examples/full.toml");
-
-    #[test]
-    fn plans_are_sorted_and_equal_checks_are_one() {
-        let config = Config::parse(CONFIG, "full.toml").unwrap();
-        let lb = OwnedLbPlan::of(&config, &[], HalfOpens::default());
-        let plan = lb.plan();
-        assert!(plan.table.is_sorted());
-        assert!(plan.checks.is_sorted_by(|a, b| a < b));
-        assert_eq!(plan.links.len(), plan.table.destinations.len());
-        assert_eq!(plan.policies.len(), plan.table.services.len());
-        let ha = OwnedHaPlan::of(&config, &[], Instant::ZERO);
-        let plan = ha.plan();
-        assert!(plan.instances.is_sorted_by(|a, b| a.key() < b.key()));
-        for instance in plan.instances {
-            assert!(!plan.addresses_of(instance).is_empty());
-        }
-    }
-
-    /// What a service is called and how it weighs is nothing to its checks: who
-    /// asks the same question shares a probe. What any key of it changes is
-    /// another question.
-    #[test]
-    fn a_backend_of_many_services_is_probed_once() {
-        let service = |number: u32, more: &str, check: &str| {
-            format!(
-                "[[service]]\nname = \"s{number}\"\naddress = \"192.0.2.{number}:80\"\n{more}\n\
-                 check = {{ type = \"tcp\"{check} }}\n\
-                 backends = [{{ address = \"10.0.0.1\", weight = {number} }}, \"10.0.0.2\"]\n"
-            )
-        };
-        let mut text: String = (1..=50)
-            .map(|n| {
-                service(
-                    n,
-                    if n % 2 == 0 {
-                        "slow_start = \"9s\""
-                    } else {
-                        ""
-                    },
-                    "",
-                )
-            })
-            .collect();
-        let plan = |text: &str| {
-            OwnedLbPlan::of(
-                &Config::parse(text, "t").unwrap(),
-                &[],
-                HalfOpens::default(),
-            )
-        };
-        let checks = |text: &str| plan(text).checks.len();
-        assert_eq!(checks(&text), 2);
-        let links = plan(&text).links;
-        assert_eq!(links.iter().filter(|l| **l == Some(0)).count(), 50);
-        for (number, key) in (51..).zip(["rise = 7", "fall = 7", "jitter = \"5%\""]) {
-            let before = checks(&text);
-            text.push_str(&service(number, "", &format!(", {key}")));
-            assert_eq!(checks(&text), before + 2, "{key}");
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,6 @@
 //! What the control thread itself writes into the log.
 
+use std::net::IpAddr;
 use std::sync::mpsc::{self, Receiver, Sender};
 use trunnion_core::record::{Frame, Record, records};
 use trunnion_sys::clock::boottime;
@@ -66,6 +67,19 @@ records! {
     /// IPVS did not answer, or not to what its timeouts were set to.
     0x0724 Error SettingsFailed { why: Text, again_s: u32 }
         "ipvs: settings: {why}; trying again every {again_s} s";
+
+    /// The name of a check's target has an address, for the first time or again.
+    0x0730 Info NameResolved { name: Text, address: IpAddr }
+        "name {name} is {address}";
+    /// It has another address.
+    0x0731 Warn NameMoved { name: Text, was: IpAddr, is: IpAddr }
+        "name {name} moved from {was} to {is}: what is believed of the target stays until checks there say otherwise";
+    /// It could not be looked up.
+    0x0732 Warn NameLost { name: Text, why: &'static str, address: IpAddr }
+        "name {name} is not resolved: {why}; its checks go on with {address}";
+    /// It could not be looked up, and never was before.
+    0x0733 Warn NameUnknown { name: Text, why: &'static str }
+        "name {name} is not resolved: {why}; until it is its checks find out nothing";
 
     /// Nothing could be found out about something tracked; what is known of it
     /// stays.

@@ -186,6 +186,8 @@ pub struct LbSnapshot {
     pub policies: PolicyCounters,
     /// Counters of the checks.
     pub checks: check::Counters,
+    /// How much of what they need is in use.
+    pub load: check::Load,
     /// Allocations of the TLS library on the loop's thread.
     pub tls_allocations: u64,
     /// Log records lost because nobody took them in time.
@@ -210,6 +212,7 @@ impl LbSnapshot {
             kernel: KernelCounters::default(),
             policies: PolicyCounters::default(),
             checks: check::Counters::default(),
+            load: check::Load::default(),
             tls_allocations: 0,
             records_dropped: 0,
             allocations: 0,
@@ -255,6 +258,7 @@ impl LbSnapshot {
         self.kernel = *lb.kernel_counters();
         self.policies = *lb.policy_counters();
         self.checks = *lb.engine().counters();
+        self.load = lb.engine().load();
         self.tls_allocations = sealed.map_or(0, SealedThread::exempted);
         self.records_dropped = lb.records_dropped();
         self.allocations = sealed.map_or(0, SealedThread::allocations);

@@ -77,6 +77,7 @@ fn trusting() -> OwnedTls {
         verify: false,
         identity: None,
         alpn: Vec::new(),
+        expiry_warning: std::time::Duration::ZERO,
     }
 }
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use trunnion::control::State;
 use trunnion::control::state::{
-    AddressState, BackendState, CheckState, Counter, GroupState, Moves, RouterState, ServiceState,
-    SettingState, ThreadState, TrackedState,
+    AddressState, BackendState, CertificateState, CheckState, Counter, GroupState, Moves,
+    NameState, RouterState, ServiceState, SettingState, ThreadState, TrackedState,
 };
 use trunnion_core::check::Health;
 use trunnion_core::director::plan::OperatorState;
@@ -40,6 +40,7 @@ pub fn sample() -> State {
         since: Some(Duration::from_secs(93)),
         held: false,
         advised: String::new(),
+        certificate: None,
     };
     let router = |family, role, addresses| RouterState {
         name: format!("public{}", if family == Family::V6 { "6" } else { "" }),
@@ -137,6 +138,18 @@ pub fn sample() -> State {
                         Some(check("192.0.2.103", Health::Down, "refused", None)),
                     ),
                     backend("192.0.2.104", 1, Some(1), None),
+                    backend(
+                        "192.0.2.105",
+                        1,
+                        Some(1),
+                        Some(CheckState {
+                            certificate: Some(CertificateState {
+                                left: Duration::from_secs(86_400 * 13 + 7_200),
+                                soon: true,
+                            }),
+                            ..check("192.0.2.105", Health::Up, "ok", latency)
+                        }),
+                    ),
                 ],
             },
             ServiceState {
@@ -201,6 +214,24 @@ pub fn sample() -> State {
                         ..backend("192.0.2.105", 1, Some(1), None)
                     },
                 ],
+            },
+        ],
+        names: vec![
+            NameState {
+                name: "db.example.org".to_owned(),
+                family: Family::V4,
+                address: Some(ip("192.0.2.7")),
+                others: vec![ip("192.0.2.8"), ip("192.0.2.9")],
+                since: Some(Duration::from_secs(93)),
+                trouble: "no answer from a name server".to_owned(),
+            },
+            NameState {
+                name: "new.example.org".to_owned(),
+                family: Family::V6,
+                address: None,
+                others: Vec::new(),
+                since: None,
+                trouble: String::new(),
             },
         ],
         strangers: 2,

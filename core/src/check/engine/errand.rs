@@ -143,6 +143,12 @@ impl Engine<'_> {
         };
         self.leave(seat);
         self.release(seat);
+        self.move_to(id, free);
+    }
+
+    /// Goes on with a probe by a socket that is free and not in a list, and has the
+    /// owner connect it.
+    pub(super) fn move_to(&mut self, id: CheckId, free: u32) {
         if let Some(held) = self.sockets.get_mut(free as usize) {
             *held = Socket {
                 use_: Use::Probe(id),

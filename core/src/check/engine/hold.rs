@@ -57,9 +57,10 @@ impl Engine<'_> {
         })
     }
 
-    /// Takes a check out of whatever it is doing: it has no timer, no socket and
-    /// no place in a queue afterwards.
+    /// Takes a check out of whatever it is doing: it has no timer, no socket, not
+    /// even one that stayed connected, and no place in a queue afterwards.
     pub(super) fn stop(&mut self, id: CheckId, state: State) {
+        self.let_go(id);
         match state {
             State::Idle { timer, .. } | State::Paced { timer, .. } => {
                 self.wheel.cancel(timer);
@@ -72,7 +73,7 @@ impl Engine<'_> {
                 }
             }
             State::Probing { .. } => {
-                self.stop_probe(id);
+                self.stop_probe(id, false);
                 self.counters.cancelled = self.counters.cancelled.saturating_add(1);
             }
             State::Held | State::Free => {}

@@ -2,7 +2,7 @@
 
 use super::SocketId;
 use crate::check::probe::TlsId;
-use crate::check::{Advised, CheckConfig, Health, Verdict};
+use crate::check::{Advised, Certificate, CheckConfig, Health, Verdict};
 use crate::time::{Duration, Instant};
 use core::net::SocketAddr;
 
@@ -128,6 +128,8 @@ pub struct Status {
     pub held: bool,
     /// What it says of its own weight.
     pub advised: Advised,
+    /// The certificate it showed last.
+    pub certificate: Option<Certificate>,
     /// When the health's [`state`](Health::state) became what it is.
     pub since: Instant,
     /// The last verdict, other than indeterminate ones.
@@ -136,4 +138,20 @@ pub struct Status {
     pub latency: Duration,
     /// The status of its HTTP response, if one came so far.
     pub http_status: Option<u16>,
+}
+
+/// How much of what there is of each kind is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Probes in flight.
+    pub in_flight: u32,
+    /// Checks whose time has come and that wait for a socket.
+    pub waiting: u32,
+    /// Rooms to gather an answer in, used and all there are: for gRPC and DNS over
+    /// TCP. A target that hangs keeps one until its time is over.
+    pub desks: (u32, u32),
+    /// TLS connections, open and all that may be.
+    pub tls: (u32, u32),
+    /// Sockets that stay connected from one probe to the next.
+    pub kept: u32,
 }

@@ -2,6 +2,9 @@
 //! and a life made of any bytes that must not break it.
 
 mod kinds;
+mod splits;
+
+pub use splits::any_split;
 
 use super::list::NIL;
 use super::schedule::nanos;
@@ -10,13 +13,11 @@ use super::{
     Action, CheckId, Desk, Engine, MannerSlot, Pace, Settings, Slot, Socket, SocketId, Storage,
 };
 use crate::bytes::{Reader, Short};
-use crate::check::probe::outside::Outcome;
 use crate::check::probe::{Scripts, TlsId};
-use crate::check::{CheckConfig, HealthState, Kind, Lane, Reason, Verdict};
+use crate::check::{Certificate, CheckConfig, HealthState, Kind, Lane, Reason, Verdict};
 use crate::netlink::Errno;
 use crate::time::{self, Duration, Instant};
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use kinds::{KINDS, kinds};
+use kinds::{KINDS, config, kinds};
 
 /// What holds after every call: each check is in one place, each socket belongs
 /// to one check or none, nothing is lost, everything is counted.
@@ -88,6 +89,7 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
         }
     }
     let (mut held, mut talking, mut reading, mut desks) = (0_u32, 0_u32, 0_u32, 0_u32);
+    let mut kept = 0_u32;
     for (index, socket) in (0_u32..).zip(engine.sockets.iter()) {
         desks = desks.saturating_add(u32::from(socket.desk != NIL));
         reading = reading.saturating_add(u32::from(socket.inbox.is_linked()));
@@ -96,6 +98,13 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
                 law(socket.link.is_linked(), "a socket is lost")?;
                 law(socket.probe.is_none(), "a probe outlives its check")?;
                 law(!socket.inbox.is_linked(), "nobody reads, and there is mail")?;
+            }
+            Use::Kept(id) => {
+                kept = kept.saturating_add(1);
+                let own = engine.running(id).map(|slot| slot.kept);
+                law(own == Some(index), "a connection stays for nobody")?;
+                law(socket.link.is_linked(), "a connection that stays is lost")?;
+                law(socket.probe.is_none(), "a probe outlives its check")?;
             }
             Use::Probe(id) => {
                 let queued = socket.phase.lacks().is_some();
@@ -128,7 +137,11 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
         }
     }
     let sum = |lists: &[super::List]| lists.iter().fold(0_u32, |n, l| n.saturating_add(l.len()));
+    let stay = engine.slots.iter().filter(|slot| slot.kept != NIL).count();
+    let both = stay == kept as usize && sum(&engine.kept) == kept;
+    law(both, "connections that stay do not add up")?;
     let free = sum(&engine.idle).saturating_add(engine.closing.len());
+    let free = free.saturating_add(kept);
     let sockets = u32::try_from(engine.sockets.len()).unwrap_or(NIL);
     let secured = engine.sockets.iter().filter(|s| s.secured).count();
     let counted = engine.secured as usize == secured;
@@ -186,7 +199,7 @@ pub fn any_life(data: &[u8]) {
     let mut timers = [time::Slot::EMPTY; CHECKS];
     let mut manners = [MannerSlot::EMPTY; CHECKS];
     let mut sockets = [Socket::EMPTY; SOCKETS];
-    let (mut scripts, mut request, mut desks) = ([0; 512], [0; 256], [Desk::EMPTY; 1]);
+    let (mut scripts, mut request, mut desks) = ([0; 768], [0; 256], [Desk::EMPTY; 1]);
     let mut paces = [Pace::FREE; 2];
     let storage = Storage {
         checks: &mut checks,
@@ -209,7 +222,7 @@ pub fn any_life(data: &[u8]) {
         seed: 0,
         secret: [1, 2],
     };
-    let mut memory = [0; 512];
+    let mut memory = [0; 768];
     let Ok((scripts, kinds)) = kinds(&mut memory) else {
         return;
     };
@@ -244,7 +257,12 @@ impl Life<'_> {
         let socket = SocketId(u32::from(arg >> 4));
         match what % 22 {
             20 => self.outcome(socket, arg),
-            21 => self.engine.handle_lost(socket),
+            21 if arg & 1 == 0 => self.engine.handle_lost(socket),
+            21 => {
+                if self.engine.keeps(socket) {
+                    self.engine.handle_let_go(socket);
+                }
+            }
             12 => {
                 let id = CheckId(u32::from(arg >> 4));
                 self.engine.hold(self.now, id, arg & 1 == 0);
@@ -295,7 +313,7 @@ impl Life<'_> {
             }
             _ => {
                 while let Some(report) = self.engine.poll_change() {
-                    assert!(report.state != report.previous || report.advised.is_some());
+                    assert!(report.is_news());
                     assert_eq!(report.state, self.engine.health(report.id));
                     assert!(report.reason.is_none() || report.state == HealthState::Down);
                 }
@@ -329,9 +347,13 @@ impl Life<'_> {
             0 => self.engine.handle_drained(self.now, socket),
             1 => self.engine.handle_end(self.now, socket),
             2 => self.engine.handle_failed(self.now, socket, Errno(104)),
-            3 => {
+            3 if what & 0x10 == 0 => {
                 let verdict = Verdict::Failure(Reason::Closed);
                 self.engine.handle_verdict(self.now, socket, verdict);
+            }
+            3 => {
+                let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nready";
+                self.engine.handle_bytes(self.now, socket, answer);
             }
             4 => self.engine.handle_bytes(self.now, socket, b"+OK"),
             5 => self.engine.handle_bytes(self.now, socket, b"up\n"),
@@ -344,32 +366,6 @@ impl Life<'_> {
         }
     }
 
-    /// The last question comes back, as an answer that is too long.
-    fn truncated(&mut self) {
-        if let Some((seat, mut answer)) = self.asked.take() {
-            if let Some(flags) = answer.get_mut(2) {
-                *flags |= 0x82;
-            }
-            self.engine.handle_bytes(self.now, seat, &answer);
-        }
-    }
-
-    /// An errand is done, or one that nobody sent anybody on.
-    fn outcome(&mut self, seat: SocketId, what: u8) {
-        let before = self.healths();
-        let outcome = match what & 7 {
-            0 => Outcome::Content(b"7"),
-            1 => Outcome::NotRead(Errno(2)),
-            2 => Outcome::TimedOut,
-            3 => Outcome::Late,
-            _ => Outcome::NotRun(Errno(11)),
-        };
-        self.engine.handle_outcome(self.now, seat, &outcome);
-        if let Verdict::Indeterminate(_) = outcome.weigh(false).verdict {
-            assert_eq!(before, self.healths(), "local trouble is a verdict");
-        }
-    }
-
     fn act(&mut self, budget: usize) {
         for _ in 0..budget {
             let Some(action) = self.engine.poll_action(self.now) else {
@@ -379,6 +375,11 @@ impl Life<'_> {
                 Action::Secure { socket, tls, .. } => {
                     assert!(self.is_connected(socket), "secured before it was connected");
                     assert_eq!(tls, TlsId(7));
+                    if budget & 2 == 0 {
+                        let left = u64::from(budget & 4 == 0);
+                        let shown = Certificate::shown(left, 0, 1);
+                        self.engine.handle_certificate(socket, shown);
+                    }
                     if budget & 1 == 0 {
                         self.engine.handle_secured(socket);
                     }
@@ -408,6 +409,7 @@ impl Life<'_> {
                     assert_eq!(self.engine.seat_of(name), Some(socket));
                 }
                 Action::Connect { socket, target, .. } => {
+                    assert!(!target.ip().is_unspecified(), "a name without an address");
                     let v4 = socket.0 < SOCKETS_V4;
                     assert_eq!(v4, target.is_ipv4());
                     assert!(!self.set_connected(socket, true), "connected twice");
@@ -433,7 +435,9 @@ impl Life<'_> {
         let mut plan: heapless::Vec<CheckConfig, 9> = heapless::Vec::new();
         for _ in 0..len % 10 {
             let [who, times] = script.take("check")?;
-            plan.push(config(who, times, &self.kinds)).ok();
+            // Where the name is, in all of the plan.
+            let named = [0, 0, 0, len % 3];
+            plan.push(config(who, times, named, &self.kinds)).ok();
         }
         if len < 250 {
             plan.sort_unstable();
@@ -468,33 +472,5 @@ impl Life<'_> {
             let id = CheckId(u32::try_from(n).unwrap_or(NIL));
             self.engine.health(id)
         })
-    }
-}
-
-/// One of a few targets with one of a few times, zero and absurd ones included.
-fn config(who: u8, times: u8, kinds: &[Kind]) -> CheckConfig {
-    let address: IpAddr = if who.is_multiple_of(3) {
-        Ipv6Addr::LOCALHOST.into()
-    } else {
-        Ipv4Addr::LOCALHOST.into()
-    };
-    let half_open = who & 0x80 != 0;
-    let kind = match usize::from(who >> 3) % 9 {
-        7 => Kind::Syn,
-        n => *kinds.get(n).unwrap_or(&Kind::Tcp { half_open }),
-    };
-    let target = SocketAddr::new(address, u16::from(who % 7));
-    let interval = Duration::from_millis(match times % 4 {
-        0 => 0,
-        1 => 1000,
-        2 => 5000,
-        _ => 60_000,
-    });
-    CheckConfig {
-        interval,
-        timeout: Duration::from_secs(u64::from((times >> 2) % 4)),
-        rise: times >> 6,
-        fall: times >> 5,
-        ..CheckConfig::new(kind, target)
     }
 }

@@ -36,6 +36,9 @@
 //! request the kernel takes in parts is composed again for each part, the same
 //! each time, so none is kept.
 //!
+//! A connection whose answer came whole stays for the next probe of its check, where
+//! the script wants that and both sides agree; see `kept.rs`.
+//!
 //! # By datagrams
 //! A probe by datagrams has a seat instead of a socket, at the end of
 //! [`Storage::sockets`]. [`Action::Datagram`] says to send what
@@ -59,6 +62,7 @@ mod errand;
 mod flap;
 mod hold;
 mod interface;
+mod kept;
 #[doc(hidden)]
 pub mod laws;
 mod list;
@@ -73,7 +77,7 @@ mod talk;
 mod token;
 
 pub use errand::ERRAND_GRACE;
-pub use interface::{Action, Carrier, Settings, Status};
+pub use interface::{Action, Carrier, Load, Settings, Status};
 pub use manners::MannerSlot;
 pub use pace::Pace;
 pub use plan::PlanError;
@@ -116,6 +120,8 @@ pub struct Engine<'s> {
     waiting: [List; Lane::COUNT],
     idle: [List; Lane::COUNT],
     closing: List,
+    /// Sockets that stay connected, by the lane, the oldest first.
+    kept: [List; Lane::COUNT],
     /// Sockets with something to send, and with something to read.
     outbox: List,
     inbox: List,
@@ -175,6 +181,7 @@ impl<'s> Engine<'s> {
             waiting: [List::EMPTY; Lane::COUNT],
             idle: [List::EMPTY; Lane::COUNT],
             closing: List::EMPTY,
+            kept: [List::EMPTY; Lane::COUNT],
             outbox: List::EMPTY,
             inbox: List::EMPTY,
             unsecured: List::EMPTY,
@@ -249,6 +256,22 @@ impl<'s> Engine<'s> {
             .fold(0, |sum, list| sum.saturating_add(list.len()))
     }
 
+    /// How much is in use.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let desks = u32::try_from(self.desks.len()).unwrap_or(NIL);
+        Load {
+            in_flight: self.in_flight,
+            waiting: self.waiting(),
+            desks: (desks.saturating_sub(self.free_desks.len()), desks),
+            tls: (self.secured, self.settings.tls),
+            kept: self
+                .kept
+                .iter()
+                .fold(0, |n, list| n.saturating_add(list.len())),
+        }
+    }
+
     /// What happened since the start.
     #[must_use]
     pub const fn counters(&self) -> &Counters {
@@ -283,6 +306,7 @@ impl<'s> Engine<'s> {
             presumed: slot.presumed,
             held: slot.flap.held,
             advised: slot.advised,
+            certificate: slot.certificate,
             since: slot.since,
             last: slot.last,
             latency: slot.latency(),

@@ -1,18 +1,23 @@
-//! What the owner has not heard yet: changes of health, and what targets say of
-//! their weight.
+//! What the owner has not heard yet: changes of health, what targets say of their
+//! weight, and certificates that expire soon.
 
-use super::{CheckId, Engine, Slot};
+use super::storage::Use;
+use super::{CheckId, Engine, Slot, SocketId};
 use crate::check::probe::{Script, Scripts};
-use crate::check::{Advised, HealthState, Report, Share};
+use crate::check::{Advised, Certificate, HealthState, Report, Share};
 
 impl Engine<'_> {
     /// A target whose health, or whose advice about its weight, is not what the
-    /// owner heard last, oldest first. Changes that cancelled out before the
+    /// owner heard last, or whose certificate expires soon, oldest first. Changes that cancelled out before the
     /// owner asked are not told. Call after every `handle_*`, until `None`.
     pub fn poll_change(&mut self) -> Option<Report> {
         let index = self.news.pop(self.slots, Slot::news)?;
         let slot = self.slots.get_mut(index as usize)?;
         let previous = slot.told;
+        let certificate = slot
+            .certificate
+            .filter(|shown| shown.soon != slot.told_soon);
+        slot.told_soon = slot.expires_soon();
         let advised = (slot.told_advised != slot.advised).then_some(slot.advised);
         slot.told = slot.health.state();
         slot.told_advised = slot.advised;
@@ -29,6 +34,7 @@ impl Engine<'_> {
             latency: slot.latency(),
             held: fell && slot.flap.held,
             advised,
+            certificate,
         })
     }
 
@@ -37,6 +43,27 @@ impl Engine<'_> {
     pub fn advised(&self, id: CheckId) -> Advised {
         self.running(id)
             .map_or(Advised::default(), |slot| slot.advised)
+    }
+
+    /// The check that a socket is in use for.
+    #[must_use]
+    pub fn probed_by(&self, socket: SocketId) -> Option<CheckId> {
+        match self.sockets.get(socket.index())?.use_ {
+            Use::Probe(id) => Some(id),
+            Use::Free | Use::Kept(_) | Use::Closing => None,
+        }
+    }
+
+    /// The certificate that a target has shown in its handshake, whatever comes of
+    /// the check.
+    pub fn handle_certificate(&mut self, socket: SocketId, certificate: Certificate) {
+        let Some(id) = self.probed_by(socket) else {
+            return self.stray();
+        };
+        if let Some(slot) = self.running_mut(id) {
+            slot.certificate = Some(certificate);
+            self.note_news(id);
+        }
     }
 
     /// A target says something of its weight: `take` makes the new from the old

@@ -4,7 +4,7 @@
 use super::list::NIL;
 use super::schedule::first_start;
 use super::storage::{Slot, State, Target};
-use super::{CheckId, Engine, HealthState};
+use super::{CheckId, Engine, Health, HealthState};
 use crate::check::CheckConfig;
 use crate::check::probe::Scripts;
 use crate::check::report::Merged;
@@ -65,7 +65,8 @@ impl Engine<'_> {
     ///
     /// A check that runs already keeps its id, health, timer and socket in
     /// flight. One that asks the [same question](CheckConfig::same_question) at
-    /// other times keeps id, health and a probe in flight, and is due anew.
+    /// other times keeps id, health and a probe in flight, and is due anew; one
+    /// whose name has moved keeps id and health, and a probe in flight ends.
     /// Others end ([`poll_action`](Self::poll_action) disconnects their sockets)
     /// or begin, spread over [`SPREAD_MAX`](super::SPREAD_MAX) at most. Ask
     /// [`check_id`](Self::check_id) for the ids afterwards: one that ended may
@@ -104,13 +105,7 @@ impl Engine<'_> {
             self.set_plan(o, NIL);
         }
         let kept = self.pair(plan, |old, new| old.cmp(new));
-        let edited = self.pair(plan, |old, new| {
-            if old.same_question(new) {
-                Ordering::Equal
-            } else {
-                old.cmp(new)
-            }
-        });
+        let edited = self.pair(plan, CheckConfig::cmp_question);
         let mut merged = Merged {
             kept,
             edited,
@@ -230,6 +225,9 @@ impl Engine<'_> {
         if before == *config {
             return;
         }
+        if slot.target.socket_addr() != config.target {
+            return self.redirect(now, id, config);
+        }
         // Half-open another way: what it has is of no use to it.
         let (moves, state) = (before.lane() != config.lane(), slot.state);
         if moves {
@@ -257,6 +255,40 @@ impl Engine<'_> {
             | State::Waiting { .. }
             | State::Probing { .. }
             | State::Free => {}
+        }
+    }
+
+    /// Points a check at where its name is now. What is believed of the target
+    /// holds until verdicts say otherwise; what was on its way, and verdicts that
+    /// were not enough yet, say nothing of the new address.
+    fn redirect(&mut self, now: Instant, id: CheckId, config: &CheckConfig) {
+        let Some(state) = self.running(id).map(|slot| slot.state) else {
+            return;
+        };
+        // By the old config: it knows which queue it is in.
+        self.stop(id, state);
+        let Some(slot) = self.slots.get_mut(id.index()) else {
+            return;
+        };
+        slot.target = Target::of(config.target);
+        // In this order there is always room.
+        self.manners.release(slot.manner);
+        slot.manner = self.manners.take(config);
+        slot.health = match slot.health.state() {
+            HealthState::Unknown => Health::Unknown,
+            HealthState::Up => Health::Up,
+            // Not down: the new address was not seen failing, and is checked fast.
+            HealthState::Down => Health::GoingUp { successes: 0 },
+        };
+        slot.presumed = slot.health != Health::Unknown;
+        match state {
+            State::Idle { .. }
+            | State::Paced { .. }
+            | State::Waiting { .. }
+            | State::Probing { .. } => {
+                self.idle_until(id, first_start(config, now, self.settings.seed));
+            }
+            State::Held | State::Free => {}
         }
     }
 

@@ -7,6 +7,7 @@ use super::storage::{Phase, Slot, Socket, State, Use};
 use super::{
     Action, Carrier, CheckId, Engine, HealthState, Lane, Local, SocketId, TIMERS_MAX, Verdict,
 };
+use crate::check::probe::Probe;
 use crate::check::{CheckConfig, Kind};
 use crate::model::Family;
 use crate::time::{Duration, Instant};
@@ -40,6 +41,7 @@ impl Engine<'_> {
                         _ if late => Verdict::Indeterminate(Local::Late),
                         Lane::Stream(_) | Lane::Datagram => match lacks {
                             Some(local) => Verdict::Indeterminate(local),
+                            None if self.is_unheard(socket) => Verdict::Indeterminate(Local::Kept),
                             None => Verdict::Failure(self.timed_out(socket)),
                         },
                     };
@@ -53,10 +55,8 @@ impl Engine<'_> {
     /// What to do to a socket. Call until `None` after every `handle_*`; the
     /// probe's time runs from `now`.
     pub fn poll_action(&mut self, now: Instant) -> Option<Action> {
-        if let Some(index) = self.closing.pop(self.sockets, Socket::link) {
-            let socket = SocketId(index);
-            self.release(socket);
-            return Some(Action::Disconnect { socket });
+        if let Some(action) = self.disconnect() {
+            return Some(action);
         }
         self.give_desks(now);
         if let Some(action) = self.secure(now) {
@@ -77,6 +77,13 @@ impl Engine<'_> {
             .or_else(|| self.start(now, Lane::Stream(Family::V6)))
             .or_else(|| self.start(now, Lane::Datagram))
             .or_else(|| self.start(now, Lane::Errand))
+    }
+
+    /// Has the owner disconnect the oldest of the sockets that are done with.
+    fn disconnect(&mut self) -> Option<Action> {
+        let socket = SocketId(self.closing.pop(self.sockets, Socket::link)?);
+        self.release(socket);
+        Some(Action::Disconnect { socket })
     }
 
     /// Gives a socket that waits for it one of the TLS connections.
@@ -136,6 +143,11 @@ impl Engine<'_> {
             self.idle_until(id, first_start(&config, now, self.settings.seed));
             return;
         }
+        if config.is_unresolved() {
+            self.counters.started = self.counters.started.saturating_add(1);
+            let verdict = Verdict::Indeterminate(Local::Name);
+            return self.settle(now, id, now, None, verdict);
+        }
         self.take_starts(now, id, due, 0);
     }
 
@@ -155,24 +167,41 @@ impl Engine<'_> {
         }
     }
 
-    /// Gives the oldest waiting check a free socket of its lane.
+    /// Gives the oldest waiting check the socket that stayed connected for it, or a
+    /// free one of its lane. For want of one, another check's is taken that stayed
+    /// connected.
     fn start(&mut self, now: Instant, lane: Lane) -> Option<Action> {
-        let lane = lane.index();
-        let (waiting, idle) = (self.waiting.get_mut(lane)?, self.idle.get_mut(lane)?);
-        let (index, _) = waiting.first().zip(idle.first())?;
+        let index = self.waiting.get(lane.index())?.first()?;
         let slot = self.slots.get(index as usize)?;
-        let config = slot.config(&self.manners);
+        let (config, kept) = (slot.config(&self.manners), slot.kept);
         let State::Waiting { since } = slot.state else {
             return None;
         };
+        let lane = lane.index();
+        if kept == NIL && self.idle.get(lane)?.len() == 0 {
+            self.let_go_oldest(lane)?;
+            return self.disconnect();
+        }
         let mut deadline = now + config.timeout.max(CheckConfig::INTERVAL_MIN);
         if config.lane() == Lane::Errand {
             deadline += ERRAND_GRACE;
         }
         // There is a timer for each check, and a waiting one holds none.
         let timer = self.wheel.insert(deadline, index).ok()?;
+        let waiting = self.waiting.get_mut(lane)?;
         waiting.pop(self.slots, Slot::link)?;
-        let socket = SocketId(idle.pop(self.sockets, Socket::link)?);
+        let list = if kept == NIL {
+            self.idle.get_mut(lane)?
+        } else {
+            self.kept.get_mut(lane)?
+        };
+        let socket = SocketId(if kept == NIL {
+            list.pop(self.sockets, Socket::link)?
+        } else {
+            list.remove(self.sockets, kept, Socket::link);
+            kept
+        });
+        self.slots.get_mut(index as usize)?.kept = NIL;
         self.sockets.get_mut(socket.index())?.use_ = Use::Probe(CheckId(index));
         let slot = self.slots.get_mut(index as usize)?;
         slot.turn = slot.turn.wrapping_add(1);
@@ -186,6 +215,12 @@ impl Engine<'_> {
         self.counters.started = self.counters.started.saturating_add(1);
         self.counters.lag_max = self.counters.lag_max.max(now.since(since));
         let target = config.target;
+        if kept != NIL {
+            let held = self.sockets.get_mut(socket.index())?;
+            (held.phase, held.reused) = (Phase::Due, true);
+            self.counters.reused = self.counters.reused.saturating_add(1);
+            return Some(Action::Send { socket });
+        }
         let half_open = match config.kind {
             Kind::Tcp { half_open } => half_open,
             Kind::Stream(_) => false,
@@ -261,9 +296,22 @@ impl Engine<'_> {
     /// Ends a probe: frees its socket, takes the verdict, arms the next one.
     pub(super) fn conclude(&mut self, now: Instant, id: CheckId, verdict: Verdict) {
         let probe = self.probe_of(id);
-        let Some(started) = self.stop_probe(id) else {
+        let keeps = self.is_to_keep(id, verdict);
+        let Some(started) = self.stop_probe(id, keeps) else {
             return;
         };
+        self.settle(now, id, started, probe, verdict);
+    }
+
+    /// Takes the verdict on a check that holds no timer, arms the next one.
+    fn settle(
+        &mut self,
+        now: Instant,
+        id: CheckId,
+        started: Instant,
+        probe: Option<Probe>,
+        verdict: Verdict,
+    ) {
         self.counters.verdict(verdict);
         let Some(slot) = self.slots.get_mut(id.index()) else {
             return;
@@ -309,8 +357,9 @@ impl Engine<'_> {
         self.idle_until(id, next);
     }
 
-    /// Takes the socket and the timer from a check in flight; when it started.
-    pub(super) fn stop_probe(&mut self, id: CheckId) -> Option<Instant> {
+    /// Takes the socket and the timer from a check in flight, or only the timer when
+    /// it keeps its connection; when it started.
+    pub(super) fn stop_probe(&mut self, id: CheckId, keeps: bool) -> Option<Instant> {
         let slot = self.running(id)?;
         let State::Probing {
             socket,
@@ -327,12 +376,8 @@ impl Engine<'_> {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.leave(socket);
         match lane {
-            Lane::Stream(_) if connects => {
-                if let Some(s) = self.sockets.get_mut(socket.index()) {
-                    s.use_ = Use::Closing;
-                }
-                self.closing.push(self.sockets, socket.0, Socket::link);
-            }
+            Lane::Stream(_) if keeps => self.keep(id, socket),
+            Lane::Stream(_) if connects => self.close(socket),
             // Nothing is to be disconnected.
             Lane::Stream(_) | Lane::Datagram | Lane::Errand => self.release(socket),
         }

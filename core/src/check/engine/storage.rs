@@ -5,7 +5,9 @@ use super::list::{Link, NIL};
 use super::manners::{MannerId, MannerSlot, Manners};
 use super::pace::{GROUPS, Pace};
 use crate::check::probe::{Probe, Room, SPEC_KEEP_BYTES_MAX};
-use crate::check::{Advised, CheckConfig, Health, HealthState, Local, Reason, Share, Verdict};
+use crate::check::{
+    Advised, Certificate, CheckConfig, Health, HealthState, Local, Reason, Share, Verdict,
+};
 use crate::time::{self, Duration, Instant, Timer};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -71,6 +73,10 @@ pub struct Slot {
     /// What it says of its weight, and what the owner has heard of that.
     pub(super) advised: Advised,
     pub(super) told_advised: Advised,
+    /// The certificate it showed last, and whether the owner has heard that it
+    /// expires soon.
+    pub(super) certificate: Option<Certificate>,
+    pub(super) told_soon: bool,
     /// Which rates it keeps, or [`NIL`].
     pub(super) groups: [u32; GROUPS],
     /// Its falls, as far as they are remembered.
@@ -89,6 +95,8 @@ pub struct Slot {
     pub(super) turn: u8,
     /// When the health's state became what it is.
     pub(super) since: Instant,
+    /// The socket that stays connected for its next probe.
+    pub(super) kept: u32,
     /// Its index in the plan.
     pub(super) plan: u32,
     /// For the plan's entry with this slot's index: the check that runs it. One
@@ -101,7 +109,7 @@ pub struct Slot {
 }
 
 // There are as many as there are checks.
-const _: () = assert!(size_of::<Slot>() <= 160);
+const _: () = assert!(size_of::<Slot>() <= 168);
 
 /// A target in few bytes.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +177,8 @@ impl Slot {
         told: HealthState::Unknown,
         advised: NOTHING_ADVISED,
         told_advised: NOTHING_ADVISED,
+        certificate: None,
+        told_soon: false,
         groups: [NIL; GROUPS],
         flap: Flap::NONE,
         presumed: false,
@@ -178,6 +188,7 @@ impl Slot {
         http_status: 0,
         turn: 0,
         since: Instant::ZERO,
+        kept: NIL,
         plan: NIL,
         order: [NIL; 2],
         link: Link::LOOSE,
@@ -208,7 +219,14 @@ impl Slot {
 
     /// Whether the owner knows what is believed of it.
     pub(super) fn is_told(&self) -> bool {
-        self.told == self.health.state() && self.told_advised == self.advised
+        self.told == self.health.state()
+            && self.told_advised == self.advised
+            && self.told_soon == self.expires_soon()
+    }
+
+    /// Whether the certificate it showed last expires soon.
+    pub(super) fn expires_soon(&self) -> bool {
+        self.certificate.is_some_and(|shown| shown.soon)
     }
 
     pub(super) const fn link(&mut self) -> &mut Link {
@@ -230,8 +248,8 @@ impl Default for Slot {
 #[derive(Clone, Copy, Debug)]
 pub struct Socket {
     pub(super) use_: Use,
-    /// In the list of free sockets, of those to disconnect, or of those that
-    /// have something to send.
+    /// In the list of free sockets, of those to disconnect, of those that stay
+    /// connected, or of those that have something to send.
     pub(super) link: Link,
     /// In the list of those that have something to read.
     pub(super) inbox: Link,
@@ -246,6 +264,8 @@ pub struct Socket {
     pub(super) secured: bool,
     /// Answers to its datagram may be lost on this node.
     pub(super) lost: bool,
+    /// An earlier probe left it connected.
+    pub(super) reused: bool,
     /// The desk it has, or none.
     pub(super) desk: u32,
     pub(super) probe: Option<Probe>,
@@ -258,6 +278,8 @@ pub(super) enum Use {
     Free,
     /// A check.
     Probe(CheckId),
+    /// Nothing, but it stays connected for the next probe of a check.
+    Kept(CheckId),
     /// Nothing any more, but the owner has not been told to disconnect it.
     Closing,
 }
@@ -310,6 +332,7 @@ impl Socket {
         unread: false,
         secured: false,
         lost: false,
+        reused: false,
         desk: NIL,
         probe: None,
     };

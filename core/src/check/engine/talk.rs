@@ -68,6 +68,9 @@ impl Engine<'_> {
                 Verdict::of_talk(errno, Reason::ResetAnswering)
             }
         };
+        if matches!(verdict, Verdict::Failure(_)) && self.is_unheard(socket) {
+            return self.connect_anew(now, id, socket);
+        }
         self.conclude(now, id, verdict);
     }
 
@@ -117,6 +120,12 @@ impl Engine<'_> {
         self.inbox.pop(self.sockets, Socket::inbox).map(SocketId)
     }
 
+    /// Whether [`poll_read`](Self::poll_read) has one: the owner does not sleep.
+    #[must_use]
+    pub const fn has_unread(&self) -> bool {
+        self.inbox.len() > 0
+    }
+
     /// Bytes were read; of a datagram, all of it. More may be there.
     pub fn handle_bytes(&mut self, now: Instant, socket: SocketId, bytes: &[u8]) {
         let Some((id, Phase::Waiting | Phase::Answering)) = self.talker(socket) else {
@@ -158,6 +167,9 @@ impl Engine<'_> {
     pub fn handle_end(&mut self, now: Instant, socket: SocketId) {
         let (id, step) = match self.talker(socket) {
             Some((id, Phase::Securing)) => (id, Step::More),
+            Some((id, Phase::Waiting)) if self.is_unheard(socket) => {
+                return self.connect_anew(now, id, socket);
+            }
             Some((id, Phase::Waiting | Phase::Answering)) => {
                 let end =
                     |probe: &mut Probe, spec: &Spec<'_>, _: &mut Room<'_>| probe.handle_end(spec);
@@ -451,7 +463,7 @@ impl Engine<'_> {
         let s = self.sockets.get(socket.index())?;
         match s.use_ {
             Use::Probe(id) => Some((id, s.phase)),
-            Use::Free | Use::Closing => None,
+            Use::Free | Use::Kept(_) | Use::Closing => None,
         }
     }
 

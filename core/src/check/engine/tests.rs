@@ -1,5 +1,7 @@
 mod errand;
+mod kept;
 mod laws;
+mod names;
 mod seesaw;
 mod talk;
 mod tls;

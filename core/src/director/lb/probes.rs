@@ -3,7 +3,7 @@
 
 use super::Lb;
 use crate::check::probe::outside::{Errand, Outcome};
-use crate::check::{Action, SocketId, Verdict};
+use crate::check::{Action, Certificate, Engine, SocketId, Verdict, said};
 use crate::model::Family;
 use crate::netlink::Errno;
 use crate::time::Instant;
@@ -21,6 +21,12 @@ impl Lb<'_> {
         self.engine.handle_secured(socket);
     }
 
+    /// The certificate that a check's target has shown.
+    pub fn handle_certificate(&mut self, now: Instant, socket: SocketId, shown: Certificate) {
+        self.engine.handle_certificate(socket, shown);
+        self.take_changes(now);
+    }
+
     /// A check's socket, or a datagram of it, failed.
     pub fn handle_failed(&mut self, now: Instant, socket: SocketId, errno: Errno) {
         self.engine.handle_failed(now, socket, errno);
@@ -30,6 +36,11 @@ impl Lb<'_> {
     /// A check's socket may be readable or writable.
     pub fn handle_ready(&mut self, socket: SocketId, readable: bool, writable: bool) {
         self.engine.handle_ready(socket, readable, writable);
+    }
+
+    /// A socket that stayed connected has something to read, or is broken.
+    pub fn handle_let_go(&mut self, socket: SocketId) {
+        self.engine.handle_let_go(socket);
     }
 
     /// A socket to read from once.
@@ -106,9 +117,25 @@ impl Lb<'_> {
         self.engine.errand(now, socket)
     }
 
-    /// What came of an errand.
-    pub fn handle_outcome(&mut self, now: Instant, socket: SocketId, outcome: &Outcome<'_>) {
+    /// What came of an errand, and what a command printed: that is in the log when
+    /// the target begins to fail, and when it goes down.
+    pub fn handle_outcome(
+        &mut self,
+        now: Instant,
+        socket: SocketId,
+        outcome: &Outcome<'_>,
+        output: &[u8],
+    ) {
+        let check = self.engine.probed_by(socket);
+        let status = |engine: &Engine<'_>| check.and_then(|check| engine.status(check));
+        let before = status(&self.engine);
         self.engine.handle_outcome(now, socket, outcome);
+        if let (Some(before), Some(after)) = (before, status(&self.engine))
+            && let Some(Verdict::Failure(_)) = after.last
+            && (before.last, before.health.state()) != (after.last, after.health.state())
+        {
+            said::log(now, after.config.target, output, &mut self.log);
+        }
         self.take_changes(now);
     }
 

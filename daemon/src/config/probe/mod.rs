@@ -78,6 +78,7 @@ impl Type {
                 "expect_headers",
                 "expect",
                 "size_limit",
+                "reuse",
                 "tls",
             ],
             Self::Agent => &["send", "tls"],
@@ -152,6 +153,7 @@ pub(super) const KEYS: &[&str] = &[
     "response",
     "signed",
     "command",
+    "reuse",
     "weigh",
 ];
 
@@ -193,6 +195,10 @@ pub(super) struct ProbeRead {
     signed: Option<At<bool>>,
     command: Option<At<Vec<String>>>,
     weigh: Option<At<bool>>,
+    /// The connection stays from one check to the next.
+    reuse: Option<At<bool>>,
+    /// What the target is called where nothing here says so: its name and port.
+    called: Option<(String, u16)>,
 }
 
 impl ProbeRead {
@@ -255,7 +261,15 @@ impl ProbeRead {
             signed: section.boolean("signed", notes),
             command: command(section, notes),
             weigh: section.boolean("weigh", notes),
+            reuse: section.boolean("reuse", notes),
+            called: None,
         }
+    }
+
+    /// Its target has a name.
+    pub fn calls(&mut self, host: Option<&str>, port: u16) {
+        let bare = |host: &str| host.strip_suffix('.').unwrap_or(host).to_owned();
+        self.called = host.map(|host| (bare(host), port));
     }
 
     /// These keys, and where one is missing, the service's.
@@ -290,6 +304,8 @@ impl ProbeRead {
             signed,
             command,
             weigh,
+            reuse,
+            called,
         } = self;
         Self {
             written,
@@ -321,6 +337,8 @@ impl ProbeRead {
             signed: signed.or_else(|| service.signed.clone()),
             command: command.or_else(|| service.command.clone()),
             weigh: weigh.or_else(|| service.weigh.clone()),
+            reuse: reuse.or_else(|| service.reuse.clone()),
+            called,
         }
     }
 

@@ -110,13 +110,17 @@ impl ProbeRead {
     fn http(&self, span: &Span, notes: &mut Notes) -> Option<OwnedScript> {
         let text = |at: &Option<super::At<String>>| at.as_ref().map(|at| at.value.clone());
         let (method, path) = (text(&self.method), text(&self.path));
-        let (host, lines) = (text(&self.host), text(&self.headers));
+        let lines = text(&self.headers);
+        let url = path.as_ref().is_some_and(|path| path.contains("://"));
+        let called = self.authority().filter(|_| !url);
+        let host = text(&self.host).or(called);
         let request = Request {
             method: method.as_deref().unwrap_or("GET"),
             host: host.as_deref(),
             headers: lines.as_deref().unwrap_or_default(),
             body: self.body.as_ref().map_or(&[][..], |at| &at.value),
             http10: self.http10.as_ref().is_some_and(|at| at.value),
+            keep_alive: self.reuse.as_ref().is_some_and(|at| at.value),
             ..Request::get(ANYWHERE, path.as_deref().unwrap_or("/"))
         };
         if let Err(error) = request.check() {
@@ -155,12 +159,21 @@ impl ProbeRead {
             ..default
         };
         let tls = self.tls(host.as_deref(), Some("http/1.1"));
+        if let (Some(at), Some(_)) = (self.reuse.as_ref().filter(|at| at.value), &tls) {
+            notes.error(
+                &at.span,
+                "`reuse` with `tls`: each check makes a handshake of its own",
+                "remove one",
+            );
+        }
         self.finish(&Spec::Http(&http), tls, span, notes)
     }
 
     fn grpc(&self, span: &Span, notes: &mut Notes) -> Option<OwnedScript> {
-        let authority = self.host.as_ref().map_or("", |at| at.value.as_str());
-        let tls = self.tls(self.host.as_ref().map(|at| at.value.as_str()), Some("h2"));
+        let host = self.host.as_ref().map(|at| at.value.clone());
+        let host = host.or_else(|| self.authority());
+        let authority = host.as_deref().unwrap_or("");
+        let tls = self.tls(host.as_deref(), Some("h2"));
         let grpc = Grpc {
             authority,
             service: self.service.as_ref().map_or("", |at| at.value.as_str()),
@@ -168,7 +181,7 @@ impl ProbeRead {
         };
         // Without a host it is the target's address, which is one.
         let checked = Grpc {
-            authority: if self.host.is_none() { "a" } else { authority },
+            authority: if host.is_none() { "a" } else { authority },
             ..grpc
         };
         if let Err(error) = checked.check() {
@@ -249,7 +262,24 @@ impl ProbeRead {
     }
 
     fn tls(&self, host: Option<&str>, alpn: Option<&str>) -> Option<OwnedTls> {
-        self.tls.as_ref()?.value.tls(host, alpn)
+        let called = self.called.as_ref().map(|(host, _)| host.as_str());
+        self.tls.as_ref()?.value.tls(host.or(called), alpn)
+    }
+
+    /// The target's name as a request has it, with its port where that is not
+    /// the usual one.
+    fn authority(&self) -> Option<String> {
+        let (host, port) = self.called.as_ref()?;
+        let usual = if self.tls(None, None).is_some() {
+            443
+        } else {
+            80
+        };
+        Some(if *port == usual {
+            host.clone()
+        } else {
+            format!("{host}:{port}")
+        })
     }
 
     pub(super) fn expected(&self) -> Pattern<'_> {

@@ -5,9 +5,18 @@ use crate::config::section::{At, Notes, Section};
 use crate::config::value::wrong_type;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
+use std::time::Duration;
 use trunnion_core::check::probe::TlsId;
 
-pub(in crate::config) const KEYS: &[&str] = &["name", "ca", "verify", "certificate", "key", "alpn"];
+pub(in crate::config) const KEYS: &[&str] = &[
+    "name",
+    "ca",
+    "verify",
+    "certificate",
+    "key",
+    "alpn",
+    "expiry_warning",
+];
 
 /// How TLS is spoken with a target.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +32,13 @@ pub struct OwnedTls {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Protocols offered.
     pub alpn: Vec<String>,
+    /// A certificate that expires sooner is named; 0 names none.
+    pub expiry_warning: Duration,
 }
+
+/// Two weeks: what renews certificates by itself does so a month before, and who
+/// does it by hand can do it within that.
+const EXPIRY_WARNING: Duration = Duration::from_secs(14 * 86_400);
 
 impl OwnedTls {
     /// Its name, by what is in it.
@@ -45,6 +60,7 @@ pub(super) struct TlsRead {
     verify: Option<At<bool>>,
     identity: Option<(PathBuf, PathBuf)>,
     alpn: Vec<String>,
+    expiry_warning: Option<Duration>,
 }
 
 impl TlsRead {
@@ -60,6 +76,7 @@ impl TlsRead {
                 verify: None,
                 identity: None,
                 alpn: Vec::new(),
+                expiry_warning: None,
             };
             return Some(At { value, span });
         }
@@ -101,6 +118,8 @@ impl TlsRead {
             _ => Err("write a protocol, such as \"http/1.1\" or \"h2\"".to_owned()),
         };
         let alpn = section.texts("alpn", protocol, notes);
+        let range = Duration::ZERO..=Duration::from_secs(364 * 86_400);
+        let expiry_warning = section.duration("expiry_warning", range, notes);
         let value = Self {
             on: true,
             name: section.text("name", name, notes),
@@ -108,6 +127,7 @@ impl TlsRead {
             verify,
             identity: certificate.zip(own_key).map(|(c, k)| (c.value, k.value)),
             alpn: alpn.into_iter().map(|at| at.value).collect(),
+            expiry_warning: expiry_warning.map(|at| at.value),
         };
         Some(At { value, span })
     }
@@ -128,6 +148,7 @@ impl TlsRead {
             } else {
                 self.alpn.clone()
             },
+            expiry_warning: self.expiry_warning.unwrap_or(EXPIRY_WARNING),
         })
     }
 }
@@ -151,13 +172,7 @@ fn path(text: &str) -> Result<PathBuf, String> {
 }
 
 fn name(text: &str) -> Result<String, String> {
-    let label = |label: &str| {
-        let plain = label
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        (1..=63).contains(&label.len()) && plain
-    };
-    if scalar::address(text).is_ok() || (text.len() <= 253 && text.split('.').all(label)) {
+    if scalar::address(text).is_ok() || (scalar::is_name(text) && !text.ends_with('.')) {
         return Ok(text.to_owned());
     }
     Err("write a name such as \"www.example.org\", or an address".to_owned())

@@ -1,11 +1,15 @@
 //! Orders of operators: written down, told to the LB loop, answered when it has
 //! done them.
 
+use super::super::ha::HaCommand;
 use super::super::lb::LbCommand;
 use super::super::records::{self, text};
 use super::Control;
+use crate::control::Failover;
 use crate::control::operate::{Changed, Order, Refusal, Speaker};
 use tokio::sync::oneshot;
+use trunnion_core::director::ha::{NoFailover, Whom};
+use trunnion_core::director::plan::InstanceName;
 
 /// An order that the LB loop has been told of.
 #[derive(Debug)]
@@ -57,6 +61,32 @@ impl Control {
     pub(super) fn answer_order(&mut self) {
         if let Some(Doing { changed, answer }) = self.doing.pop_front() {
             let _ = answer.send(Ok(changed));
+        }
+    }
+
+    /// Lets peers take over, or ends that.
+    pub(super) fn fail_over(
+        &mut self,
+        order: Failover,
+        answer: oneshot::Sender<Result<u16, NoFailover>>,
+    ) {
+        let whom = match order.name.as_str() {
+            "" => Whom::All,
+            name => match InstanceName::try_from(name) {
+                Ok(name) => Whom::Named(name),
+                Err(_) => {
+                    let _ = answer.send(Err(NoFailover::NoSuch));
+                    return;
+                }
+            },
+        };
+        let command = match order.hold {
+            Some(time) => HaCommand::FailOver(whom, time),
+            None => HaCommand::FailOverNoMore(whom),
+        };
+        // Dropping the answer says that the loop is far behind.
+        if self.loops.ha.send(command).is_ok() {
+            self.orders.push_back(answer);
         }
     }
 

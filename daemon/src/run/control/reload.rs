@@ -8,6 +8,7 @@ use super::super::records;
 use super::{Control, Loops};
 use crate::config::Config;
 use std::sync::Arc;
+use trunnion_sys::clock::boottime;
 use trunnion_sys::notify;
 
 /// A reload under way. Both loops are asked whether they have room for their
@@ -55,11 +56,13 @@ impl Control {
         if let Some(notify) = &self.notify {
             let _ = notify.reloading(notify::monotonic());
         }
+        self.loops.names.assign(&config, boottime());
         let Loops { cells, board, .. } = &mut self.loops;
         let cells = cells.assign(&config, board);
         let ha = OwnedHaPlan::of(&config, &cells, self.started);
         let ha = HaCommand::Fits(Box::new(ha));
-        let lb = OwnedLbPlan::of(&config, &cells, self.loops.half_opens);
+        let (names, half_opens) = (&self.loops.names, self.loops.half_opens);
+        let lb = OwnedLbPlan::of(&config, &cells, names, half_opens);
         let lb = LbCommand::Fits(Box::new(lb));
         self.offered = Some(Offer {
             config: Arc::new(config),
@@ -108,8 +111,10 @@ impl Control {
         if offer.refused.is_none()
             && let (Some(ha), Some(mut lb)) = (offer.ha.take(), offer.lb.take())
         {
-            // Only now: an order may have come since the plan was made.
+            // Only now: an order may have come since the plan was made, and a name
+            // may have moved.
             self.operators.tell(&mut lb);
+            self.loops.names.tell(&mut lb);
             offer.waiting = 2;
             self.offer(HaCommand::Plan(ha), LbCommand::Plan(lb));
             return;
@@ -164,6 +169,7 @@ impl Control {
     fn reload_over(&mut self) {
         let Loops { cells, board, .. } = &mut self.loops;
         cells.keep(&self.config, board);
+        self.loops.names.keep(&self.config);
         if let Some(notify) = &self.notify {
             let _ = notify.ready();
         }

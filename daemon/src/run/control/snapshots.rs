@@ -88,6 +88,7 @@ mod tests {
             file: String::new(),
             config: Arc::clone(config),
             settings: Vec::new(),
+            names: (Vec::new(), Vec::new()),
             guardian_deaths: 0,
             runner_deaths: 0,
             ha,

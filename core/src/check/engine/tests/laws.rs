@@ -1,6 +1,6 @@
 //! What holds whatever happens.
 
-use super::super::laws::any_life;
+use super::super::laws::{any_life, any_split};
 use super::super::*;
 use super::world::{Behaviour, UP, World, config, engine, ms, plan, target};
 use crate::check::CheckConfig;
@@ -144,4 +144,34 @@ proptest! {
     fn any_life_keeps_the_laws(data in prop::collection::vec(any::<u8>(), 0..2_000)) {
         any_life(&data);
     }
+    #[test]
+    fn answers_mean_the_same_whichever_way_they_are_cut(
+        head in prop::collection::vec(any::<u8>(), 8),
+        answer in prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..100),
+            prop::sample::select(ANSWERS.to_vec()).prop_map(<[u8]>::to_vec),
+            (prop::sample::select(ANSWERS.to_vec()), any::<prop::sample::Index>(), any::<u8>())
+                .prop_map(|(answer, at, byte)| {
+                    let mut answer = answer.to_vec();
+                    let at = at.index(answer.len());
+                    answer[at] = byte;
+                    answer
+                }),
+        ],
+    ) {
+        any_split(&[head, answer].concat());
+    }
 }
+
+/// Answers that some check expects.
+const ANSWERS: [&[u8]; 7] = [
+    b"+OK and more",
+    b"up 75% # well\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall ready",
+    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\nall \r\n5\r\nready\r\n0\r\n\r\n",
+    b"HTTP/1.0 302 Found\r\nLocation: /\r\n\r\n",
+    // Settings, their acknowledgement, and a ping of HTTP/2.
+    b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0\0\0\x08\x06\0\0\0\0\0pingpong",
+    // A DNS answer of one address, for a.example.
+    b"\0\x2b\0\0\x81\x80\0\x01\0\x01\0\0\0\0\x01a\x07example\0\0\x01\0\x01\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01",
+];

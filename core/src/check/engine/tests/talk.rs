@@ -107,15 +107,19 @@ impl Talk {
     }
 
     /// Up to a socket whose request is sent whole.
-    fn asked(&mut self) -> SocketId {
+    pub fn asked(&mut self) -> SocketId {
         let socket = self.connected();
         assert_eq!(self.action(), Action::Send { socket });
-        let len = self.engine.transmit(self.now, socket).unwrap().len();
-        self.engine.handle_sent(self.now, socket, len);
+        self.says(socket);
         socket
     }
 
-    fn hear(&mut self, socket: SocketId, bytes: &[u8]) {
+    pub fn says(&mut self, socket: SocketId) {
+        let len = self.engine.transmit(self.now, socket).unwrap().len();
+        self.engine.handle_sent(self.now, socket, len);
+    }
+
+    pub fn hear(&mut self, socket: SocketId, bytes: &[u8]) {
         self.engine.handle_ready(socket, true, false);
         assert_eq!(self.engine.poll_read(), Some(socket));
         self.engine.handle_bytes(self.now, socket, bytes);
@@ -423,8 +427,7 @@ fn without_a_desk_a_probe_waits_for_one() {
         if comes {
             give_back(&mut talk.engine);
             assert_eq!(talk.action(), Action::Send { socket });
-            let len = talk.engine.transmit(talk.now, socket).unwrap().len();
-            talk.engine.handle_sent(talk.now, socket, len);
+            talk.says(socket);
             assert_eq!(talk.engine.poll_read(), Some(socket), "there may be more");
             talk.engine.handle_drained(talk.now, socket);
             talk.now += ms(290);

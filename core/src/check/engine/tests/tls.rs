@@ -4,8 +4,8 @@ use super::super::laws::audit;
 use super::super::*;
 use super::talk::{PING, RESET, Talk, check, script_over, scripts, target};
 use super::world::{engine, ms};
-use crate::check::CheckConfig;
 use crate::check::probe::{Scripts, Spec, TlsId};
+use crate::check::{Certificate, CheckConfig};
 use core::net::SocketAddr;
 use std::vec::Vec;
 
@@ -182,4 +182,35 @@ fn who_hangs_in_the_handshake_makes_no_other_fail() {
         assert!(often >= least, "{n}: {often}");
     }
     assert_eq!(engine.counters().went_down, u64::from(TARGETS / 2));
+}
+
+/// It is said once that a certificate expires soon, and once that it is renewed,
+/// whatever comes of the checks.
+#[test]
+fn a_certificate_that_expires_soon_is_news_once() {
+    const DAY: u64 = 86_400;
+    let mut talk = Talk::over(&Spec::Stream(PING), Some(TlsId(7)));
+    let socket = talk.connected();
+    let _ = talk.action();
+    let mut news = |left: u64| {
+        let shown = Certificate::shown(left, 0, 14 * DAY);
+        talk.engine.handle_certificate(socket, shown);
+        assert_eq!(audit(&talk.engine), Ok(()));
+        let report = talk.engine.poll_change();
+        assert!(report.is_none_or(|report| report.is_news()));
+        report.map(|report| report.certificate)
+    };
+    assert_eq!(news(20 * DAY), None);
+    let soon = Certificate::shown(13 * DAY, 0, 14 * DAY);
+    assert_eq!(news(13 * DAY), Some(Some(soon)));
+    assert_eq!(news(12 * DAY), None);
+    let renewed = Certificate::shown(90 * DAY, 0, 14 * DAY);
+    assert_eq!(news(90 * DAY), Some(Some(renewed)));
+    let status = talk.engine.status(CheckId(0)).unwrap();
+    assert_eq!(status.certificate, Some(renewed));
+    // It is of a check that ended.
+    talk.times_out();
+    let stray = talk.engine.counters().stray;
+    talk.engine.handle_certificate(socket, renewed);
+    assert_eq!(talk.engine.counters().stray, stray + 1);
 }

@@ -1,0 +1,471 @@
+//! Names that are targets of checks: which address each has. They are looked up
+//! over and over, each lookup by a thread of its own, for nothing tells how long a
+//! resolver takes; what comes of it wakes the control thread, who gives the LB loop
+//! a plan with the new addresses.
+//!
+//! A lookup that fails takes nothing away: the last address stays. A name that
+//! never had one is not probed, which is no verdict.
+
+use super::link::Bell;
+use super::plan::OwnedLbPlan;
+use super::records::{self, OwnLog, text};
+use crate::config::{Backend, Config, ServiceConfig, TargetName};
+use crate::control::state::{Counter, NameState};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+use trunnion_core::check::{CheckConfig, NameId};
+use trunnion_core::time::Instant;
+use trunnion_sys::names::{self, Unresolved};
+
+/// Lookups at once.
+const LOOKUPS_MAX: usize = 8;
+/// How long until the second look at a name that was not found the first time;
+/// twice as long each time after that, up to the interval.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A lookup that takes longer is named.
+const LONG: Duration = Duration::from_secs(15);
+/// Stack of a lookup: glibc's resolver keeps its answers there.
+const STACK_BYTES: usize = 256 * 1024;
+
+type Answer = Result<Vec<IpAddr>, Unresolved>;
+/// What a lookup found, of which name.
+type Found = (Arc<TargetName>, Answer);
+
+/// What is known of a name.
+#[derive(Debug)]
+struct Known {
+    id: NameId,
+    /// The address that is probed: one of the last answer that had any.
+    address: Option<IpAddr>,
+    /// That answer, and since when the address is what it is.
+    answer: Vec<IpAddr>,
+    since: Instant,
+    /// When it is looked up next, or since when a lookup is under way.
+    look: Look,
+    /// Lookups in a row that failed, and what was said of it in the log.
+    failed: u32,
+    trouble: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    At(Instant),
+    Since(Instant),
+}
+
+/// See the module's words.
+pub struct Names {
+    known: BTreeMap<Arc<TargetName>, Known>,
+    interval: Duration,
+    answers: (Sender<Found>, Receiver<Found>),
+    bell: Arc<Bell>,
+    looking: usize,
+    /// An address is another one than the LB loop was told.
+    news: bool,
+    moves: u64,
+    found: u64,
+    not_found: BTreeMap<&'static str, u64>,
+}
+
+impl Names {
+    /// No names; `bell` rings when a lookup is done.
+    #[must_use]
+    pub fn new(bell: Arc<Bell>) -> Self {
+        Self {
+            known: BTreeMap::new(),
+            interval: Duration::ZERO,
+            answers: channel(),
+            bell,
+            looking: 0,
+            news: false,
+            moves: 0,
+            found: 0,
+            not_found: BTreeMap::new(),
+        }
+    }
+
+    /// Numbers the names of a config. What is known already keeps its number.
+    pub fn assign(&mut self, config: &Config, now: Instant) {
+        self.interval = config.node.resolve_interval;
+        let names = config.services.iter().flat_map(|service| &service.names);
+        for (_, name) in names {
+            if self.known.contains_key(name) {
+                continue;
+            }
+            let taken = |id| self.known.values().any(|known| known.id == id);
+            // There are as many as there are backends, at most: when numbers run
+            // out, the name stays unknown, and its checks find out nothing.
+            let Some(id) = (1..=u16::MAX).map(NameId).find(|id| !taken(*id)) else {
+                continue;
+            };
+            let known = Known {
+                id,
+                address: None,
+                answer: Vec::new(),
+                since: now,
+                look: Look::At(now),
+                failed: 0,
+                trouble: None,
+            };
+            self.known.insert(Arc::clone(name), known);
+        }
+    }
+
+    /// Forgets the names that a config has not.
+    pub fn keep(&mut self, config: &Config) {
+        self.interval = config.node.resolve_interval;
+        let has = |name: &Arc<TargetName>| {
+            let mut services = config.services.iter();
+            services.any(|service| service.names.iter().any(|(_, own)| own == name))
+        };
+        self.known.retain(|name, _| has(name));
+    }
+
+    /// The number of a name, and where it is.
+    fn place(&self, name: &TargetName) -> (NameId, IpAddr) {
+        match self.known.get(name) {
+            Some(known) => (known.id, known.address.unwrap_or(name.nowhere())),
+            // As if it were one that nobody finds.
+            None => (NameId(u16::MAX), name.nowhere()),
+        }
+    }
+
+    /// The check of a service's backend, where its target's name is.
+    #[must_use]
+    pub fn check(&self, service: &ServiceConfig, backend: &Backend) -> Option<CheckConfig> {
+        let mut check = backend.check()?;
+        if let Some(name) = service.name_of(&backend.destination.key) {
+            let (id, address) = self.place(name);
+            check.name = id;
+            check.target.set_ip(address);
+        }
+        Some(check)
+    }
+
+    /// Puts into a plan where its names are now.
+    pub fn tell(&mut self, plan: &mut OwnedLbPlan) {
+        let known = self.known.values();
+        let places: BTreeMap<NameId, IpAddr> = known
+            .filter_map(|known| Some((known.id, known.address?)))
+            .collect();
+        plan.place(|id| places.get(&id).copied());
+    }
+
+    /// Whether an address is not the one that the LB loop has; asked once.
+    #[must_use]
+    pub const fn take_news(&mut self) -> bool {
+        std::mem::replace(&mut self.news, false)
+    }
+
+    /// The loop was too far behind to be told.
+    pub const fn keep_news(&mut self) {
+        self.news = true;
+    }
+
+    /// How long until a name is to be looked up.
+    #[must_use]
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        if self.looking >= LOOKUPS_MAX {
+            return None;
+        }
+        let each = self.known.values().filter_map(|known| match known.look {
+            Look::At(at) => Some(at.since(now)),
+            Look::Since(_) => None,
+        });
+        each.min()
+    }
+
+    /// Begins the lookups whose time has come.
+    pub fn look(&mut self, now: Instant, log: &OwnLog) {
+        let interval = self.interval;
+        for (name, known) in &mut self.known {
+            let due = matches!(known.look, Look::At(at) if at <= now);
+            if !due || self.looking >= LOOKUPS_MAX {
+                continue;
+            }
+            let (done, bell, of) = (
+                self.answers.0.clone(),
+                Arc::clone(&self.bell),
+                Arc::clone(name),
+            );
+            let lookup = thread::Builder::new().name("lookup".to_owned());
+            let begun = lookup.stack_size(STACK_BYTES).spawn(move || {
+                let answer = names::addresses(&of.host, of.family);
+                // The other end lives as long as the process.
+                let _ = done.send((of, answer));
+                bell.ring();
+            });
+            match begun {
+                Ok(_) => {
+                    known.look = Look::Since(now);
+                    self.looking += 1;
+                }
+                Err(_) => {
+                    known.look = Look::At(now + interval);
+                    trouble(log, name, known, "no thread for a lookup");
+                }
+            }
+        }
+    }
+
+    /// Takes what lookups have found.
+    pub fn take_answers(&mut self, now: Instant, log: &OwnLog) {
+        while let Ok((name, answer)) = self.answers.1.try_recv() {
+            self.looking = self.looking.saturating_sub(1);
+            // One that a reload took away, and maybe brought back meanwhile.
+            if let Some(known) = self.known.get_mut(&name) {
+                let moved = take(&name, known, answer.clone(), (now, self.interval), log);
+                self.news |= moved.is_some();
+                self.moves += u64::from(moved == Some(true));
+            }
+            match answer {
+                Ok(_) => self.found += 1,
+                Err(why) => *self.not_found.entry(why.words()).or_default() += 1,
+            }
+        }
+    }
+
+    /// As it is shown.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> Vec<NameState> {
+        let each = self.known.iter().map(|(name, known)| NameState {
+            name: name.host.clone(),
+            family: name.family,
+            address: known.address,
+            others: known
+                .answer
+                .iter()
+                .copied()
+                .filter(|a| Some(*a) != known.address)
+                .collect(),
+            since: known.address.map(|_| now.since(known.since)),
+            trouble: match known.look {
+                Look::Since(since) if now.since(since) > LONG => "the lookup does not come back",
+                Look::Since(_) | Look::At(_) => known.trouble.unwrap_or_default(),
+            }
+            .to_owned(),
+        });
+        each.collect()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counters(&self) -> Vec<Counter> {
+        let failed = self.not_found.iter();
+        let failed = failed.map(|(why, n)| Counter::which("name_lookups_failed", why, *n));
+        let own = [
+            Counter::new("name_lookups", self.found),
+            Counter::new("name_moves", self.moves),
+        ];
+        own.into_iter().chain(failed).collect()
+    }
+}
+
+/// Takes an answer. `None` where it changes nothing for the checks, otherwise
+/// whether the name had another address before.
+fn take(
+    name: &TargetName,
+    known: &mut Known,
+    answer: Answer,
+    (now, interval): (Instant, Duration),
+    log: &OwnLog,
+) -> Option<bool> {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(why) => {
+            let again = AGAIN
+                .saturating_mul(1 << known.failed.min(16))
+                .min(interval);
+            let found = known.address.is_some();
+            known.look = Look::At(now + if found { interval } else { again });
+            known.failed = known.failed.saturating_add(1);
+            trouble(log, name, known, why.words());
+            return None;
+        }
+    };
+    let Some(is) = choose(known.address, &answer) else {
+        // An answer has addresses.
+        return None;
+    };
+    known.look = Look::At(now + interval);
+    known.failed = 0;
+    known.answer = answer;
+    let again = known.trouble.take().is_some();
+    let was = known.address.replace(is);
+    let name = text(&name.host);
+    match was {
+        Some(was) if was == is => {
+            if again {
+                log.log(&records::NameResolved { name, address: is });
+            }
+            return None;
+        }
+        Some(was) => log.log(&records::NameMoved { name, was, is }),
+        None => log.log(&records::NameResolved { name, address: is }),
+    }
+    known.since = now;
+    Some(was.is_some())
+}
+
+/// Of several addresses the one that is probed already, or else the least: servers
+/// give them in another order each time.
+fn choose(current: Option<IpAddr>, answer: &[IpAddr]) -> Option<IpAddr> {
+    let stays = current.filter(|current| answer.contains(current));
+    stays.or_else(|| answer.iter().min().copied())
+}
+
+/// Says why a name has no address, or no new one, once for each reason.
+fn trouble(log: &OwnLog, name: &TargetName, known: &mut Known, why: &'static str) {
+    if known.trouble.replace(why) == Some(why) {
+        return;
+    }
+    let name = text(&name.host);
+    match known.address {
+        Some(address) => log.log(&records::NameLost { name, why, address }),
+        None => log.log(&records::NameUnknown { name, why }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::datagrams::HalfOpens;
+    use super::*;
+    use crate::control::Records;
+    use trunnion_core::model::Family;
+    use trunnion_core::time::Instant;
+
+    fn config(hosts: &[&str]) -> Config {
+        let each = hosts.iter().enumerate().map(|(n, host)| {
+            format!(
+                "[[service.backend]]\naddress = \"10.0.0.{n}:80\"\n\
+                 check = {{ type = \"tcp\", address = \"{host}:81\" }}\n"
+            )
+        });
+        let text = format!(
+            "[[service]]\naddress = \"192.0.2.1:80\"\n{}",
+            each.collect::<String>()
+        );
+        Config::parse(&text, "t").unwrap()
+    }
+
+    fn names() -> (Names, OwnLog, super::super::records::OwnLogEnd) {
+        let (bell, _) = Bell::new().unwrap();
+        let (log, end) = OwnLog::new();
+        (Names::new(bell), log, end)
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn v4(host: &str) -> TargetName {
+        TargetName {
+            host: host.to_owned(),
+            family: Family::V4,
+        }
+    }
+
+    impl Names {
+        fn answered(&mut self, host: &str, answer: Answer, now: Instant, log: &OwnLog) -> bool {
+            self.looking += 1;
+            self.answers.0.send((Arc::new(v4(host)), answer)).unwrap();
+            self.take_answers(now, log);
+            self.take_news()
+        }
+    }
+
+    #[test]
+    fn a_number_stays_with_a_name_that_a_reload_keeps() {
+        let (mut names, ..) = names();
+        names.assign(&config(&["a.example", "b.example"]), Instant::ZERO);
+        let (a, nowhere) = names.place(&v4("a.example"));
+        assert_eq!(nowhere, ip("0.0.0.0"));
+        let (b, _) = names.place(&v4("b.example"));
+        assert_ne!((a, b), (b, a));
+        let second = config(&["b.example", "c.example"]);
+        names.assign(&second, Instant::ZERO);
+        // The first one is in use until the reload was taken.
+        let (c, _) = names.place(&v4("c.example"));
+        assert!(c != a && c != b);
+        names.keep(&second);
+        assert_eq!(names.place(&v4("b.example")).0, b);
+        names.assign(&config(&["d.example"]), Instant::ZERO);
+        assert_eq!(names.place(&v4("d.example")).0, a);
+    }
+
+    #[test]
+    fn the_same_address_is_taken_for_as_long_as_it_is_in_the_answer() {
+        let (a, b, c) = (ip("192.0.2.1"), ip("192.0.2.2"), ip("192.0.2.3"));
+        assert_eq!(choose(None, &[c, a, b]), Some(a));
+        assert_eq!(choose(Some(b), &[c, a, b]), Some(b));
+        assert_eq!(choose(Some(b), &[c, a]), Some(a));
+        assert_eq!(choose(Some(b), &[]), None);
+    }
+
+    #[test]
+    fn no_failed_lookup_takes_an_address_away_and_each_trouble_is_said_once() {
+        let (mut names, log, mut end) = names();
+        let config = config(&["a.example"]);
+        let at = |s| Instant::ZERO + Duration::from_secs(s);
+        names.assign(&config, at(0));
+        assert_eq!(names.wait(at(0)), Some(Duration::ZERO));
+        let mut records = || std::iter::from_fn(|| end.poll_record()).count();
+        // Never found: asked again soon, and later and later.
+        for (n, wait) in [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 30), (6, 30)] {
+            assert!(!names.answered("a.example", Err(Unresolved::NoAnswer), at(n), &log));
+            assert_eq!(names.wait(at(n)), Some(Duration::from_secs(wait)));
+        }
+        assert_eq!(records(), 1);
+        let (here, there) = (ip("192.0.2.1"), ip("192.0.2.2"));
+        assert!(names.answered("a.example", Ok(vec![here]), at(10), &log));
+        assert_eq!(names.place(&v4("a.example")).1, here);
+        assert_eq!(names.wait(at(10)), Some(Duration::from_secs(30)));
+        assert!(!names.answered("a.example", Ok(vec![there, here]), at(20), &log));
+        assert_eq!(records(), 1);
+        for why in [Unresolved::NoSuch, Unresolved::NoSuch, Unresolved::NoAnswer] {
+            assert!(!names.answered("a.example", Err(why), at(30), &log));
+            assert_eq!(names.place(&v4("a.example")).1, here);
+        }
+        assert_eq!(records(), 2);
+        assert_eq!(names.state(at(40))[0].trouble, Unresolved::NoAnswer.words());
+        assert!(names.answered("a.example", Ok(vec![there]), at(50), &log));
+        assert_eq!(names.place(&v4("a.example")).1, there);
+        assert_eq!(names.state(at(60))[0].since, Some(Duration::from_secs(10)));
+        let moves = names
+            .counters()
+            .into_iter()
+            .find(|c| c.name == "name_moves");
+        assert_eq!(moves.unwrap().value, 1);
+        // One that is no longer asked for is nobody's news.
+        assert!(!names.answered("b.example", Ok(vec![here]), at(60), &log));
+    }
+
+    #[test]
+    fn a_plan_is_told_where_its_names_are_and_stays_sorted() {
+        let (mut names, log, _end) = names();
+        let config = config(&["b.example", "a.example", "192.0.2.9", "a.example"]);
+        names.assign(&config, Instant::ZERO);
+        let mut plan = OwnedLbPlan::of(&config, &[], &names, HalfOpens::default());
+        let targets = |plan: &OwnedLbPlan| {
+            let checks = plan.plan().checks;
+            assert!(checks.is_sorted_by(|a, b| a < b));
+            checks
+                .iter()
+                .map(|c| c.target.to_string())
+                .collect::<Vec<_>>()
+        };
+        // Backends with the same name's check share it.
+        assert_eq!(targets(&plan), ["192.0.2.9:81", "0.0.0.0:81", "0.0.0.0:81"]);
+        assert!(names.answered("a.example", Ok(vec![ip("10.9.9.9")]), Instant::ZERO, &log));
+        names.tell(&mut plan);
+        let mut told = targets(&plan);
+        told.sort();
+        assert_eq!(told, ["0.0.0.0:81", "10.9.9.9:81", "192.0.2.9:81"]);
+        let again = OwnedLbPlan::of(&config, &[], &names, HalfOpens::default());
+        assert_eq!(plan.plan().checks, again.plan().checks);
+    }
+}
