@@ -17,6 +17,7 @@ fn a_seed_is_a_run() {
 
 #[test]
 fn a_cluster_without_faults_elects_once_and_changes_a_table_once() {
+    let mut asked = 0;
     for seed in 0..4 {
         let summary = check(&Options::only(seed, &[]));
         let Summary {
@@ -24,11 +25,14 @@ fn a_cluster_without_faults_elects_once_and_changes_a_table_once() {
             takeovers,
             changes,
             probes,
+            pages,
             ..
         } = summary;
         assert!(adverts > 100 && takeovers > 0, "{summary}");
         assert!(changes > 0 && probes > 50, "{summary}");
+        asked += pages;
     }
+    assert!(asked > 50, "{asked} pages");
 }
 
 /// One kind of fault at a time: what a violation is about is then plain.

@@ -36,6 +36,7 @@ mod turns;
 mod turns_ha;
 mod turns_lb;
 mod watch;
+mod web;
 mod world;
 
 pub use options::{Fault, Options};

@@ -8,6 +8,7 @@ use super::moves::CELLS;
 use super::random::Random;
 use super::route_kernel::RouteKernel;
 use super::site::{INTERFACES, Plan, limits, mac, own_v4, own_v6};
+use super::web::Came;
 use std::collections::{BTreeMap, VecDeque};
 use trunnion_core::check::{self, Settings, Slot, Socket};
 use trunnion_core::director::ha::{
@@ -49,6 +50,8 @@ pub struct Arena {
     manners: Vec<check::MannerSlot>,
     sockets: Vec<Socket>,
     paces: Vec<check::Pace>,
+    scripts: Vec<u64>,
+    request: Vec<u8>,
     lb_records: Vec<Frame>,
 }
 
@@ -83,6 +86,8 @@ impl Arena {
             manners: vec![check::MannerSlot::EMPTY; limits::CHECKS],
             sockets: vec![Socket::EMPTY; 2 * SOCKETS_MAX],
             paces: vec![check::Pace::FREE; limits::SERVICES + limits::DESTINATIONS],
+            scripts: vec![0; 256],
+            request: vec![0; 1024],
             lb_records: vec![Frame::EMPTY; 512],
         }
     }
@@ -121,8 +126,8 @@ impl Arena {
                 timers: &mut self.timers,
                 manners: &mut self.manners,
                 sockets: &mut self.sockets[..2 * sockets.min(SOCKETS_MAX)],
-                scripts: &mut [],
-                request: &mut [],
+                scripts: &mut self.scripts,
+                request: &mut self.request,
                 desks: &mut [],
                 paces: &mut self.paces,
             },
@@ -134,10 +139,23 @@ impl Arena {
 }
 
 /// A socket of a check, as the kernel sees it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Probe {
     /// Counts connections: what came of an earlier one is not told any more.
     pub epoch: u64,
+    /// What was said on it so far.
+    pub said: Vec<u8>,
+    /// What lies in it unread.
+    pub mail: VecDeque<Came>,
+}
+
+impl Probe {
+    /// A connection ends, and the next one may begin.
+    pub fn renew(&mut self) {
+        self.epoch += 1;
+        self.said.clear();
+        self.mail.clear();
+    }
 }
 
 /// The daemon while it lives.
@@ -153,7 +171,7 @@ pub struct Life<'m> {
     /// Since when there were always packets left that no turn had read.
     pub unheard_since: Option<Instant>,
     /// Sockets that are ready: which, of which connection, and what came of it.
-    pub ready: VecDeque<(u32, u64, Result<(), i32>)>,
+    pub ready: VecDeque<(u32, u64, Came)>,
     pub probes: Vec<Probe>,
     /// When each loop wakes next.
     pub ha_armed: Option<Instant>,

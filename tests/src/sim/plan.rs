@@ -2,7 +2,6 @@
 
 use super::site::{INTERFACES, Key};
 use trunnion_core::check::CheckConfig;
-use trunnion_core::check::probe::Scripts;
 use trunnion_core::director::plan::{
     GroupName, HaPlan, Instance, LbPlan, Member, OperatorState, ServicePolicy, SyncPlan, Track,
     VirtualAddress,
@@ -48,7 +47,7 @@ impl Plan {
             links: &self.links,
             members: &self.members,
             checks: &self.checks,
-            scripts: Scripts::EMPTY,
+            scripts: super::web::scripts(),
             backend_checks_per_second: 0,
             declared_only: self.declared_only,
             audit: self.audit,

@@ -240,7 +240,7 @@ impl Stage {
                     Action::Errand { socket, .. } => {
                         let _ = self.lb.errand(self.now, socket).unwrap();
                         let content = Outcome::Content(self.content);
-                        self.lb.handle_outcome(self.now, socket, &content);
+                        self.lb.handle_outcome(self.now, socket, &content, &[]);
                     }
                     Action::Disconnect { .. } => {}
                     other @ (Action::Secure { .. }

@@ -4,10 +4,14 @@ use super::ipvs_kernel::Tried;
 use super::netlink::{Received, errno};
 use super::options::Fault;
 use super::turns::{BUFFER, CATALOGUES};
+use super::web::{self, Came};
 use super::world::{Event, World};
 use trunnion_core::check::{Action, SocketId};
 use trunnion_core::netlink::Errno;
 use trunnion_core::time::Duration;
+
+/// Reads of checks' sockets in one turn.
+const READS_PER_TURN: u32 = 8;
 
 impl World<'_> {
     /// One turn of the LB loop.
@@ -57,6 +61,7 @@ impl World<'_> {
         let local = here.local(now);
         let more = !here.ipvs.is_quiet();
         let Some(life) = &mut here.life else { return };
+        let more = more || life.lb.engine().has_unread();
         if life.lb.is_finished(local) {
             life.lb_done = true;
             self.bury(node);
@@ -75,13 +80,43 @@ impl World<'_> {
         let here = &mut self.nodes[node];
         let local = here.local(self.now);
         let Some(life) = &mut here.life else { return };
-        while let Some((socket, epoch, result)) = life.ready.pop_front() {
-            if life.probes[socket as usize].epoch != epoch {
+        while let Some((socket, epoch, came)) = life.ready.pop_front() {
+            let probe = &mut life.probes[socket as usize];
+            let id = SocketId(socket);
+            if probe.epoch != epoch {
                 continue;
             }
-            match result {
-                Ok(()) => life.lb.handle_connected(local, SocketId(socket)),
-                Err(errno) => life.lb.handle_failed(local, SocketId(socket), Errno(errno)),
+            match came {
+                Came::Connected => life.lb.handle_connected(local, id),
+                Came::Failed(errno) if life.lb.engine().awaits(id) => {
+                    life.lb.handle_failed(local, id, Errno(errno));
+                }
+                Came::Writable => life.lb.handle_ready(id, false, true),
+                Came::Bytes(_) | Came::End | Came::Failed(_) => {
+                    probe.mail.push_back(came);
+                    life.lb.handle_ready(id, true, false);
+                }
+            }
+        }
+        // What comes while it lies there is read with it, or it is read in parts.
+        for _ in 0..READS_PER_TURN {
+            let Some(id) = life.lb.poll_read() else {
+                return;
+            };
+            let mail = &mut life.probes[id.index()].mail;
+            match mail.pop_front() {
+                Some(Came::Bytes(mut bytes)) => {
+                    if bytes.len() > 1 && self.random.chance(100) {
+                        let rest = bytes.split_off(bytes.len() / 2);
+                        mail.push_front(Came::Bytes(rest));
+                    }
+                    life.lb.handle_bytes(local, id, &bytes);
+                }
+                Some(Came::End) => life.lb.handle_end(local, id),
+                Some(Came::Failed(errno)) => life.lb.handle_failed(local, id, Errno(errno)),
+                Some(Came::Connected | Came::Writable) | None => {
+                    life.lb.handle_drained(local, id);
+                }
             }
         }
     }
@@ -115,18 +150,14 @@ impl World<'_> {
             };
             match life.lb.poll_probe(local) {
                 None => return true,
-                // Checks only connect here.
-                Some(
-                    Action::Send { .. }
-                    | Action::Secure { .. }
-                    | Action::Datagram { .. }
-                    | Action::Errand { .. },
-                ) => {}
-                Some(Action::Disconnect { socket }) => life.probes[socket.index()].epoch += 1,
+                // Checks connect here, and ask for a page.
+                Some(Action::Secure { .. } | Action::Datagram { .. } | Action::Errand { .. }) => {}
+                Some(Action::Send { socket }) => self.say(node, socket),
+                Some(Action::Disconnect { socket }) => life.probes[socket.index()].renew(),
                 Some(Action::Connect { socket, target, .. }) => {
                     self.summary.probes += 1;
                     let probe = &mut life.probes[socket.index()];
-                    probe.epoch += 1;
+                    probe.renew();
                     let (number, epoch) = (life.number, probe.epoch);
                     if self.random.chance(self.options.local_trouble) {
                         let errno = self.random.pick(&[
@@ -137,12 +168,50 @@ impl World<'_> {
                         ]);
                         life.lb.handle_failed(local, socket, Errno(errno));
                         self.watch.local_trouble(self.now, node);
-                    } else if let Some((after, result)) = self.backends.answer(target.ip()) {
-                        let event = Event::Ready(node, number, socket.0, epoch, result);
+                    } else if let Some((after, came)) = self.backends.connects(target.ip()) {
+                        let event = Event::Ready(node, number, socket.0, epoch, came);
                         self.after(after, event);
                     }
                 }
             }
+        }
+    }
+
+    /// Writes what a check has to say, and lets its target answer.
+    fn say(&mut self, node: usize, socket: SocketId) {
+        let here = &mut self.nodes[node];
+        let local = here.local(self.now);
+        let Some(life) = &mut here.life else { return };
+        let check = life.lb.engine().probed_by(socket);
+        let target = check.and_then(|check| life.lb.engine().status(check));
+        let Some(bytes) = life.lb.transmit(local, socket) else {
+            return;
+        };
+        if self.random.chance(self.options.local_trouble) {
+            let errno = self.random.pick(&[errno::ENOBUFS, errno::ENOMEM]);
+            life.lb.handle_failed(local, socket, Errno(errno));
+            return self.watch.local_trouble(self.now, node);
+        }
+        let part = bytes.len() > 1 && self.random.chance(50);
+        let taken = if part { bytes.len() / 2 } else { bytes.len() };
+        let probe = &mut life.probes[socket.index()];
+        probe.said.extend_from_slice(&bytes[..taken]);
+        let whole = web::is_whole(&probe.said);
+        let (number, epoch) = (life.number, probe.epoch);
+        life.lb.handle_sent(local, socket, taken);
+        let ready = |came| Event::Ready(node, number, socket.0, epoch, came);
+        let mut after = self
+            .random
+            .time(Duration::from_micros(100), Duration::from_millis(2));
+        if part {
+            return self.after(after, ready(Came::Writable));
+        }
+        assert!(whole, "all was sent, and it is no request");
+        self.summary.pages += 1;
+        let Some(status) = target else { return };
+        for (later, came) in self.backends.answers(status.config.target.ip()) {
+            after += later;
+            self.after(after, ready(came));
         }
     }
 

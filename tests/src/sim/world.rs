@@ -8,6 +8,7 @@ use super::options::{Fault, Options};
 use super::random::Random;
 use super::site::Site;
 use super::watch::{Violation, Watch};
+use super::web::Came;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use trunnion_core::time::{Duration, Instant};
@@ -28,7 +29,7 @@ pub enum Event {
     /// A packet arrives.
     Packet(usize, Packet),
     /// A socket of a check is ready.
-    Ready(usize, u64, u32, u64, Result<(), i32>),
+    Ready(usize, u64, u32, u64, Came),
     /// A fault of this kind happens, and the next one is drawn.
     Fault(Fault),
     /// A node's guardian goes round.
@@ -65,6 +66,8 @@ pub struct Summary {
     pub changes: u64,
     /// Probes started.
     pub probes: u64,
+    /// Pages asked for on their connections.
+    pub pages: u64,
     /// Processes started.
     pub lives: u64,
     /// Goodbyes and adverts of guardians.
@@ -82,13 +85,14 @@ impl fmt::Display for Summary {
             takeovers,
             changes,
             probes,
+            pages,
             lives,
             guarded,
             digest,
         } = self;
         write!(
             f,
-            "{time:.0?} in {events} events: {adverts} adverts, {takeovers} takeovers, {changes} changes of tables, {probes} probes, {lives} lives, {guarded} adverts of guardians; digest {digest:016x}"
+            "{time:.0?} in {events} events: {adverts} adverts, {takeovers} takeovers, {changes} changes of tables, {probes} probes for {pages} pages, {lives} lives, {guarded} adverts of guardians; digest {digest:016x}"
         )
     }
 }
@@ -259,12 +263,12 @@ impl<'m> World<'m> {
             Event::WakeHa(node, number) => self.wake_ha(node, number),
             Event::WakeLb(node, number) => self.wake_lb(node, number),
             Event::Packet(node, packet) => self.arrive(node, packet),
-            Event::Ready(node, number, socket, epoch, result) => {
+            Event::Ready(node, number, socket, epoch, came) => {
                 let Some(life) = &mut self.nodes[node].life else {
                     return;
                 };
                 if life.number == number {
-                    life.ready.push_back((socket, epoch, result));
+                    life.ready.push_back((socket, epoch, came));
                     self.wake_lb_soon(node);
                 }
             }

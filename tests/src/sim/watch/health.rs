@@ -2,7 +2,7 @@
 //! backend is found in time.
 
 use super::Violation;
-use crate::sim::backends::Backends;
+use crate::sim::backends::{Asked, Backends};
 use crate::sim::node::Node;
 use crate::sim::options::Options;
 use std::collections::BTreeMap;
@@ -94,10 +94,10 @@ impl HealthWatch {
             let span = (between + config.timeout) * fall + SPREAD + self.slack;
             if before != Some(HealthState::Down) && state == HealthState::Down && !status.presumed {
                 let since = now - (span + pause);
-                let bad_at = backends.bad_at(config.target.ip(), now);
+                let bad_at = backends.bad_at(config.target.ip(), Asked::by(config), now);
                 if bad_at.is_none_or(|bad| bad < since) {
                     let text = format!(
-                        "node {} took {} for down, which was last other than quick to accept at {bad_at:?}",
+                        "node {} took {} for down, which was last other than quick to answer at {bad_at:?}",
                         node.id, config.target
                     );
                     return Err(Violation::new(now, "false verdict", text));
@@ -123,7 +123,7 @@ impl HealthWatch {
             if crowded || status.presumed && status.last.is_none() && now.since(since) <= span {
                 continue;
             }
-            let right = match target.serves(config.timeout) {
+            let right = match target.serves(config.timeout, Asked::by(config)) {
                 Some(true) => HealthState::Up,
                 Some(false) => HealthState::Down,
                 None => continue,

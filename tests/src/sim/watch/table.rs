@@ -2,7 +2,7 @@
 //! and in the end the kernel holds what is desired.
 
 use super::Violation;
-use crate::sim::backends::Backends;
+use crate::sim::backends::{Asked, Backends};
 use crate::sim::ipvs_kernel::{Row, Tried, has};
 use crate::sim::ipvs_request::Op;
 use crate::sim::node::{Life, Node};
@@ -261,7 +261,8 @@ fn effective(plan: &Plan, service: usize, backends: &Backends) -> Option<Vec<Des
             None => true,
             Some(check) => {
                 let check = plan.checks[check as usize];
-                backends.get(d.key.address).serves(check.timeout)?
+                let target = backends.get(d.key.address);
+                target.serves(check.timeout, Asked::by(&check))?
             }
         };
         let member = plan.members[at];
@@ -316,7 +317,10 @@ fn lives(destination: &Destination, backends: &Backends) -> bool {
     let timeout = Duration::from_millis(100);
     destination.weight > 0
         && known
-        && backends.get(destination.key.address).serves(timeout) == Some(true)
+        && backends
+            .get(destination.key.address)
+            .serves(timeout, Asked::Connects)
+            == Some(true)
 }
 
 /// Whether the plan has a destination that serves and that the node does not
