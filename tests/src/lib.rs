@@ -20,3 +20,4 @@ pub mod side;
 pub mod sim;
 pub mod soak;
 pub mod tables;
+pub mod web;

@@ -144,10 +144,10 @@ const TOOLS: &[Tool] = &[
     ),
     tool(Group::Test, "valgrind", "valgrind", "counts instructions"),
     tool(
-        Group::Bench,
+        Group::Test,
         "haproxy",
         "haproxy",
-        "is another checker of backends",
+        "is a server to check, and another checker of backends",
     ),
     tool(Group::Bench, "go", "golang-go", "builds the peer in Go"),
     tool(
