@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use trunnion_core::netlink::{Batch, Errno, Flags, Malformed, Messages, Reply};
 use trunnion_core::route::{
     Command, Effect, Event, GROUPS, InterfaceAddress, InterfaceIndex, Link, LinkName,
-    RECEIVE_BYTES, REQUEST_BYTES_MAX, Refused, added, decode, deleted, meaning, request,
+    RECEIVE_BYTES, REQUEST_BYTES_MAX, Refused, added, decode, deleted, link, meaning, request,
 };
 
 /// How long an answer may take before the state is unknown.
@@ -213,6 +213,28 @@ impl Route {
             |_| {},
         )?;
         deleted(answer).map_err(|errno| kernel(Command::DELADDR, errno))
+    }
+
+    /// Makes a macvlan, which is down then. A name that is taken is refused with
+    /// `EEXIST`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn add_macvlan(&mut self, it: &link::Macvlan) -> Result<(), Error> {
+        self.change(Command::NEWLINK, |batch| link::add_macvlan(batch, it))
+    }
+
+    /// Makes one request, of those of [`link`], that changes or deletes links.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn change(
+        &mut self,
+        command: Command,
+        fill: impl FnOnce(&mut Batch<'_>) -> Result<u32, Refused>,
+    ) -> Result<(), Error> {
+        let answer = self.ask(fill, |_| {})?;
+        answer.map_err(|errno| kernel(command, errno))
     }
 
     /// Makes one request, gives `each` what comes back, and returns the error

@@ -2,12 +2,13 @@
 //! notification have the same form.
 
 use super::attribute::{
-    IFA_ADDRESS, IFA_FLAGS, IFA_LOCAL, IFA_PROTO, IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_KIND,
-    IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_OPERSTATE,
+    IFA_ADDRESS, IFA_FLAGS, IFA_LOCAL, IFA_PROTO, IFLA_ADDRESS, IFLA_GROUP, IFLA_IFNAME,
+    IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_MACVLAN_MODE, IFLA_MASTER,
+    IFLA_MTU, IFLA_OPERSTATE,
 };
 use super::{
-    AddressFlags, AddressProtocol, Command, InterfaceIndex, LinkFlags, LinkName, OperationalState,
-    Scope,
+    AddressFlags, AddressProtocol, Command, InterfaceIndex, LinkFlags, LinkGroup, LinkName,
+    MacvlanMode, OperationalState, Scope,
 };
 use crate::bytes::{NativeEndian, Reader, Short};
 use crate::model::Family;
@@ -57,9 +58,16 @@ pub struct Link {
     pub mtu: u32,
     /// The interface it belongs to, such as a bridge or bond.
     pub upper: Option<InterfaceIndex>,
+    /// The interface beneath it, as of a VLAN or macvlan; of a veth the other
+    /// end, which may be of another namespace.
+    pub lower: Option<InterfaceIndex>,
+    /// Its group.
+    pub group: LinkGroup,
     /// What kind of virtual interface it is (`veth`, `macvlan`); `None` for
     /// hardware and loopback.
     pub kind: Option<LinkKind>,
+    /// The mode of a macvlan; `None` for all other kinds.
+    pub mode: Option<MacvlanMode>,
 }
 
 impl Link {
@@ -186,8 +194,9 @@ fn link(mut body: Reader<'_>, offset: usize) -> Result<Option<Link>, Malformed> 
     let mut mac = None;
     let mut state = OperationalState::UNKNOWN;
     let mut mtu = 0;
-    let mut upper = None;
-    let mut kind = None;
+    let (mut upper, mut lower) = (None, None);
+    let mut group = LinkGroup::DEFAULT;
+    let (mut kind, mut mode) = (None, None);
     let consumed = start.saturating_sub(body.len());
     for attribute in Attributes::new(body, offset.saturating_add(consumed)) {
         let attribute = attribute?;
@@ -197,7 +206,10 @@ fn link(mut body: Reader<'_>, offset: usize) -> Result<Option<Link>, Malformed> 
             IFLA_OPERSTATE => state = OperationalState(attribute.u8("IFLA_OPERSTATE")?),
             IFLA_MTU => mtu = attribute.u32("IFLA_MTU")?,
             IFLA_MASTER => upper = InterfaceIndex::new(attribute.u32("IFLA_MASTER")?),
-            IFLA_LINKINFO => kind = link_kind(&attribute)?,
+            // Of an interface that is its own, as a tunnel without one, 0.
+            IFLA_LINK => lower = InterfaceIndex::new(attribute.u32("IFLA_LINK")?),
+            IFLA_GROUP => group = LinkGroup(attribute.u32("IFLA_GROUP")?),
+            IFLA_LINKINFO => (kind, mode) = link_kind(&attribute)?,
             _ => {}
         }
     }
@@ -214,12 +226,18 @@ fn link(mut body: Reader<'_>, offset: usize) -> Result<Option<Link>, Malformed> 
         state,
         mtu,
         upper,
+        lower,
+        group,
         kind,
+        mode,
     }))
 }
 
 /// Any family; of links, a link itself.
 const AF_UNSPEC: u8 = 0;
+
+/// The kind of a macvlan.
+pub(super) const MACVLAN: &str = "macvlan";
 
 fn interface(what: &'static str, index: u32, offset: usize) -> Result<InterfaceIndex, Malformed> {
     // The kernel's own type is int.
@@ -244,16 +262,31 @@ fn link_name(attribute: &Attribute<'_>) -> Result<LinkName, Malformed> {
     LinkName::new(name).map_err(|_| attribute.fault("IFLA_IFNAME", Fault::Text))
 }
 
-fn link_kind(info: &Attribute<'_>) -> Result<Option<LinkKind>, Malformed> {
+/// The kind of a link, and the mode of a macvlan.
+fn link_kind(info: &Attribute<'_>) -> Result<(Option<LinkKind>, Option<MacvlanMode>), Malformed> {
+    let (mut kind, mut data) = (None, None);
     for attribute in info.nest() {
         let attribute = attribute?;
-        if attribute.kind == IFLA_INFO_KIND {
-            let text = attribute.text("IFLA_INFO_KIND")?;
-            // Longer than any there is, perhaps: no kind we would know.
-            return Ok(LinkKind::new(text.as_bytes()).ok());
+        match attribute.kind {
+            IFLA_INFO_KIND => {
+                let text = attribute.text("IFLA_INFO_KIND")?;
+                // Longer than any there is, perhaps: no kind we would know.
+                kind = LinkKind::new(text.as_bytes()).ok();
+            }
+            IFLA_INFO_DATA => data = Some(attribute),
+            _ => {}
         }
     }
-    Ok(None)
+    let mut mode = None;
+    if kind.is_some_and(|kind| kind.as_bytes() == MACVLAN.as_bytes()) {
+        for attribute in data.iter().flat_map(Attribute::nest) {
+            let attribute = attribute?;
+            if attribute.kind == IFLA_MACVLAN_MODE {
+                mode = Some(MacvlanMode(attribute.u32("IFLA_MACVLAN_MODE")?));
+            }
+        }
+    }
+    Ok((kind, mode))
 }
 
 const fn malformed(short: Short, offset: usize) -> Malformed {

@@ -46,9 +46,20 @@ pub const fn meaning(command: Command, errno: Errno) -> &'static str {
         Errno::EPERM => "not permitted: run with CAP_NET_ADMIN in the network's user namespace",
         Errno::ENODEV | Errno::ENXIO => "no such interface",
         Errno::ENOBUFS | Errno::ENOMEM => "the kernel is out of memory",
-        Errno::EBUSY => "another dump is still running on this socket",
-        Errno::EOPNOTSUPP => "the kernel was built without this address family",
-        Errno::EEXIST => "the interface has this address already",
+        Errno::EBUSY => match command {
+            Command::NEWLINK | Command::SETLINK => {
+                "the interface belongs to a bridge or bond, or another link has this MAC address"
+            }
+            _ => "another dump is still running on this socket",
+        },
+        Errno::EOPNOTSUPP => match command {
+            Command::NEWLINK => "the kernel has no such kind of link (modprobe macvlan)",
+            _ => "the kernel was built without this address family",
+        },
+        Errno::EEXIST => match command {
+            Command::NEWLINK => "an interface of this name is there already",
+            _ => "the interface has this address already",
+        },
         Errno::EADDRNOTAVAIL => match command {
             Command::NEWADDR => {
                 "an interface cannot have this address, or has no ipv6 (an mtu below 1280?)"

@@ -1,7 +1,7 @@
 //! Addresses and links over rtnetlink: its numbers, its requests ([`request`])
 //! and what the kernel says ([`decode`]), in answer or unasked. Not a socket:
-//! the node adds and deletes addresses and watches links; of routes it only asks
-//! whether they are there ([`fib`]).
+//! the node adds and deletes addresses, watches links, and makes macvlans
+//! ([`link`]); of routes it only asks whether they are there ([`fib`]).
 //!
 //! Source: rtnetlink(7), linux/rtnetlink.h, if_addr.h, if_link.h, if.h; kernels
 //! 4.14 and later. Host byte order; addresses are bytes.
@@ -10,6 +10,7 @@ mod decode;
 pub mod fib;
 #[doc(hidden)]
 pub mod laws;
+pub mod link;
 mod meaning;
 mod name;
 pub mod request;
@@ -31,7 +32,7 @@ pub type InterfaceIndex = NonZeroU32;
 /// Bytes of the buffer to receive into: no part of a dump is larger.
 pub const RECEIVE_BYTES: usize = 32 * 1024;
 
-/// Bytes of the longest request here: adding an IPv6 address.
+/// Bytes of the longest requests here: adding an IPv6 address, making a macvlan.
 pub const REQUEST_BYTES_MAX: usize = 100;
 
 /// The multicast groups whose messages [`decode`] reads: `RTNLGRP_LINK`,
@@ -47,6 +48,8 @@ numbers! {
         DELLINK = 17;
         /// Asks for one link, or all of them with `Flags::DUMP`.
         GETLINK = 18;
+        /// Changes a link that is there.
+        SETLINK = 19;
         /// Adds an address; an address is there or has changed.
         NEWADDR = 20;
         /// Deletes an address; an address is gone.
@@ -120,6 +123,35 @@ numbers! {
         DORMANT = 5;
         /// Works.
         UP = 6;
+    }
+}
+
+numbers! {
+    /// `MACVLAN_MODE_*` (if_link.h): what a macvlan does with what comes from
+    /// another one of its interface.
+    MacvlanMode(u32) {
+        /// Passes it over. What comes in from the macvlan's own address is its
+        /// alone: the interface beneath does not hear it.
+        PRIVATE = 1;
+        /// Takes it if a switch sent it back. The interface beneath hears all.
+        VEPA = 2;
+        /// Takes it.
+        BRIDGE = 4;
+        /// There is no other.
+        PASSTHRU = 8;
+        /// Takes what comes from listed addresses.
+        SOURCE = 16;
+    }
+}
+
+numbers! {
+    /// `IFLA_GROUP`: a number an administrator may give links, to name many at
+    /// once.
+    LinkGroup(u32) {
+        /// Of all links that were given none.
+        DEFAULT = 0;
+        /// This project's macvlans, once they are as they should be: `trun`.
+        TRUNNION = 0x7472_756e;
     }
 }
 
@@ -204,10 +236,19 @@ mod attribute {
     pub(super) const IFLA_ADDRESS: AttributeKind = 1;
     pub(super) const IFLA_IFNAME: AttributeKind = 3;
     pub(super) const IFLA_MTU: AttributeKind = 4;
+    pub(super) const IFLA_LINK: AttributeKind = 5;
     pub(super) const IFLA_MASTER: AttributeKind = 10;
     pub(super) const IFLA_OPERSTATE: AttributeKind = 16;
     pub(super) const IFLA_LINKINFO: AttributeKind = 18;
+    pub(super) const IFLA_AF_SPEC: AttributeKind = 26;
+    pub(super) const IFLA_GROUP: AttributeKind = 27;
     pub(super) const IFLA_EXT_MASK: AttributeKind = 29;
     /// Inside `IFLA_LINKINFO`.
     pub(super) const IFLA_INFO_KIND: AttributeKind = 1;
+    pub(super) const IFLA_INFO_DATA: AttributeKind = 2;
+    /// Inside `IFLA_INFO_DATA` of a macvlan.
+    pub(super) const IFLA_MACVLAN_MODE: AttributeKind = 1;
+    /// Inside `IFLA_AF_SPEC`, below the number of a family.
+    pub(super) const IFLA_INET_CONF: AttributeKind = 1;
+    pub(super) const IFLA_INET6_ADDR_GEN_MODE: AttributeKind = 8;
 }

@@ -151,13 +151,18 @@ pub fn get_link(batch: &mut Batch<'_>, name: &LinkName) -> Result<u32, Refused> 
     let seq = batch.message(Command::GETLINK.message_type(), Flags::REQUEST, |body| {
         link_header(body, 0);
         body.u32(IFLA_EXT_MASK, SKIP_STATISTICS);
-        let mut raw = [0; NAME_BYTES_MAX + 1];
-        for (to, from) in raw.iter_mut().zip(name.as_bytes()) {
-            *to = *from;
-        }
-        body.bytes(IFLA_IFNAME, &raw);
+        link_name(body, name);
     })?;
     Ok(seq)
+}
+
+/// `IFLA_IFNAME`, with the zeros that the kernel's own array has.
+pub(super) fn link_name(body: &mut Body<'_, '_>, name: &LinkName) {
+    let mut raw = [0; NAME_BYTES_MAX + 1];
+    for (to, from) in raw.iter_mut().zip(name.as_bytes()) {
+        *to = *from;
+    }
+    body.bytes(IFLA_IFNAME, &raw);
 }
 
 /// `struct ifa_cacheinfo` (if_addr.h): preferred for 0 s, valid for ever
@@ -203,7 +208,7 @@ fn addresses(body: &mut Body<'_, '_>, address: IpAddr) {
 }
 
 /// `struct ifinfomsg`.
-fn link_header(body: &mut Body<'_, '_>, index: u32) {
+pub(super) fn link_header(body: &mut Body<'_, '_>, index: u32) {
     body.raw(&[0; 4]);
     body.raw(&index.to_ne_bytes());
     body.raw(&[0; 8]);

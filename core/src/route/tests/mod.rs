@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use std::string::ToString;
 use std::vec::Vec;
 
+mod links;
+
 /// `rows.hex` as one datagram.
 fn rows() -> Vec<u8> {
     let digits: Vec<u8> = include_str!("rows.hex")
