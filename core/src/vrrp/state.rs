@@ -1,5 +1,8 @@
 //! The three states of RFC 9568 6.3 and every way between them.
 //!
+//! What stands in quotes is the RFC's, at the line that obeys it; where a line does
+//! otherwise it says why.
+//!
 //! Transitions are pure: a state and an event make a state and [`Actions`].
 //! Deadlines live in the state that needs them, so none can be stale.
 
@@ -192,11 +195,14 @@ impl Waiting {
     fn step(self, config: &RouterConfig, now: Instant, event: Event) -> (State, Actions) {
         match event {
             Event::Advert(heard) => (self.advert(config, now, heard), remarks(config, heard)),
+            // 6.4.2, "If the Active_Down_Timer fires, then: Send an ADVERTISEMENT
+            // [..] Transition to the {Active} state".
             Event::Timeout if self.active_down_at <= now => {
                 become_active(config, now, Role::Backup, self.then)
             }
             Event::Fault => (State::NEW, moved(Role::Backup, &State::NEW, Reason::Fault)),
-            // 6.4.2: cancel the timer, go to Initialize; nothing is sent.
+            // 6.4.2, "If a Shutdown event is received, then: Cancel the
+            // Active_Down_Timer; Transition to the {Initialize} state".
             Event::Shutdown(why) => (State::NEW, moved(Role::Backup, &State::NEW, why)),
             Event::Config(new) if new.is_owner() && !config.is_owner() => {
                 become_active(&new, now, Role::Backup, Reason::Owner)
@@ -214,6 +220,8 @@ impl Waiting {
 
     /// 6.4.2, "If an ADVERTISEMENT is received".
     fn advert(self, config: &RouterConfig, now: Instant, heard: Heard) -> State {
+        // "If the Priority in the ADVERTISEMENT is 0, then: Set the
+        // Active_Down_Timer to Skew_Time".
         if heard.priority == 0 {
             return self.reset(config, now, Reason::ActiveResigned);
         }
@@ -224,12 +232,20 @@ impl Waiting {
             ..self
         };
         match lower_since {
+            // "preempt was true and priority was less than the local priority:
+            // Discard the ADVERTISEMENT". The delay before that is ours.
             Some(since) if config.preempts() && now >= since + preempt_delay(config) => Self {
                 // The timer runs on; only why it will fire is known now.
                 then: Reason::Preempted,
                 ..heeded
             }
             .state(),
+            // "If Preempt_Mode is False, or if the Priority in the ADVERTISEMENT is
+            // greater than or equal to the local Priority, then: Set the
+            // Active_Adver_Interval to the Max Advertise Interval contained in the
+            // ADVERTISEMENT; Recompute the Skew_Time; Recompute the
+            // Active_Down_Interval; Set the Active_Down_Timer to
+            // Active_Down_Interval".
             Some(_) | None => Self {
                 learned: Some(heard.interval),
                 ..heeded
@@ -308,6 +324,8 @@ fn active(
             yield_to(config, now, heard, Reason::CannotSpeak)
         }
         Event::Silenced(heard) => active_advert(config, now, advert_at, announce, heard),
+        // 6.4.3, "If the Adver_Timer fires, then: Send an ADVERTISEMENT; Reset the
+        // Adver_Timer to Advertisement_Interval".
         Event::Sent if advert_at <= now => (
             State::Active {
                 advert_at: next_advert(config, now, advert_at),
@@ -330,6 +348,8 @@ fn active(
             Actions::NOOP,
         ),
         Event::Fault => (State::NEW, moved(Role::Active, &State::NEW, Reason::Fault)),
+        // 6.4.3, "If a Shutdown event is received, then: Cancel the Adver_Timer; Send
+        // an ADVERTISEMENT with Priority = 0; Transition to the {Initialize} state".
         Event::Shutdown(why) => {
             let to = State::Initialize {
                 resign_at: Some(now),
@@ -377,6 +397,7 @@ fn active_advert(
         actions.remarks |= Remarks::OWN_ADDRESS;
         return (stay, actions);
     }
+    // "If the Priority in the ADVERTISEMENT is 0, then: Send an ADVERTISEMENT".
     if heard.priority == 0 {
         return (at_once(announce), remarks(config, heard));
     }
@@ -385,6 +406,10 @@ fn active_advert(
     if order == Ordering::Equal {
         actions.remarks |= Remarks::EQUAL_PRIORITY;
     }
+    // "greater than the local Priority or [..] equal to the local Priority and the
+    // primary IPvX address of the sender is greater than the local primary IPvX
+    // address (based on an unsigned integer comparison of the IPvX addresses in
+    // network byte order)".
     let why = match (order, heard.address) {
         (Ordering::Greater, _) => Some(Reason::HigherPriority),
         (Ordering::Equal, Ordering::Greater) => Some(Reason::GreaterAddress),
@@ -396,6 +421,8 @@ fn active_advert(
         actions.transition = moved.transition;
         return (to, actions);
     }
+    // "Discard the ADVERTISEMENT; Send an ADVERTISEMENT immediately to assert the
+    // {Active} state to the sending VRRP Router and to update any learning bridges".
     actions.remarks |= Remarks::REASSERTED;
     (at_once(announce.reassert(&config.announce, now)), actions)
 }

@@ -36,6 +36,7 @@ impl Ha<'_> {
                 return;
             }
         };
+        // 7.1, "It MUST verify that the VRID is configured on the receiving interface."
         let Some((router, primary)) = router else {
             self.counters.strange(false);
             return;
