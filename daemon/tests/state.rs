@@ -7,7 +7,7 @@ use trunnion::control::State;
 use trunnion::control::proto::v1::GetStateResponse;
 use trunnion::control::state::{
     AddressState, BackendState, CertificateState, CheckState, Counter, GroupState, HeardState,
-    Moves, NameState, RouterState, ServiceState, SettingState, ThreadState, TrackedState,
+    Moves, NameState, RouterState, ServiceState, SettingState, ThreadState, TrackedState, Voice,
 };
 use trunnion_core::check::Health;
 use trunnion_core::director::plan::OperatorState;
@@ -52,7 +52,7 @@ fn router() -> impl Strategy<Value = RouterState> {
         (prop::option::of(ms()), ".{0,8}", any::<u8>(), ms()),
         prop::collection::vec(held, 0..3),
         counters(),
-        moves(),
+        (moves(), voice()),
     )
         .prop_map(
             |(
@@ -60,7 +60,7 @@ fn router() -> impl Strategy<Value = RouterState> {
                 (since, reason, priority, interval),
                 addresses,
                 counters,
-                moves,
+                (moves, voice),
             )| {
                 RouterState {
                     name,
@@ -75,7 +75,27 @@ fn router() -> impl Strategy<Value = RouterState> {
                     addresses,
                     counters,
                     moves,
+                    voice,
                 }
+            },
+        )
+}
+
+fn voice() -> impl Strategy<Value = Voice> {
+    (
+        (".{0,8}", ".{0,8}", ".{0,8}"),
+        any::<Option<bool>>(),
+        any::<bool>(),
+        prop::option::of(ms()),
+    )
+        .prop_map(
+            |((virtual_mac, macvlan, checksum), macvlan_up, learned, refused)| Voice {
+                virtual_mac,
+                macvlan,
+                macvlan_up,
+                checksum,
+                learned,
+                refused,
             },
         )
 }

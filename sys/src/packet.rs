@@ -18,6 +18,9 @@ const SEND_BYTES: libc::c_int = 4 * 1024 * 1024;
 /// Frames one system call takes (sendmmsg(2)).
 pub const BATCH_MAX: usize = 64;
 
+/// `TC_PRIO_CONTROL` (pkt_sched.h): the band of `pfifo_fast` that goes first.
+pub const PRIORITY_CONTROL: libc::c_int = 7;
+
 /// A packet socket bound to one interface (packet(7)). Non-blocking; allocates
 /// nothing. Needs `CAP_NET_RAW` in the network namespace's user namespace.
 ///
@@ -36,24 +39,8 @@ impl PacketSocket {
     /// `EPERM` without `CAP_NET_RAW`; `ENODEV` for an index that is not there;
     /// `EMFILE`, `ENFILE`, `ENOBUFS`, `ENOMEM`.
     pub fn open(interface: NonZeroU32) -> io::Result<Self> {
-        // SAFETY: takes numbers; returns a descriptor that is ours, or -1.
-        let fd = unsafe {
-            owned(libc::socket(
-                libc::AF_PACKET,
-                libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
-                0,
-            ))
-        }?;
-        let address = libc::sockaddr_ll {
-            sll_family: FAMILY,
-            sll_protocol: 0,
-            sll_ifindex: libc::c_int::try_from(interface.get())
-                .map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?,
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 0,
-            sll_addr: [0; 8],
-        };
+        let fd = socket()?;
+        let address = address(interface)?;
         // SAFETY: the kernel reads one sockaddr_ll of the length given.
         check(unsafe {
             libc::bind(
@@ -62,11 +49,18 @@ impl PacketSocket {
                 socklen::<libc::sockaddr_ll>(),
             )
         })?;
-        let socket = Self { fd };
         // Above the system's limit where that is allowed; what it is otherwise
         // will do.
-        let _ = socket.set(libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_BYTES);
-        Ok(socket)
+        let _ = set(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, SEND_BYTES);
+        Ok(Self { fd })
+    }
+
+    /// Sets the priority of what is sent (`SO_PRIORITY`, socket(7)).
+    ///
+    /// # Errors
+    /// `EPERM` above 6 without `CAP_NET_ADMIN`.
+    pub fn set_priority(&self, priority: libc::c_int) -> io::Result<()> {
+        set(&self.fd, libc::SOL_SOCKET, libc::SO_PRIORITY, priority)
     }
 
     /// Whether frames pass by the queueing discipline, and so cannot wait
@@ -77,21 +71,7 @@ impl PacketSocket {
     /// `ENOPROTOOPT` before Linux 3.14.
     pub fn bypass_queue(&self, bypass: bool) -> io::Result<()> {
         let value = libc::c_int::from(bypass);
-        self.set(libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, value)
-    }
-
-    fn set(&self, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
-        // SAFETY: the kernel reads one int.
-        check(unsafe {
-            libc::setsockopt(
-                self.fd.as_raw_fd(),
-                level,
-                name,
-                (&raw const value).cast(),
-                socklen::<libc::c_int>(),
-            )
-        })?;
-        Ok(())
+        set(&self.fd, libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, value)
     }
 
     /// Sends one frame, from its Ethernet header to its last byte of payload.
@@ -165,4 +145,92 @@ impl AsRawFd for PacketSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
     }
+}
+
+/// A packet socket of no interface: each frame names its own. Non-blocking;
+/// allocates nothing; receives nothing.
+#[derive(Debug)]
+pub struct AnyPacketSocket {
+    fd: OwnedFd,
+}
+
+impl AnyPacketSocket {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// As [`PacketSocket::open`].
+    pub fn open() -> io::Result<Self> {
+        Ok(Self { fd: socket()? })
+    }
+
+    /// As [`PacketSocket::set_priority`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn set_priority(&self, priority: libc::c_int) -> io::Result<()> {
+        set(&self.fd, libc::SOL_SOCKET, libc::SO_PRIORITY, priority)
+    }
+
+    /// Sends one frame, from its Ethernet header on, out of an interface.
+    ///
+    /// # Errors
+    /// As [`PacketSocket::send`].
+    pub fn send(&self, interface: NonZeroU32, frame: &[u8]) -> io::Result<()> {
+        let address = address(interface)?;
+        uninterrupted(|| {
+            // SAFETY: the kernel reads `frame.len()` bytes of the frame and one
+            // sockaddr_ll of the length given.
+            check_len(unsafe {
+                libc::sendto(
+                    self.fd.as_raw_fd(),
+                    frame.as_ptr().cast(),
+                    frame.len(),
+                    0,
+                    (&raw const address).cast(),
+                    socklen::<libc::sockaddr_ll>(),
+                )
+            })
+        })?;
+        Ok(())
+    }
+}
+
+/// A packet socket that is bound to nothing. Its protocol is 0, so the kernel
+/// never queues a received packet for it.
+fn socket() -> io::Result<OwnedFd> {
+    // SAFETY: takes numbers; returns a descriptor that is ours, or -1.
+    unsafe {
+        owned(libc::socket(
+            libc::AF_PACKET,
+            libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+            0,
+        ))
+    }
+}
+
+fn address(interface: NonZeroU32) -> io::Result<libc::sockaddr_ll> {
+    Ok(libc::sockaddr_ll {
+        sll_family: FAMILY,
+        sll_protocol: 0,
+        sll_ifindex: libc::c_int::try_from(interface.get())
+            .map_err(|_| io::Error::from_raw_os_error(libc::ENODEV))?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    })
+}
+
+fn set(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the kernel reads one int.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            socklen::<libc::c_int>(),
+        )
+    })?;
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod speaker;
 pub use speaker::Speaker;
 
 use crate::control::{self, Control, family, v4_address, v6_address};
+use crate::packet::PRIORITY_CONTROL as PRIORITY;
 use crate::syscall::{check, check_len, owned, socklen, uninterrupted};
 use std::fmt;
 use std::io;
@@ -27,8 +28,6 @@ const _: () = assert!(BUFFER_BYTES > trunnion_core::vrrp::advert::MESSAGE_BYTES_
 const RECEIVE_BYTES: libc::c_int = 1024 * 1024;
 /// DSCP CS6, network control (RFC 4594 3.2).
 const TRAFFIC_CLASS: libc::c_int = 0xc0;
-/// `TC_PRIO_CONTROL` (pkt_sched.h): the band of `pfifo_fast` that goes first.
-const PRIORITY: libc::c_int = 7;
 /// `IPV6_MULTICAST_ALL` (in6.h, since Linux 4.20).
 const IPV6_MULTICAST_ALL: libc::c_int = 29;
 

@@ -20,4 +20,5 @@ pub mod side;
 pub mod sim;
 pub mod soak;
 pub mod tables;
+pub mod virtual_mac;
 pub mod web;

@@ -6,8 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::{Command, Stdio};
+use trunnion_core::bytes::Writer;
+use trunnion_core::model::Family;
+use trunnion_core::vrrp::advert::{Outgoing, encode_frame};
+use trunnion_core::vrrp::{self, AdvertForm, Centis};
 use trunnion_core::wire::arp::{self, Gratuitous};
 use trunnion_core::wire::{EtherType, IpProtocol, Ipv4, Ipv6, MacAddress, ethernet, icmpv6};
 
@@ -146,6 +150,56 @@ fn ipv6(mac: MacAddress, flow_label: u32, payload: &[u8]) -> Case {
     }
 }
 
+/// An advert from the virtual router's MAC address; over IPv4 in the form that
+/// scapy knows.
+fn advert(vrid: u8, priority: u8, source: IpAddr, addresses: &[&str]) -> Case {
+    let family = Family::of(&source);
+    let (group, mac) = (vrrp::group(family), vrrp::virtual_mac(family, vrid));
+    let outgoing = Outgoing {
+        vrid,
+        priority,
+        interval: Centis::SECOND,
+        source,
+        destination: group,
+        form: AdvertForm::Rfc5798,
+    };
+    let mut buffer = [0xa5; 1_514];
+    let mut w = Writer::new(&mut buffer);
+    let listed = addresses.iter().map(|address| address.parse().unwrap());
+    encode_frame(&mut w, &outgoing, mac, listed).unwrap();
+    let (to, ip, mut shown) = match family {
+        Family::V4 => (
+            "01:00:5e:00:00:12",
+            "IP(tos=0xc0,id=0,ttl=255,proto=112",
+            vec![
+                ("ip.checksum.status", "1".to_owned()),
+                ("ip.ttl", "255".into()),
+            ],
+        ),
+        Family::V6 => (
+            "33:33:00:00:00:12",
+            "IPv6(tc=0xc0,hlim=255,nh=112",
+            vec![("ipv6.hlim", "255".to_owned())],
+        ),
+    };
+    shown.extend([
+        ("eth.src", mac.to_string()),
+        ("eth.dst", to.to_owned()),
+        ("vrrp.virt_rtr_id", vrid.to_string()),
+        ("vrrp.prio", priority.to_string()),
+    ]);
+    Case {
+        frame: w.finish().unwrap().to_vec(),
+        scapy: format!(
+            "Ether(dst='{to}',src='{mac}')/{ip},src='{source}',dst='{group}')\
+             /VRRPv3(version=3,type=1,vrid={vrid},priority={priority},adv=100,\
+             ipcount={},addrlist={addresses:?})",
+            addresses.len()
+        ),
+        tshark: shown,
+    }
+}
+
 fn ethernet(source: MacAddress, destination: MacAddress, ethertype: EtherType) -> Vec<u8> {
     ethernet::Ethernet {
         destination,
@@ -157,7 +211,13 @@ fn ethernet(source: MacAddress, destination: MacAddress, ethertype: EtherType) -
 }
 
 fn cases() -> Vec<Case> {
-    let mut cases = Vec::new();
+    let v4: IpAddr = "192.0.2.251".parse().unwrap();
+    let v6: IpAddr = "fe80::c8".parse().unwrap();
+    let mut cases = vec![
+        advert(51, 100, v4, &["192.0.2.10"]),
+        advert(255, 0, v4, &["192.0.2.10", "198.51.100.1"]),
+        advert(1, 254, v6, &["fe80::1", "2001:db8::1"]),
+    ];
     for mac in macs() {
         for address in ["192.0.2.10", "10.0.0.1", "203.0.113.255"] {
             let address = address.parse().unwrap();
@@ -190,7 +250,8 @@ fn cases() -> Vec<Case> {
 #[test]
 fn scapy_builds_the_same_bytes() {
     let cases = cases();
-    let mut script = String::from("from scapy.all import *\n");
+    let mut script =
+        String::from("from scapy.all import *\nfrom scapy.layers.vrrp import VRRPv3\n");
     for case in &cases {
         script.push_str(&format!("print(bytes({}).hex())\n", case.scapy));
     }

@@ -76,6 +76,16 @@ fn networks_come_and_go() {
     each_alone(&[Fault::Partition, Fault::Flap, Fault::Recreate, Fault::Steal]);
 }
 
+/// A kernel that takes no adverts: who cannot speak yields to who can.
+#[test]
+fn kernels_refuse_what_an_active_says() {
+    each_alone(&[Fault::Mute]);
+    let more = [Fault::Pause, Fault::Partition, Fault::Reload, Fault::Crash];
+    for (seed, also) in (0..8).zip(more.into_iter().cycle()) {
+        check(&Options::only(seed, &[Fault::Mute, also]));
+    }
+}
+
 #[test]
 fn configs_backends_and_other_programs_change() {
     each_alone(&[Fault::Writer, Fault::Module, Fault::Reload, Fault::Backend]);

@@ -41,6 +41,9 @@ pub struct Instance {
     pub scope: Scope,
     /// Label of its IPv4 addresses; empty for the interface's name.
     pub label: InterfaceName,
+    /// Name of the macvlan that its addresses are on, with the virtual router's
+    /// MAC address; nothing for addresses on the interface itself, with its own.
+    pub macvlan: Option<InterfaceName>,
     /// Peers to send to instead of the group; adverts of others are counted and
     /// ignored then.
     pub peers: Peers,
@@ -95,6 +98,14 @@ impl Instance {
     #[must_use]
     pub fn key(&self) -> (&str, Family, u8) {
         (&self.interface, self.router.family, self.router.vrid)
+    }
+
+    /// Whether its adverts come from the virtual router's MAC address, as whole
+    /// frames. What goes to a peer goes by whatever leads there, and comes from
+    /// that interface's own: it teaches no switch of this link anything.
+    #[must_use]
+    pub fn is_framed(&self) -> bool {
+        self.macvlan.is_some() && self.peers.is_empty()
     }
 
     /// What an advert must be to be heard.

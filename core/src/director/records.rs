@@ -56,6 +56,10 @@ records! {
     0x050e Error PortFailed { interface: Name, errno: i32 }
         "interface {interface}: raw sockets cannot be opened (errno {errno}): CAP_NET_RAW is needed";
 
+    /// The kernel refused to take a macvlan up.
+    0x050f Error MacvlanRefused { name: Name, macvlan: Name, errno: i32 }
+        "vrrp {name}: the kernel does not take {macvlan} up (errno {errno}): another link of the interface may have its MAC address";
+
     /// Something tracked is another than it was.
     0x0540 Info TrackChanged { name: Name, state: &'static str, value: i32 }
         "track {name}: {state} ({value})";

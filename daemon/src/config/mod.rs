@@ -11,6 +11,7 @@ mod course;
 mod forward;
 mod group;
 mod key;
+mod mac;
 mod mistake;
 mod node;
 mod notify;

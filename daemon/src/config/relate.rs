@@ -65,6 +65,7 @@ pub(super) fn instances(instances: &[InstanceRead], notes: &mut Notes) {
             "remove one: an address belongs to one virtual router",
         )
     });
+    super::mac::relate(instances, notes);
     names(
         instances
             .iter()

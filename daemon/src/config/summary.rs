@@ -136,6 +136,7 @@ impl fmt::Display for Instance {
             unicast_ttl_min,
             scope: _,
             label: _,
+            macvlan,
             tracks: _,
             group: _,
             notify: _,
@@ -153,6 +154,9 @@ impl fmt::Display for Instance {
             if *unicast_ttl_min < TTL {
                 write!(f, " with ttl {unicast_ttl_min} or more")?;
             }
+        }
+        if let Some(macvlan) = macvlan {
+            write!(f, ", virtual mac on {macvlan}")?;
         }
         if *form == Some(AdvertForm::Seesaw) {
             f.write_str(", as seesaw_ha")?;

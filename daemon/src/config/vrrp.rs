@@ -1,5 +1,6 @@
 //! `[[vrrp]]`: virtual routers, one family each.
 
+use super::mac::{self, Macvlan};
 use super::node::{interface, short_name};
 use super::notify::{self, Notify};
 use super::scalar::{self, Prefixed, Shown, is_host};
@@ -37,6 +38,9 @@ pub struct Instance {
     pub scope: Scope,
     /// Label of the IPv4 addresses; empty is the interface's name.
     pub label: String,
+    /// Name of the macvlan that has the virtual router's MAC address and the
+    /// virtual addresses; nothing where those are on the interface itself.
+    pub macvlan: Option<String>,
     /// What it tracks, what its group tracks included.
     pub tracks: Vec<Tracked>,
     /// Its group's place in [`super::Config::groups`].
@@ -60,6 +64,8 @@ pub(super) const KEYS: &[&str] = &[
     "compat",
     "scope",
     "label",
+    "mac",
+    "mac_interface",
     "accept",
     "announce",
     "track",
@@ -81,6 +87,7 @@ pub(super) struct InstanceRead {
     pub vrid: Option<Span>,
     pub named: Option<Span>,
     pub addresses: Vec<At<Prefixed>>,
+    pub macvlan: Option<Macvlan>,
     pub tracks: Vec<UseRead>,
 }
 
@@ -111,7 +118,15 @@ impl InstanceRead {
         let unicast_ttl_min = unicast_ttl_min(&section, unicast_peers.is_empty(), notes);
         let form = form(&section, family, seesaw, notes);
         let scope = scope(&section, family, notes);
-        let label = label(&section, family, interface.as_ref(), notes);
+        let macvlan = mac::read(
+            &section,
+            vrid.as_ref().map_or(1, |at| at.value),
+            family,
+            notes,
+        );
+        let on = interface.as_ref().map(|at| at.value.as_str());
+        let on = macvlan.as_ref().map(|it| it.name.as_str()).or(on);
+        let label = label(&section, family, on, notes);
         accept(&section, notes);
         let announce = announce(&section, notes);
         let tracks = tracked::uses(&section, notes);
@@ -154,6 +169,7 @@ impl InstanceRead {
             unicast_ttl_min,
             scope,
             label,
+            macvlan: macvlan.as_ref().map(|it| it.name.clone()),
             // Known once all is read.
             tracks: Vec::new(),
             group: None,
@@ -165,6 +181,7 @@ impl InstanceRead {
             vrid: vrid_span,
             named: named.map(|at| at.span),
             addresses,
+            macvlan,
             tracks,
         })
     }
@@ -381,13 +398,13 @@ fn scope(section: &Section<'_>, family: Family, notes: &mut Notes) -> Scope {
 fn label(
     section: &Section<'_>,
     family: Family,
-    interface: Option<&At<String>>,
+    interface: Option<&str>,
     notes: &mut Notes,
 ) -> String {
     let Some(At { value, span }) = section.text("label", short_name, notes) else {
         return String::new();
     };
-    let name = interface.map_or("", |at| at.value.as_str());
+    let name = interface.unwrap_or("");
     let rest = value.strip_prefix(name);
     if family == Family::V6 {
         notes.error(&span, "`label` is for IPv4: IPv6 has none", "remove it");

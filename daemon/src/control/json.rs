@@ -62,6 +62,7 @@ fn router(router: &RouterState) -> Value {
         addresses,
         counters,
         moves,
+        voice,
     } = router;
     json!({
         "name": name,
@@ -85,6 +86,13 @@ fn router(router: &RouterState) -> Value {
             "ago_ms": ms(heard.ago),
         })),
         "split_brain": moves.split_brain,
+        "mac": if voice.macvlan.is_empty() { "interface" } else { "virtual" },
+        "virtual_mac": voice.virtual_mac,
+        "macvlan": voice.macvlan,
+        "macvlan_up": voice.macvlan_up,
+        "checksum": voice.checksum,
+        "checksum_learned": voice.learned,
+        "refused_ms": voice.refused.map(ms),
     })
 }
 

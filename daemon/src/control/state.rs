@@ -3,9 +3,11 @@
 
 mod moves;
 mod names;
+mod voice;
 
 pub use moves::{GroupState, HeardState, Moves, TrackedState};
 pub use names::NameState;
+pub use voice::Voice;
 
 use super::operate::{Changed, Order, Refusal, Speaker};
 use std::future::Future;
@@ -131,6 +133,8 @@ pub struct RouterState {
     pub counters: Vec<Counter>,
     /// What moves it besides its network.
     pub moves: Moves,
+    /// How it speaks.
+    pub voice: Voice,
 }
 
 impl RouterState {
@@ -160,6 +164,7 @@ impl RouterState {
                 base_priority: config.priority,
                 ..Moves::default()
             },
+            voice: Voice::default(),
         }
     }
 }

@@ -104,7 +104,7 @@ fn router(router: &RouterState) -> [String; 9] {
         .collect();
     [
         router.name.clone(),
-        router.interface.clone(),
+        moves::place(router),
         router.vrid.to_string(),
         family(router.family).to_owned(),
         role(router.role).to_owned(),

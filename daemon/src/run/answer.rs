@@ -1,6 +1,7 @@
 //! From what the loops know to the state the control plane shows.
 
 mod moves;
+mod voice;
 
 use super::snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView, SyncPair};
 use crate::config::Config;
@@ -213,7 +214,8 @@ fn routers(ha: &HaSnapshot) -> Vec<RouterState> {
         let named = (name.as_str(), interface.as_str());
         let of = RouterState::of(ha.at, named, router, addresses.collect());
         let moves = moves::of(ha, view);
-        routers.push(RouterState { moves, ..of });
+        let voice = voice::of(ha, view);
+        routers.push(RouterState { moves, voice, ..of });
     }
     routers
 }

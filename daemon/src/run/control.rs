@@ -15,14 +15,14 @@ use super::errands::{self, Errand, ErrandsIn, errands};
 use super::ha::{HaCommand, HaReply};
 use super::keeper::Keeper;
 use super::lb::{LbCommand, LbReply};
-use super::link::{Bell, NoticesOut};
+use super::link::{Bell, ChoresOut, NoticesOut};
 use super::names::Names;
 use super::operator::Operators;
 use super::plan::OwnedHaPlan;
 use super::records::{self, OwnLog, OwnLogEnd};
 use super::runner;
 use super::settings::Settings;
-use super::{HaControl, LbControl, LoopThread};
+use super::{HaControl, LbControl, LoopThread, links};
 use crate::config::{Config, Reader};
 use crate::control;
 use crate::control::{CATALOGUES, Form, LevelCell, Listener, Records, Writer};
@@ -84,6 +84,8 @@ pub(super) struct Loops {
     pub(super) names: Names,
     /// What the HA loop tells whoever is to be notified.
     pub(super) notices: NoticesOut,
+    /// What the HA loop has the `links` thread do, once that is started.
+    pub(super) chores: Option<ChoresOut>,
     pub(super) runner: runner::Keeper,
 }
 
@@ -216,6 +218,7 @@ impl Control {
         let mut int = signal(SignalKind::interrupt())?;
         // Blocked so far, so that the loops' threads never see one.
         unblock_all()?;
+        links::start(self.loops.chores.take(), self.log.clone())?;
         self.say_remembered();
         self.settings.take(&self.config.ipvs, &self.log);
         let keeper = &mut self.loops.keeper;

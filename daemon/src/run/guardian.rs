@@ -253,12 +253,15 @@ impl Executor {
     fn send_advert(&self, out: &WordOut) -> Result<(), Errno> {
         let bytes = &self.packet[..out.len];
         let (by, speaker) = (out.interface, &self.speaker);
+        if out.framed {
+            return speaker.send_frame(by, bytes).map_err(|error| errno(&error));
+        }
         let sent = match (out.source, out.destination) {
             (V4(_), V4(to)) => speaker.send_v4(by, bytes, to),
             (V6(from), V6(to)) => speaker.send_v6(by, bytes, from, to),
             (V4(_), V6(_)) | (V6(_), V4(_)) => return Err(Errno::EIO),
         };
-        sent.map_err(|error| Errno(error.raw_os_error().unwrap_or(Errno::EIO.0)))
+        sent.map_err(|error| errno(&error))
     }
 
     fn send_route(&mut self, guardian: &mut Guardian<'_>) {
@@ -353,6 +356,11 @@ impl Executor {
             }
         }
     }
+}
+
+/// The error number of a failed system call.
+fn errno(error: &io::Error) -> Errno {
+    Errno(error.raw_os_error().unwrap_or(Errno::EIO.0))
 }
 
 /// A descriptor of our own for a standard stream's file.

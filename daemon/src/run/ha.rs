@@ -140,7 +140,7 @@ impl HaLoop {
     /// # Errors
     /// Those of epoll_wait(2) and timerfd_settime(2), which only a broken
     /// process sees.
-    pub fn run(mut self) -> io::Result<()> {
+    pub fn run(mut self: Box<Self>) -> io::Result<()> {
         self.will.bind()?;
         let mut events = Events::with_capacity(256);
         loop {
@@ -188,7 +188,7 @@ impl HaLoop {
             self.send_announcements();
             self.keep_memory();
             self.ha.prepare();
-            self.others.tell(&mut self.ha);
+            self.others.tell(self.clock.now(), &mut self.ha);
             self.open_ports();
             let dropped = self.ha.records_dropped();
             let ha = &mut self.ha;
@@ -332,6 +332,10 @@ impl HaLoop {
         use std::net::IpAddr::{V4, V6};
         let port = &self.ports[out.interface];
         let bytes = self.ha.advert(out.instance);
+        if out.framed {
+            let speaker = port.speaker.as_ref().ok_or(Errno::ENODEV)?;
+            return speaker.send(bytes).map_err(|error| errno(&error));
+        }
         let sent = match (out.source, out.destination, &port.v4, &port.v6) {
             (V4(_), V4(to), Some(socket), _) => socket.send_v4(bytes, to),
             (V6(from), V6(to), _, Some(socket)) => socket.send_v6(bytes, from, to),

@@ -5,11 +5,11 @@
 use crate::control::Records;
 use heapless::spsc::{Consumer, Producer, Queue};
 use mio::Waker;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use trunnion_core::director::ha::Notice;
+use trunnion_core::director::ha::{Chore, Notice};
 use trunnion_core::record::Frame;
 use trunnion_core::vrrp::Role;
 
@@ -19,6 +19,8 @@ const COMMANDS: usize = 16;
 const RECORDS: usize = 2048;
 /// Notices that may wait for the control thread.
 const NOTICES: usize = 256;
+/// Chores that may wait for the `links` thread.
+const CHORES: usize = 64;
 
 /// The loop's side.
 pub struct LoopEnd<C: 'static, R: 'static> {
@@ -247,6 +249,73 @@ impl NoticesOut {
     /// The next notice.
     pub fn take(&mut self) -> Option<Notice> {
         self.0.dequeue()
+    }
+}
+
+/// What the HA loop has others do.
+pub struct ChoresIn {
+    ring: Producer<'static, Chore>,
+    bell: Arc<Bell>,
+}
+
+/// Where the `links` thread takes it.
+pub struct ChoresOut {
+    ring: Consumer<'static, Chore>,
+    bell: Arc<Bell>,
+    heard: UnixStream,
+}
+
+/// A ring for chores.
+///
+/// # Errors
+/// Those of socketpair(2).
+pub fn chores() -> io::Result<(ChoresIn, ChoresOut)> {
+    let ring: &'static mut Queue<Chore, CHORES> = Box::leak(Box::default());
+    let (into, out) = ring.split();
+    let (bell, heard) = Bell::new()?;
+    // Whoever takes them has nothing else to wait for.
+    heard.set_nonblocking(false)?;
+    let chores = ChoresIn {
+        ring: into,
+        bell: Arc::clone(&bell),
+    };
+    let taken = ChoresOut {
+        ring: out,
+        bell,
+        heard,
+    };
+    Ok((chores, taken))
+}
+
+impl ChoresIn {
+    /// Passes chores on while there is room.
+    pub fn pass(&mut self, mut next: impl FnMut() -> Option<Chore>) {
+        let mut passed = false;
+        while self.ring.ready()
+            && let Some(chore) = next()
+        {
+            let _ = self.ring.enqueue(chore);
+            passed = true;
+        }
+        if passed {
+            self.bell.ring();
+        }
+    }
+}
+
+impl ChoresOut {
+    /// The next chore, once there is one.
+    ///
+    /// # Errors
+    /// Those of read(2).
+    pub fn wait(&mut self) -> io::Result<Chore> {
+        loop {
+            self.bell.hear();
+            if let Some(chore) = self.ring.dequeue() {
+                return Ok(chore);
+            }
+            let _ = (&self.heard).read(&mut [0; 16])?;
+        }
     }
 }
 

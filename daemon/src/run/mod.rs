@@ -6,6 +6,7 @@
 //! | `ha` | `ha.rs` | not after the seal |
 //! | `lb` | `lb.rs` | not after the seal |
 //! | `control`, the main one | `control.rs` on tokio | yes |
+//! | `links` | `links.rs`: what would keep `ha` waiting for the kernel | yes |
 
 mod answer;
 mod board;
@@ -17,6 +18,7 @@ mod ha;
 mod keeper;
 mod lb;
 mod link;
+mod links;
 mod names;
 mod operator;
 mod outside;
@@ -67,7 +69,7 @@ use trunnion_sys::will::{Shape, Will};
 const SLATE_LAYOUT: u64 = 1;
 /// The will's meaning: wards and their addresses as core has them as words, and
 /// the notes below.
-const WILL_LAYOUT: u64 = 1;
+const WILL_LAYOUT: u64 = 2;
 /// Note of a will: what is to be done ([`trunnion_core::director::guardian::OnCrash`]).
 const NOTE_ON_CRASH: usize = 0;
 /// Note of a will: when this run went on where another died; 0 if it did not.
@@ -174,12 +176,14 @@ fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loo
     let mut cells = Cells::new(room);
     let assigned = cells.assign(config, &board);
     let (notices, notices_out) = link::notices(bell);
+    let (chores, chores_out) = link::chores().doing("make a socket pair")?;
     let started = boottime();
     let plan = Box::new(plan::OwnedHaPlan::of(config, &assigned, started));
     let others = Others {
         role,
         board: board_out,
         notices,
+        chores,
     };
     let (ha, ha_held, ha_log, ha_thread, keeper) =
         start_ha((config, plan), bell, (ha_poll, ha_waker), others)?;
@@ -204,6 +208,7 @@ fn start(config: &Config, operators: &Operators, bell: &Arc<Bell>) -> Result<Loo
         cells,
         names,
         notices: notices_out,
+        chores: Some(chores_out),
         keeper,
         runner: runner::Keeper::new("lb", runners, config.limits.commands),
         ha_held,
@@ -260,6 +265,8 @@ fn start_ha(
         memory,
     )
     .doing("open the sockets of the ha loop")?;
+    // As the other loop.
+    let looped = Box::new(looped);
     let thread = thread::Builder::new()
         .name("ha".to_owned())
         .stack_size(STACK_BYTES)

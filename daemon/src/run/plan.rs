@@ -135,6 +135,9 @@ fn planned(declared: &config::Instance, first: usize) -> Instance {
         ttl_min: declared.unicast_ttl_min,
         scope: declared.scope,
         label: InterfaceName::try_from(declared.label.as_str()).expect("the config bounds labels"),
+        macvlan: declared.macvlan.as_ref().map(|name| {
+            InterfaceName::try_from(name.as_str()).expect("the config bounds interface names")
+        }),
         peers: Peers::from_slice(&declared.unicast_peers)
             .expect("the config bounds the number of peers"),
         addresses_first: count(first),

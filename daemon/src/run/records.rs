@@ -81,6 +81,10 @@ records! {
     0x0733 Warn NameUnknown { name: Text, why: &'static str }
         "name {name} is not resolved: {why}; until it is its checks find out nothing";
 
+    /// A macvlan could not be made, or not as it should be.
+    0x0738 Error MacvlanTrouble { name: Text, why: Text }
+        "macvlan {name}: {why}";
+
     /// Nothing could be found out about something tracked; what is known of it
     /// stays.
     0x0740 Warn TrackTrouble { name: Text, why: Text }

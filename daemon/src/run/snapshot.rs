@@ -12,7 +12,8 @@ use trunnion_core::director::plan::{
 };
 use trunnion_core::model::{Destination, Service, SyncDaemon};
 use trunnion_core::time::Instant;
-use trunnion_core::vrrp::Router;
+use trunnion_core::vrrp::{AdvertForm, Router};
+use trunnion_core::wire::MacAddress;
 use trunnion_sys::alloc::SealedThread;
 
 /// A virtual router, as it was.
@@ -38,6 +39,16 @@ pub struct RouterView {
     pub heard: Option<Heard>,
     /// Two routers seem to be Active.
     pub split: bool,
+    /// The MAC address of its virtual addresses, where that is the router's.
+    pub virtual_mac: Option<MacAddress>,
+    /// The macvlan that has it, and whether that is up, where it is there.
+    pub macvlan: Option<(InterfaceName, Option<bool>)>,
+    /// How its adverts are written, and whether that was learned.
+    pub form: AdvertForm,
+    /// See there.
+    pub learned: bool,
+    /// Since when the kernel has refused its adverts.
+    pub silent_since: Option<Instant>,
 }
 
 /// What the HA loop knows.
@@ -117,6 +128,14 @@ impl HaSnapshot {
                 held_until: slot.held_until(),
                 heard: slot.heard(),
                 split: slot.is_split(),
+                virtual_mac: slot.virtual_mac(),
+                macvlan: slot.config.macvlan.as_ref().map(|name| {
+                    let macvlan = slot.macvlan();
+                    (name.clone(), macvlan.index().map(|_| macvlan.is_up()))
+                }),
+                form: slot.form(),
+                learned: slot.has_learned_form(),
+                silent_since: slot.silent_since(),
             });
             let all = addresses.iter().map(|a| (a.virtual_address, a.presence));
             self.addresses.extend(all);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use trunnion::control::State;
 use trunnion::control::state::{
     AddressState, BackendState, CertificateState, CheckState, Counter, GroupState, Moves,
-    NameState, RouterState, ServiceState, SettingState, ThreadState, TrackedState,
+    NameState, RouterState, ServiceState, SettingState, ThreadState, TrackedState, Voice,
 };
 use trunnion_core::check::Health;
 use trunnion_core::director::plan::OperatorState;
@@ -59,6 +59,20 @@ pub fn sample() -> State {
             group: "pair".to_owned(),
             held: Some(Duration::from_secs(58)),
             ..Moves::default()
+        },
+        voice: match family {
+            Family::V4 => Voice {
+                checksum: "rfc5798".to_owned(),
+                learned: true,
+                refused: Some(Duration::from_millis(3_100)),
+                ..Voice::default()
+            },
+            Family::V6 => Voice {
+                virtual_mac: "00:00:5e:00:02:33".to_owned(),
+                macvlan: "vrrp6.51".to_owned(),
+                macvlan_up: Some(true),
+                ..Voice::default()
+            },
         },
     };
     let held = |address, prefix, present| AddressState {

@@ -1,8 +1,9 @@
-//! Sockets that only speak, one for each family and for all interfaces: for
-//! whoever must send at once and may open nothing first.
+//! Sockets that only speak, one for each family and one for whole frames, for all
+//! interfaces: for whoever must send at once and may open nothing first.
 
 use super::{PRIORITY, TRAFFIC_CLASS};
 use crate::control::{self, Control, family, v4_address, v6_address};
+use crate::packet::AnyPacketSocket;
 use crate::syscall::{check, check_len, owned, socklen, uninterrupted};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -17,10 +18,11 @@ pub struct Speaker {
     v4: OwnedFd,
     /// None on a kernel without IPv6.
     v6: Option<OwnedFd>,
+    frames: AnyPacketSocket,
 }
 
 impl Speaker {
-    /// Opens both sockets.
+    /// Opens the sockets.
     ///
     /// # Errors
     /// `EPERM` without `CAP_NET_RAW`; `EMFILE`, `ENFILE`, `ENOMEM`.
@@ -46,7 +48,17 @@ impl Speaker {
             }
             set(v6, libc::SOL_SOCKET, libc::SO_PRIORITY, PRIORITY)?;
         }
-        Ok(Self { v4, v6 })
+        let frames = AnyPacketSocket::open()?;
+        frames.set_priority(PRIORITY)?;
+        Ok(Self { v4, v6, frames })
+    }
+
+    /// Sends a whole frame by an interface.
+    ///
+    /// # Errors
+    /// Those of [`crate::packet::PacketSocket::send`].
+    pub fn send_frame(&self, interface: NonZeroU32, frame: &[u8]) -> io::Result<()> {
+        self.frames.send(interface, frame)
     }
 
     /// Sends a whole IPv4 packet by an interface to `destination`, the address

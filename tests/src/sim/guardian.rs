@@ -6,11 +6,13 @@ use super::netlink::errno;
 use super::node::Node;
 use super::site::{INTERFACES, Key};
 use super::turns::BUFFER;
+use super::turns_ha::unframed;
 use super::world::{Event, World};
 use trunnion_core::director::guardian::{Charge, Guardian, GuardianStorage, WordOut};
 use trunnion_core::director::ha::{
     Ha, Memory, Pulse, WARD_ADDRESS_WORDS, WARD_WORDS, Ward, WardAddress,
 };
+use trunnion_core::model::Family;
 use trunnion_core::netlink::Errno;
 use trunnion_core::time::{Duration, Instant};
 
@@ -230,11 +232,19 @@ impl World<'_> {
         if !found.is_some_and(|i| i.is_running()) {
             return Err(Errno(errno::ENETDOWN));
         }
-        if self.random.chance(self.options.refused_sends) {
-            self.watch.disturbed(self.now);
+        if self.refuses(node) {
             return Err(Errno(errno::ENOBUFS));
         }
         self.whisper(|| format!("node {node}: its guardian says {bytes:02x?}"));
+        let bytes = match out.framed {
+            true => {
+                // Whose it is, the frame says best.
+                let vrid = bytes.get(11).copied().unwrap_or(0);
+                let family = Family::of(&out.source);
+                unframed(family, vrid, bytes).ok_or(Errno::EIO)?
+            }
+            false => bytes,
+        };
         self.fly(node, interface, (out.source, out.destination), bytes);
         Ok(())
     }

@@ -21,13 +21,17 @@ mod guardian;
 pub(crate) mod ipvs_kernel;
 pub(crate) mod ipvs_request;
 mod link;
+mod meddlers;
 mod moves;
+mod mute;
 pub(crate) mod netlink;
 mod node;
 mod options;
 mod plan;
 pub(crate) mod random;
 mod route_kernel;
+mod route_macvlan;
+mod route_messages;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod scale;

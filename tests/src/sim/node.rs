@@ -7,7 +7,7 @@ use super::link::Packet;
 use super::moves::CELLS;
 use super::random::Random;
 use super::route_kernel::RouteKernel;
-use super::site::{INTERFACES, Plan, limits, mac, own_v4, own_v6};
+use super::site::{INTERFACES, Key, Plan, limits, mac, own_v4, own_v6};
 use super::web::Came;
 use std::collections::{BTreeMap, VecDeque};
 use trunnion_core::check::{self, Settings, Slot, Socket};
@@ -219,6 +219,10 @@ pub struct Node<'m> {
     /// What of the things tracked is so, and from when on it is found out.
     pub tracked: [TrackState; CELLS as usize],
     pub tracked_from: Instant,
+    /// Until when its kernel takes no advert, and since when it has taken none of
+    /// an Active.
+    pub mute_until: Instant,
+    pub silent: BTreeMap<Key, Instant>,
     /// Room for requests in one datagram, bytes.
     pub request_bytes: usize,
     /// Check sockets of each family.
@@ -245,6 +249,8 @@ impl Node<'_> {
             executor: None,
             tracked: [TrackState::Up; CELLS as usize],
             tracked_from: Instant::ZERO,
+            mute_until: Instant::ZERO,
+            silent: BTreeMap::new(),
             request_bytes: random.pick(&[400, 32 * 1024]),
             sockets: random.pick(&[3, limits::CHECKS]),
         }

@@ -44,6 +44,8 @@ pub enum Fault {
     Track,
     /// An operator fails routers over.
     Failover,
+    /// A node's kernel refuses every advert for a while.
+    Mute,
 }
 
 impl Fault {
@@ -153,6 +155,11 @@ impl Options {
             faults.push((Fault::Operator, mean));
         }
         faults.extend(super::moves::faults(seed, calm));
+        let mut apart = Random::stream(seed, "mute");
+        if apart.chance(300) && !calm {
+            let mean = apart.time(Duration::from_secs(3), Duration::from_secs(20));
+            faults.push((Fault::Mute, mean));
+        }
         Self {
             seed,
             nodes: r.index(2) + 2,
@@ -215,7 +222,8 @@ impl Options {
         ];
         let cut = self.has(Fault::Partition)
             && (self.one_way || self.refused_sends > 0 || silent.iter().any(|f| self.has(*f)));
-        cut || self.loss > 0
+        // Who cannot speak announces all the same, and the other does not know.
+        cut || self.loss > 0 || self.has(Fault::Mute)
     }
 
     /// What a check of time allows for the way from a cause to its effect.

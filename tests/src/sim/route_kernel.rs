@@ -6,23 +6,18 @@
 
 use super::netlink::{self, Inbox, Message, Received, Request, errno};
 use super::random::Random;
+use super::route_macvlan::Above;
+use super::route_messages::{address_message, address_of, link_message};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 const NEWLINK: u16 = 16;
 const DELLINK: u16 = 17;
 const GETLINK: u16 = 18;
+const SETLINK: u16 = 19;
 const NEWADDR: u16 = 20;
 const DELADDR: u16 = 21;
 const GETADDR: u16 = 22;
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFA_FLAGS: u16 = 8;
-const IFA_PROTO: u16 = 11;
-const IFLA_ADDRESS: u16 = 1;
-const IFLA_IFNAME: u16 = 3;
-const IFLA_MTU: u16 = 4;
-const IFLA_OPERSTATE: u16 = 16;
 
 /// `IFA_F_PERMANENT`.
 const PERMANENT: u32 = 0x80;
@@ -40,15 +35,23 @@ pub struct Address {
 /// An interface while it exists.
 #[derive(Clone, Debug)]
 pub struct Interface {
-    pub name: &'static str,
+    pub name: String,
     pub index: u32,
     pub mac: [u8; 6],
     pub up: bool,
     pub carrier: bool,
     pub addresses: Vec<Address>,
+    /// Of a macvlan.
+    pub above: Option<Above>,
 }
 
 impl Interface {
+    /// Whether what it has is the node's own: of a macvlan that is down nothing
+    /// is.
+    fn serves(&self) -> bool {
+        self.up || self.above.is_none()
+    }
+
     pub fn is_running(&self) -> bool {
         self.up && self.carrier
     }
@@ -89,11 +92,13 @@ pub struct RouteKernel {
     generation: u64,
     inbox: Inbox,
     dump: Option<Dump>,
-    random: Random,
+    pub(super) random: Random,
     /// Datagrams lost, and sends that failed.
     pub losses: u64,
     /// How often each address was refused.
     pub refusals: BTreeMap<IpAddr, u64>,
+    /// The same of each macvlan.
+    pub grudges: BTreeMap<String, u64>,
 }
 
 impl RouteKernel {
@@ -110,6 +115,7 @@ impl RouteKernel {
             random,
             losses: 0,
             refusals: BTreeMap::new(),
+            grudges: BTreeMap::new(),
         }
     }
 
@@ -119,9 +125,10 @@ impl RouteKernel {
         self.dump = None;
     }
 
-    /// Whether the address is on an interface, whatever its prefix.
+    /// Whether the address is there, whatever its prefix.
     pub fn holds(&self, ip: IpAddr) -> bool {
-        let mut all = self.interfaces.iter().flat_map(|i| &i.addresses);
+        let serving = self.interfaces.iter().filter(|i| i.serves());
+        let mut all = serving.flat_map(|i| &i.addresses);
         all.any(|a| a.ip == ip)
     }
 
@@ -136,16 +143,21 @@ impl RouteKernel {
     }
 
     /// An interface appears, as one that was not there.
-    pub fn create(&mut self, name: &'static str, mac: [u8; 6]) {
+    pub fn create(&mut self, name: &str, mac: [u8; 6]) {
+        self.add(name, mac, None);
+    }
+
+    pub(super) fn add(&mut self, name: &str, mac: [u8; 6], above: Option<Above>) {
         let index = self.next_index;
         self.next_index += 1;
         self.interfaces.push(Interface {
-            name,
+            name: name.to_owned(),
             index,
             mac,
-            up: true,
+            up: above.is_none(),
             carrier: true,
             addresses: Vec::new(),
+            above,
         });
         self.tell_link(self.interfaces.len() - 1);
     }
@@ -155,26 +167,41 @@ impl RouteKernel {
         let Some(at) = self.interfaces.iter().position(|i| i.name == name) else {
             return;
         };
+        // What is above goes first.
+        let index = self.interfaces[at].index;
+        self.delete_all(|i| i.above.is_some_and(|above| above.lower == index));
+        let Some(at) = self.interfaces.iter().position(|i| i.name == name) else {
+            return;
+        };
         self.drop_addresses(at, |_| true);
         let gone = self.interfaces.remove(at);
-        self.notify(link_message(&gone, DELLINK, 0, 0));
+        self.notify(link_message(&gone, false, DELLINK, 0, 0));
     }
 
     pub fn set_carrier(&mut self, name: &str, carrier: bool) {
         if let Some(at) = self.interfaces.iter().position(|i| i.name == name) {
             self.interfaces[at].carrier = carrier;
             self.tell_link(at);
+            self.tell_above(at);
         }
     }
 
     /// `ip link set down` takes the IPv6 addresses with it.
     pub fn set_up(&mut self, name: &str, up: bool) {
-        if let Some(at) = self.interfaces.iter().position(|i| i.name == name) {
+        if let Some(found) = self.interface(name) {
+            self.set_up_at(found.index, up);
+        }
+    }
+
+    pub(super) fn set_up_at(&mut self, index: u32, up: bool) {
+        let found = self.interfaces.iter().position(|i| i.index == index);
+        if let Some(at) = found.filter(|at| self.interfaces[*at].up != up) {
             self.interfaces[at].up = up;
             if !up {
                 self.drop_addresses(at, |a| a.ip.is_ipv6());
             }
             self.tell_link(at);
+            self.tell_above(at);
         }
     }
 
@@ -231,7 +258,6 @@ impl RouteKernel {
         Some(received)
     }
 
-    /// Whether a dump is half done.
     pub fn is_dumping(&self) -> bool {
         self.dump.is_some()
     }
@@ -259,6 +285,8 @@ impl RouteKernel {
                 self.go_on_dumping();
                 0
             }
+            SETLINK => self.set_link(request),
+            DELLINK => self.delete_link(request),
             NEWADDR => self.new_address(request),
             DELADDR => {
                 let (index, old) = address_of(request.body);
@@ -331,18 +359,17 @@ impl RouteKernel {
 
     fn drop_addresses(&mut self, at: usize, which: impl Fn(&Address) -> bool) {
         let here = &mut self.interfaces[at];
-        let (gone, kept) = here.addresses.drain(..).partition(|a| which(a));
+        let (gone, kept): (Vec<_>, _) = here.addresses.drain(..).partition(|a| which(a));
         here.addresses = kept;
         let index = here.index;
-        let gone: Vec<Address> = gone;
         for address in gone {
             self.notify(address_message(index, &address, DELADDR, 0, 0));
         }
     }
 
-    fn tell_link(&mut self, at: usize) {
-        let message = link_message(&self.interfaces[at], NEWLINK, 0, 0);
-        self.notify(message);
+    pub(super) fn tell_link(&mut self, at: usize) {
+        let here = &self.interfaces[at];
+        self.notify(link_message(here, self.runs(here), NEWLINK, 0, 0));
     }
 
     fn notify(&mut self, message: Message) {
@@ -379,7 +406,7 @@ impl RouteKernel {
             GETLINK => self
                 .interfaces
                 .iter()
-                .map(|i| link_message(i, NEWLINK, flags, dump.seq))
+                .map(|i| link_message(i, self.runs(i), NEWLINK, flags, dump.seq))
                 .collect(),
             _ => self
                 .interfaces
@@ -418,64 +445,4 @@ fn shares(a: &Address, first: &Address) -> bool {
         }
         _ => false,
     }
-}
-
-/// The interface and the address that a request is about.
-fn address_of(body: &[u8]) -> (u32, Address) {
-    let (family, prefix, index) = (body[0], body[1], netlink::u32_at(body, 4));
-    let attributes = netlink::attributes(&body[8..]);
-    let raw = netlink::attribute(&attributes, IFA_LOCAL)
-        .or_else(|| netlink::attribute(&attributes, IFA_ADDRESS))
-        .expect("a request about an address names one");
-    let ip = match family {
-        2 => IpAddr::from(<[u8; 4]>::try_from(raw).expect("four bytes")),
-        10 => IpAddr::from(<[u8; 16]>::try_from(raw).expect("sixteen bytes")),
-        other => panic!("address family {other}"),
-    };
-    let flags = netlink::attribute(&attributes, IFA_FLAGS).map_or(0, |raw| netlink::u32_at(raw, 0));
-    let protocol = netlink::attribute(&attributes, IFA_PROTO).map_or(0, |raw| raw[0]);
-    let address = Address {
-        ip,
-        prefix,
-        flags,
-        protocol,
-    };
-    (index, address)
-}
-
-fn address_message(index: u32, address: &Address, kind: u16, flags: u16, seq: u32) -> Message {
-    let low_flags = address.flags.to_le_bytes()[0];
-    let family = if address.ip.is_ipv4() { 2 } else { 10 };
-    let message = Message::new(kind, flags, seq)
-        .raw(&[family, address.prefix, low_flags, 0])
-        .raw(&index.to_ne_bytes());
-    let message = match address.ip {
-        IpAddr::V4(ip) => message
-            .attribute(IFA_ADDRESS, &ip.octets())
-            .attribute(IFA_LOCAL, &ip.octets()),
-        IpAddr::V6(ip) => message.attribute(IFA_ADDRESS, &ip.octets()),
-    };
-    let message = message.attribute(IFA_FLAGS, &address.flags.to_ne_bytes());
-    match address.protocol {
-        0 => message,
-        protocol => message.attribute(IFA_PROTO, &[protocol]),
-    }
-}
-
-fn link_message(interface: &Interface, kind: u16, flags: u16, seq: u32) -> Message {
-    let running = interface.is_running();
-    let mut bits: u32 = 0x1002;
-    bits |= u32::from(interface.up);
-    bits |= if running { 0x1_0040 } else { 0 };
-    let mut name = interface.name.as_bytes().to_vec();
-    name.push(0);
-    Message::new(kind, flags, seq)
-        .raw(&[0, 0, 1, 0])
-        .raw(&interface.index.to_ne_bytes())
-        .raw(&bits.to_ne_bytes())
-        .raw(&[0xff; 4])
-        .attribute(IFLA_IFNAME, &name)
-        .attribute(IFLA_ADDRESS, &interface.mac)
-        .attribute(IFLA_MTU, &1500_u32.to_ne_bytes())
-        .attribute(IFLA_OPERSTATE, &[if running { 6 } else { 2 }])
 }

@@ -74,6 +74,23 @@ pub fn mac(interface: usize, node: usize) -> [u8; 6] {
     [2, 0, 0, 0, byte(interface), byte(node + 1)]
 }
 
+/// The hardware address that hosts know an address of a virtual router by,
+/// while a node is Active.
+pub fn known_mac(group: &Group, node: usize) -> [u8; 6] {
+    let (interface, family, vrid) = group.key;
+    match group.virtual_mac {
+        true => trunnion_core::vrrp::virtual_mac(family, vrid).0,
+        false => mac(interface, node),
+    }
+}
+
+/// Name of a virtual router's macvlan: the same vrid may be on each interface.
+fn macvlan((interface, family, vrid): Key) -> InterfaceName {
+    let six = if family == Family::V6 { "6" } else { "" };
+    let name = format!("vrrp{six}.{vrid}.{interface}");
+    name.as_str().try_into().expect("short")
+}
+
 fn byte(n: usize) -> u8 {
     u8::try_from(n).unwrap_or(u8::MAX)
 }
@@ -85,6 +102,8 @@ pub struct Group {
     pub interval: u16,
     pub addresses: Vec<VirtualAddress>,
     pub unicast: bool,
+    /// Its addresses have the virtual router's MAC address.
+    pub virtual_mac: bool,
     pub form: Option<AdvertForm>,
     pub announce: AnnounceConfig,
     /// Priority, preemption and its delay on each node.
@@ -176,6 +195,7 @@ impl Site {
             interval,
             addresses: Vec::new(),
             unicast: r.chance(200),
+            virtual_mac: r.chance(400),
             form: r.pick(&[Some(AdvertForm::Rfc9568), Some(AdvertForm::Rfc5798), None]),
             announce,
             members,
@@ -255,7 +275,7 @@ impl Site {
     pub fn change(&mut self, r: &mut Random) {
         self.moves.change();
         for _ in 0..r.between(1, 3) {
-            match r.below(13) {
+            match r.below(14) {
                 0 => self.add_group(r),
                 1 if self.groups.len() > 1 => {
                     let at = r.index(self.groups.len());
@@ -316,6 +336,10 @@ impl Site {
                     service.destinations.retain(|(d, _)| !keys.contains(&d.key));
                 }
                 11 => self.sync = roles(r),
+                12 => {
+                    let at = r.index(self.groups.len());
+                    self.groups[at].virtual_mac ^= true;
+                }
                 _ => {
                     let at = r.index(self.services.len());
                     for (destination, _) in &mut self.services[at].destinations {
@@ -370,6 +394,7 @@ impl Site {
                 ttl_min: TTL,
                 scope: Scope::UNIVERSE,
                 label: InterfaceName::new(),
+                macvlan: group.virtual_mac.then(|| macvlan(group.key)),
                 peers,
                 addresses_first: u32::try_from(first).expect("few"),
                 addresses_count: u32::try_from(group.addresses.len()).expect("few"),

@@ -3,17 +3,19 @@
 use super::link::Packet;
 use super::netlink::{Received, errno};
 use super::options::Fault;
-use super::site::INTERFACES;
+use super::site::{INTERFACES, key_of};
 use super::turns::{BUFFER, CATALOGUES};
 use super::watch::Violation;
 use super::world::{Event, World};
 use std::net::IpAddr;
-use trunnion_core::director::ha::{AdvertOut, FrameOut, Standing};
+use trunnion_core::director::ha::{AdvertOut, Chore, FrameOut, Standing};
 use trunnion_core::director::plan::Instance;
 use trunnion_core::model::Family;
 use trunnion_core::netlink::Errno;
 use trunnion_core::time::Duration;
 use trunnion_core::vrrp;
+use trunnion_core::wire::ethernet::Ethernet;
+use trunnion_core::wire::{EtherType, Ipv6Packet, MacAddress};
 
 /// As in daemon/src/run/ha.rs.
 pub const HEARING_MAX: Duration = Duration::from_millis(100);
@@ -77,6 +79,7 @@ impl World<'_> {
                 life.ha.handle_timeout(local);
             }
         }
+        self.forget_silence(node);
         self.watch.roles(now, &self.nodes[node]);
         self.watch.turn(now, &self.nodes[node]);
         // A process may die between any two things it does.
@@ -85,6 +88,9 @@ impl World<'_> {
             && self.send_route(node)
             && self.send_announcements(node)
             && self.keep_memory(node);
+        let now = self.now;
+        self.watch.roles(now, &self.nodes[node]);
+        self.give_chores(node);
         // A loop that is short of time builds its adverts when they are due.
         if self.random.chance(500)
             && let Some(life) = &mut self.nodes[node].life
@@ -171,6 +177,7 @@ impl World<'_> {
             life.ha.handle_packet(local, place, received);
             if life.ha.counters().rejects == before {
                 self.watch.heard(now, &self.nodes[node], &packet);
+                self.has_yielded(node, &packet);
             }
             self.watch.roles(now, &self.nodes[node]);
         }
@@ -215,11 +222,14 @@ impl World<'_> {
             let text = format!("node {node} speaks from {}", out.source);
             self.watch.report(Violation::new(self.now, "source", text));
         }
-        if self.random.chance(self.options.refused_sends) {
-            self.watch.disturbed(self.now);
+        let key = key_of(&life.ha.instances()[out.instance].config);
+        let refused = self.refuses(node);
+        self.note_send(node, key, refused);
+        if refused {
             return Err(Errno(errno::ENOBUFS));
         }
         self.summary.adverts += 1;
+        let life = self.nodes[node].life.as_ref().expect("it polls");
         self.whisper(|| {
             let Instance { name, router, .. } = &life.ha.instances()[out.instance].config;
             let (vrid, state) = (
@@ -231,7 +241,19 @@ impl World<'_> {
                 out.source, out.destination
             )
         });
-        self.fly(node, interface, (out.source, out.destination), bytes);
+        let of = &life.ha.instances()[out.instance].config;
+        let packet = match out.framed {
+            true => match unframed(of.router.family, of.router.vrid, bytes) {
+                Some(packet) => packet,
+                None => {
+                    let text = format!("node {node} says {bytes:02x?}");
+                    self.watch.report(Violation::new(self.now, "frames", text));
+                    return Ok(());
+                }
+            },
+            false => bytes,
+        };
+        self.fly(node, interface, (out.source, out.destination), packet);
         Ok(())
     }
 
@@ -411,12 +433,67 @@ impl World<'_> {
         self.wake_ha_soon(node);
     }
 
+    /// The `links` thread takes its time, and what the kernel does meanwhile it
+    /// tells as events.
+    fn give_chores(&mut self, node: usize) {
+        loop {
+            let here = &mut self.nodes[node];
+            let local = here.local(self.now);
+            let Some(life) = &mut here.life else { return };
+            let number = life.number;
+            let Some(chore) = life.ha.poll_chore(local) else {
+                return;
+            };
+            let delay = self.random.time(Duration::ZERO, Duration::from_millis(20));
+            self.after(delay, Event::Chore(node, number, chore));
+        }
+    }
+
+    /// Something was done, unless the process is dead by now.
+    pub fn do_chore(&mut self, node: usize, number: u64, chore: &Chore) {
+        let lives = self.nodes[node].life.as_ref();
+        if lives.is_none_or(|life| life.number != number) {
+            return;
+        }
+        let done = self.nodes[node].route.act(chore);
+        self.note(|| format!("node {node}: {chore:?}: {done}"));
+        self.wake_ha_soon(node);
+    }
+
     fn take_ha_records(&mut self, node: usize) {
         while let Some(life) = &mut self.nodes[node].life {
             let Some(frame) = life.ha.poll_record() else {
                 return;
             };
             self.note(|| format!("node {node}: {}", frame.text(CATALOGUES)));
+        }
+    }
+}
+
+/// What is in an advert's frame, as a socket of IPv4 or IPv6 would be given it.
+/// Nothing for a frame that does not come from the virtual router.
+pub fn unframed(family: Family, vrid: u8, frame: &[u8]) -> Option<&[u8]> {
+    let (header, packet) = Ethernet::parse(frame).ok()?;
+    let group = vrrp::group(family);
+    let (to, kind) = match group {
+        IpAddr::V4(group) => (MacAddress::multicast_v4(group), EtherType::IPV4),
+        IpAddr::V6(group) => (MacAddress::multicast_v6(group), EtherType::IPV6),
+    };
+    let right = Ethernet {
+        destination: to,
+        source: vrrp::virtual_mac(family, vrid),
+        ethertype: kind,
+    };
+    if header != right {
+        return None;
+    }
+    match family {
+        Family::V4 => Some(packet),
+        Family::V6 => {
+            let packet = Ipv6Packet::parse(packet).ok()?;
+            let hops = packet.header.hop_limit;
+            let right = hops == vrrp::TTL && packet.header.destination == group;
+            right.then_some(packet.payload)
         }
     }
 }

@@ -11,6 +11,7 @@ use super::watch::{Violation, Watch};
 use super::web::Came;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use trunnion_core::director::ha::Chore;
 use trunnion_core::time::{Duration, Instant};
 
 /// Lives of all nodes together: a run that used them up restarts nobody.
@@ -34,6 +35,8 @@ pub enum Event {
     Fault(Fault),
     /// A node's guardian goes round.
     Guard(usize, u64),
+    /// A node's `links` thread has done something.
+    Chore(usize, u64, Chore),
     /// Ends of faults.
     Start(usize),
     Heal,
@@ -273,6 +276,7 @@ impl<'m> World<'m> {
                 }
             }
             Event::Guard(node, number) => self.guard(node, number),
+            Event::Chore(node, number, chore) => self.do_chore(node, number, &chore),
             Event::Fault(fault) => self.fault(fault),
             Event::Start(node) => self.start(node),
             Event::Heal => self.heal_links(),

@@ -8,7 +8,9 @@
 //! | Active, silent for too long | addresses off | addresses off |
 //! | anything else | addresses off | addresses off |
 //!
-//! All goodbyes go out before the first address is taken off: a peer should
+//! "Addresses off" is, of a router with a macvlan of its own, the macvlan deleted:
+//! all at once, where none is held any more, since the kernel takes its time for
+//! each. All goodbyes go out before the first address is taken off: a peer should
 //! take over before an address is gone, not after. Memory is written before a
 //! goodbye, so that the next run of the daemon does not resume what was given
 //! away.
@@ -24,7 +26,7 @@ pub use ward::{Charge, OnCrash};
 use super::ha::{Memory, Pulse, Ward, WardAddress};
 use crate::model::Family;
 use crate::netlink::{Batch, Errno};
-use crate::route::{InterfaceIndex, request};
+use crate::route::{InterfaceIndex, LinkGroup, link, request};
 use crate::time::{Instant, earliest};
 use crate::vrrp::{self, Advert, Received, Role};
 use core::net::IpAddr;
@@ -54,6 +56,8 @@ pub struct WordOut {
     pub destination: IpAddr,
     /// Bytes of the buffer to send.
     pub len: usize,
+    /// They are a whole Ethernet frame, to be sent as it is.
+    pub framed: bool,
 }
 
 /// What the guardian did, for one line of the log.
@@ -63,7 +67,8 @@ pub struct Done {
     pub resigned: u32,
     /// Adverts sent to hold a role.
     pub held: u32,
-    /// Addresses it asked the kernel to remove.
+    /// Addresses it asked the kernel to remove, by themselves or with their
+    /// macvlan.
     pub removed: u32,
     /// Adverts the kernel refused to the end.
     pub unsent: u32,
@@ -163,7 +168,22 @@ impl<'s> Guardian<'s> {
         if let Some(charge) = found
             && let Ok(advert) = Advert::parse_by(charge.terms(), packet)
         {
+            let spoke = charge.speaks();
             charge.handle_advert(now, &advert, packet.source);
+            if spoke && !charge.speaks() {
+                let group = charge.group();
+                self.lose(now, group);
+            }
+        }
+    }
+
+    /// A member of a group is Active no more: the others give back what they hold,
+    /// with priority 0, as the daemon would have it.
+    fn lose(&mut self, now: Instant, group: Option<u16>) {
+        let charges = self.charges.get_mut(..self.charges_len).unwrap_or(&mut []);
+        let members = charges.iter_mut().filter(|charge| charge.speaks());
+        for member in members.filter(|member| group.is_some() && member.group() == group) {
+            member.resign(now);
         }
     }
 
@@ -227,7 +247,12 @@ impl<'s> Guardian<'s> {
     pub fn handle_sent(&mut self, now: Instant, ward: usize, result: Result<(), Errno>) {
         let Self { charges, done, .. } = self;
         if let Some(charge) = charges.get_mut(ward) {
+            let spoke = charge.speaks();
             charge.handle_sent(now, result.is_ok(), done);
+            if spoke && !charge.speaks() {
+                let group = charge.group();
+                self.lose(now, group);
+            }
         }
     }
 
@@ -240,6 +265,7 @@ impl<'s> Guardian<'s> {
             return None;
         }
         let mut batch = Batch::new(buf, self.next_seq);
+        self.remove_macvlans(&mut batch);
         let charges = self.charges.get_mut(..self.charges_len).unwrap_or(&mut []);
         'wards: for charge in charges {
             while let Some((at, interface)) = charge.next_address() {
@@ -268,6 +294,34 @@ impl<'s> Guardian<'s> {
         }
         self.next_seq = batch.next_seq();
         Some(batch.finish().len())
+    }
+
+    /// Asks for macvlans to be deleted, behind all addresses that go by
+    /// themselves: all at once if no ward keeps its role, else one.
+    fn remove_macvlans(&mut self, batch: &mut Batch<'_>) {
+        let charges = self.charges.get_mut(..self.charges_len).unwrap_or(&mut []);
+        if charges.iter().any(|charge| charge.next_address().is_some()) {
+            return;
+        }
+        let together = charges.iter().all(|charge| !charge.speaks());
+        let left = charges.iter_mut();
+        let mut left = left.filter_map(|charge| charge.next_macvlan(!together));
+        let Some((first, charge)) = left.next() else {
+            return;
+        };
+        let asked = if together {
+            link::delete_group(batch, LinkGroup::TRUNNION)
+        } else {
+            link::delete(batch, first)
+        };
+        if asked.is_err() {
+            return;
+        }
+        let done = &mut self.done.removed;
+        *done = done.saturating_add(charge.macvlan_done());
+        for (_, charge) in left.filter(|_| together) {
+            *done = done.saturating_add(charge.macvlan_done());
+        }
     }
 
     /// When to call [`Self::handle_timeout`] and the polls at the latest.

@@ -1,8 +1,11 @@
 use super::*;
+use crate::bytes::NativeEndian;
 use crate::director::plan::Peers;
+use crate::route::Command;
 use crate::time::Duration;
 use crate::vrrp::advert::{Outgoing, encode};
 use crate::vrrp::{AdvertForm, Centis, RouterConfig};
+use crate::wire::ethernet::Ethernet;
 use std::vec::Vec;
 
 const NOW: Instant = Instant::from_nanos(1_000_000_000_000);
@@ -39,6 +42,9 @@ fn ward(vrid: u8, first: u32) -> Ward {
         form: AdvertForm::Rfc9568,
         ttl_min: 255,
         peers: Peers::new(),
+        macvlan: None,
+        framed: false,
+        group: None,
         addresses_first: first,
         addresses_count: 2,
     }
@@ -59,6 +65,8 @@ enum Did {
     /// VRID, priority, destination.
     Said(u8, u8, IpAddr),
     TookOff(u32),
+    /// A macvlan, by its index; 0 is all of them.
+    Deleted(u32),
 }
 
 struct World {
@@ -102,7 +110,14 @@ impl World {
             let result = if refused {
                 Err(Errno::ENODEV)
             } else {
-                let received = Received::from_ipv4(&buf[..out.len]).unwrap();
+                let mut packet = &buf[..out.len];
+                if out.framed {
+                    let (header, inside) = Ethernet::parse(packet).unwrap();
+                    let vrid = header.source.0[5];
+                    assert_eq!(header.source, vrrp::virtual_mac(Family::V4, vrid));
+                    packet = inside;
+                }
+                let received = Received::from_ipv4(packet).unwrap();
                 let advert = Advert::parse(received).unwrap();
                 did.push(Did::Said(
                     advert.vrid(),
@@ -117,8 +132,22 @@ impl World {
             }
         }
         while let Some(len) = guardian.poll_route(&mut buf) {
-            let messages = crate::netlink::Messages::new(&buf[..len]).count();
-            did.push(Did::TookOff(u32::try_from(messages).unwrap()));
+            let messages = crate::netlink::Messages::new(&buf[..len]);
+            let mut addresses = 0;
+            for message in messages {
+                let message = message.unwrap();
+                if message.header.kind != Command::DELLINK.message_type() {
+                    addresses += 1;
+                    continue;
+                }
+                let mut body = message.body;
+                body.u32::<NativeEndian>("family and type").unwrap();
+                let index = body.u32::<NativeEndian>("index").unwrap();
+                did.push(Did::Deleted(index));
+            }
+            if addresses > 0 {
+                did.push(Did::TookOff(addresses));
+            }
         }
         did
     }
@@ -179,6 +208,92 @@ fn goodbyes_of_all_go_out_before_the_first_address_goes() {
     assert_eq!(world.guardian.poll_timeout(), None);
     let done = *world.guardian.done();
     assert_eq!((done.resigned, done.removed, done.held), (2, 4, 0));
+}
+
+/// A ward with a MAC address of its own, on the macvlan of that index.
+fn above(vrid: u8, first: u32, macvlan: u32) -> Ward {
+    Ward {
+        macvlan: InterfaceIndex::new(macvlan),
+        framed: true,
+        ..ward(vrid, first)
+    }
+}
+
+#[test]
+fn macvlans_go_all_at_once_after_all_goodbyes_and_addresses() {
+    let recent = pulse(true, ms(20));
+    let backup = pulse(false, ms(20));
+    let wards = [
+        (above(1, 0, 21), recent),
+        (ward(2, 2), recent),
+        (above(3, 4, 23), backup),
+    ];
+    let mut world = World::new(OnCrash::Resign, &wards);
+    assert_eq!(
+        world.turn(),
+        [
+            Did::Remembered(0, false),
+            Did::Remembered(1, false),
+            Did::Said(1, 0, GROUP),
+            Did::Said(2, 0, GROUP),
+            Did::TookOff(2),
+            Did::Deleted(0),
+        ]
+    );
+    assert!(world.guardian.is_finished());
+    assert_eq!(world.guardian.done().removed, 6);
+}
+
+#[test]
+fn while_a_role_is_held_only_the_macvlan_of_one_that_was_lost_goes() {
+    let recent = pulse(true, ms(20));
+    let backup = pulse(false, ms(20));
+    let wards = [
+        (above(1, 0, 21), recent),
+        (above(2, 2, 22), recent),
+        (above(3, 4, 23), backup),
+    ];
+    let mut world = World::new(HOLD, &wards);
+    assert_eq!(
+        world.turn(),
+        [
+            Did::Said(1, 100, GROUP),
+            Did::Remembered(0, true),
+            Did::Said(2, 100, GROUP),
+            Did::Remembered(1, true),
+        ]
+    );
+    world.hear(2, 200, [192, 0, 2, 9]);
+    let did = world.turn();
+    assert_eq!(did.last(), Some(&Did::Deleted(22)), "{did:?}");
+    assert!(!did.contains(&Did::Deleted(0)) && !did.contains(&Did::Deleted(23)));
+    world.guardian.handle_terminate(world.now);
+    let did = world.turn();
+    assert_eq!(did.last(), Some(&Did::Deleted(0)), "{did:?}");
+    assert!(world.guardian.is_finished());
+}
+
+#[test]
+fn who_loses_one_role_of_a_group_gives_the_others_back() {
+    let recent = pulse(true, ms(20));
+    let grouped = |vrid, group| Ward {
+        group,
+        ..ward(vrid, 2 * u32::from(vrid))
+    };
+    let wards = [
+        (grouped(1, Some(0)), recent),
+        (grouped(2, Some(0)), recent),
+        (grouped(3, Some(1)), recent),
+        (grouped(4, None), recent),
+    ];
+    let mut world = World::new(HOLD, &wards);
+    world.turn();
+    world.hear(1, 200, [192, 0, 2, 9]);
+    let did = world.turn();
+    let said = |vrid, priority| did.contains(&Did::Said(vrid, priority, GROUP));
+    assert!(said(2, 0), "{did:?}");
+    assert!(!said(3, 0) && !said(4, 0), "{did:?}");
+    assert_eq!(world.guardian.held().count(), 2);
 }
 
 #[test]

@@ -82,6 +82,8 @@ pub struct Charge {
     reached: bool,
     /// It stepped down to a better one, which must hear of it.
     parting: bool,
+    /// It was Active when the daemon died.
+    spoke: bool,
     /// Addresses asked off so far.
     removed: u32,
 }
@@ -105,6 +107,7 @@ impl Charge {
             retry_at: None,
             reached: false,
             parting: false,
+            spoke: false,
             removed: 0,
         }
     }
@@ -121,6 +124,7 @@ impl Charge {
             ward: Some(ward),
             cell,
             router,
+            spoke: resume.is_some(),
             pulse,
             ..Self::blank()
         }
@@ -186,6 +190,11 @@ impl Charge {
         }
     }
 
+    /// Its group, if it belongs to one.
+    pub(super) fn group(&self) -> Option<u16> {
+        self.ward.as_ref().and_then(|ward| ward.group)
+    }
+
     /// What an advert must be to be heard.
     pub(super) fn terms(&self) -> vrrp::Terms {
         self.ward.as_ref().map_or(vrrp::Terms::RFC, Ward::terms)
@@ -242,12 +251,15 @@ impl Charge {
             destination,
             form: ward.form,
         };
+        let virtual_mac = vrrp::virtual_mac(ward.router.family, ward.router.vrid);
+        let from = ward.framed.then_some(virtual_mac);
         Some(WordOut {
             ward: 0,
+            framed: ward.framed,
             interface: ward.interface,
             source,
             destination,
-            len: encode_advert(&advert, addresses, buf)?,
+            len: encode_advert(&advert, from, addresses, buf)?,
         })
     }
 
@@ -307,9 +319,28 @@ impl Charge {
         first..first.saturating_add(ward.addresses_count as usize)
     }
 
-    /// The next address to be taken off, by its place in the will.
+    /// The macvlan that is to go, with all its addresses. One that is down has
+    /// time until nothing is held: `quickly`.
+    pub(super) fn next_macvlan(&mut self, quickly: bool) -> Option<(InterfaceIndex, &mut Self)> {
+        let goes = !self.speaks() && (self.spoke || !quickly);
+        let index = self.ward.as_ref().filter(|_| goes)?.macvlan?;
+        Some((index, self))
+    }
+
+    /// The kernel was asked for that. How many addresses it carried.
+    pub(super) fn macvlan_done(&mut self) -> u32 {
+        let Some(ward) = &mut self.ward else { return 0 };
+        ward.macvlan = None;
+        self.removed = ward.addresses_count;
+        ward.addresses_count
+    }
+
+    /// The next address to be taken off by itself, by its place in the will.
     pub(super) fn next_address(&self) -> Option<(usize, InterfaceIndex)> {
         let ward = self.ward.as_ref().filter(|_| !self.speaks())?;
+        if ward.macvlan.is_some() {
+            return None;
+        }
         let at = ward.addresses_first.checked_add(self.removed)?;
         (self.removed < ward.addresses_count).then_some((at as usize, ward.interface))
     }
@@ -333,6 +364,7 @@ impl Charge {
 
     pub(super) fn is_over(&self) -> bool {
         let said = !self.owes_goodbye() && !self.memory_dirty;
-        said && !self.speaks() && self.next_address().is_none()
+        let macvlan = self.ward.as_ref().and_then(|ward| ward.macvlan);
+        said && !self.speaks() && macvlan.is_none() && self.next_address().is_none()
     }
 }

@@ -23,9 +23,10 @@ pub enum Presence {
 }
 
 /// What the kernel thinks of what is wanted of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Nothing that is known.
+    #[default]
     None,
     /// It refused: not to be asked again before all that was refused is.
     Stands,
@@ -45,6 +46,9 @@ pub struct AddressSlot {
     /// The prefix it is on the interface with, which may be another than the
     /// plan's: it must be said to take it off.
     pub(super) held_prefix: u8,
+    /// It is on its instance's macvlan, or was last, and not on the interface
+    /// itself.
+    pub(super) on_macvlan: bool,
     /// It is on the interface with another scope or label than the plan's: it is
     /// taken off and put back.
     pub(super) stale: bool,
@@ -73,6 +77,7 @@ impl AddressSlot {
         instance: 0,
         presence: Presence::Unknown,
         held_prefix: 0,
+        on_macvlan: false,
         stale: false,
         fresh: false,
         seen: false,
@@ -211,7 +216,7 @@ impl<'s> Addresses<'s> {
         self.slots.get(range).unwrap_or(&[])
     }
 
-    /// Whether the address at `at` is wanted on the same interface by a slot of
+    /// Whether the address at `at` is wanted at the same place by a slot of
     /// another instance, as after a reload that gave it to that one.
     pub(super) fn is_claimed_by_another(&self, at: usize, instances: &[InstanceSlot]) -> bool {
         let Some(slot) = self.all().get(at).filter(|slot| slot.retire) else {
@@ -219,7 +224,9 @@ impl<'s> Addresses<'s> {
         };
         let interface = |slot: &AddressSlot| {
             let instance = instances.get(usize::from(slot.instance))?;
-            Some((instance.interface, instance.wanted))
+            // A macvlan is one instance's alone.
+            let shared = instance.config.macvlan.is_none() && !slot.on_macvlan;
+            shared.then_some((instance.interface, instance.wanted))
         };
         let Some((here, _)) = interface(slot) else {
             return false;
@@ -238,13 +245,14 @@ impl<'s> Addresses<'s> {
     /// Adds an instance's addresses to the merged table: those of the new plan,
     /// with what is known of them from the instance's old run, then those of
     /// the old run that the plan lacks, to be retired. `stale`: those that stay
-    /// are to have another scope or label. Returns the new run.
+    /// are to have another scope or label; `on_macvlan` is where new ones go.
+    /// Returns the new run.
     pub(super) fn merge(
         &mut self,
         instance: u16,
         plan: &[VirtualAddress],
         old: Range<usize>,
-        stale: bool,
+        (stale, on_macvlan): (bool, bool),
     ) -> Range<usize> {
         let first = self.spare_len;
         for new in plan {
@@ -252,6 +260,7 @@ impl<'s> Addresses<'s> {
             let known = at.and_then(|at| self.slots.get_mut(at));
             let blank = AddressSlot {
                 held_prefix: new.prefix,
+                on_macvlan,
                 ..AddressSlot::BLANK
             };
             let known = known.map_or(blank, |slot| {
@@ -349,16 +358,27 @@ pub(super) const fn scope_of(address: IpAddr, wanted: Scope) -> Scope {
 /// never chosen as a source. Or else the node's own health checks would come
 /// from it, and a backend that has the address too (direct routing) would
 /// answer itself; in IPv4 the first address of a subnet is chosen anyway.
+/// `routed`: with a route to its prefix. Beside the one that the interface beneath
+/// has, a macvlan's would be a second way to the same neighbours, and the first
+/// after that interface was down for a moment.
 pub(super) const fn virtual_address(
     interface: InterfaceIndex,
     address: IpAddr,
     prefix: u8,
     scope: Scope,
+    routed: bool,
 ) -> InterfaceAddress {
     let silent = AddressFlags::NODAD.union(AddressFlags::DEPRECATED);
+    let unrouted = if routed {
+        AddressFlags::empty()
+    } else {
+        AddressFlags::NOPREFIXROUTE
+    };
     let flags = match address {
-        IpAddr::V4(_) => AddressFlags::empty(),
-        IpAddr::V6(_) => silent,
+        IpAddr::V4(_) => unrouted,
+        // Each link has a route of its own to link-local neighbours.
+        IpAddr::V6(a) if a.is_unicast_link_local() => silent,
+        IpAddr::V6(_) => silent.union(unrouted),
     };
     InterfaceAddress {
         interface,
@@ -402,7 +422,12 @@ mod tests {
         let mut heads = [0; 8];
         let mut addresses = Addresses::new([&mut a, &mut b], &mut heads);
         addresses.begin_merge();
-        let run = addresses.merge(0, &[planned(1), planned(2), planned(3)], 0..0, false);
+        let run = addresses.merge(
+            0,
+            &[planned(1), planned(2), planned(3)],
+            0..0,
+            (false, false),
+        );
         addresses.end_merge(&mut []);
         assert_eq!(run, 0..3);
         for (at, presence) in [Presence::Present, Presence::Present, Presence::Absent]
@@ -413,7 +438,7 @@ mod tests {
         }
 
         addresses.begin_merge();
-        let run = addresses.merge(0, &[planned(4), planned(2)], run, false);
+        let run = addresses.merge(0, &[planned(4), planned(2)], run, (false, false));
         addresses.end_merge(&mut []);
         assert_eq!(run, 0..3);
         let address = |last| planned(last).address;

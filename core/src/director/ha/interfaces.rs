@@ -37,6 +37,8 @@ pub struct Interface {
     routers: [[Option<u16>; 256]; 2],
     /// The socket of a family could not be opened.
     deaf: [bool; 2],
+    /// Some of their adverts are whole frames.
+    pub(super) frames: bool,
 }
 
 /// Why an interface cannot carry adverts of a family.
@@ -85,6 +87,7 @@ impl Interface {
             dump: Found::NONE,
             routers: [[None; 256]; 2],
             deaf: [false; 2],
+            frames: false,
         }
     }
 
@@ -140,6 +143,7 @@ impl Interface {
 
     pub(super) const fn clear_routers(&mut self) {
         self.routers = [[None; 256]; 2];
+        self.frames = false;
     }
 
     /// Whether any virtual router of `family` is on it.
@@ -148,6 +152,12 @@ impl Interface {
         self.routers
             .get(row(family))
             .is_some_and(|table| table.iter().any(Option::is_some))
+    }
+
+    /// Whether any virtual router on it has adverts that are whole frames.
+    #[must_use]
+    pub const fn carries_frames(&self) -> bool {
+        self.frames
     }
 
     /// A dump begins: nothing is found yet.

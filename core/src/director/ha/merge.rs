@@ -66,6 +66,7 @@ impl Ha<'_> {
         self.merge_tracks(plan.tracks);
         self.merge_groups(plan.groups);
         self.not_before = plan.not_before;
+        self.chores.handle_plan();
         self.addresses.begin_merge();
         let (mut old, mut new, mut merged) = (0_usize, 0_usize, 0_usize);
         loop {
@@ -202,9 +203,10 @@ impl Ha<'_> {
     ) {
         let interface = self.interface(&planned.interface);
         let at = u16::try_from(merged).unwrap_or(u16::MAX);
+        let above = planned.macvlan.is_some();
         let addresses = self
             .addresses
-            .merge(at, plan.addresses_of(planned), 0..0, false);
+            .merge(at, plan.addresses_of(planned), 0..0, (false, above));
         let key = memory_key(planned);
         let resume = memory
             .iter()
@@ -242,9 +244,17 @@ impl Ha<'_> {
         if *form != planned.form {
             to.heard = None;
         }
+        if let (Some(before), Some(name)) = (&to.config.macvlan, &planned.macvlan)
+            && before != name
+        {
+            // The old one goes, and what is on it.
+            let old = core::mem::take(&mut to.macvlan).index();
+            old.into_iter().for_each(|old| self.chores.leave_over(old));
+        }
+        let above = planned.macvlan.is_some();
         to.addresses = self
             .addresses
-            .merge(at, plan.addresses_of(planned), range, stale);
+            .merge(at, plan.addresses_of(planned), range, (stale, above));
         if to.retire {
             // It came back before its goodbye was over: begin anew.
             to.retire = false;
@@ -252,6 +262,7 @@ impl Ha<'_> {
             to.settled = false;
             to.wanted = None;
         }
+        to.macvlan.pardon();
         to.config = planned.clone();
         to.memory_dirty = true;
         if usize::from(to.peer) >= to.config.peers.len() {
@@ -273,7 +284,8 @@ impl Ha<'_> {
         }
         core::mem::swap(from, to);
         let range = to.addresses.clone();
-        to.addresses = self.addresses.merge(at, &[], range, false);
+        to.addresses = self.addresses.merge(at, &[], range, (false, false));
+        self.chores.mark_dirty();
         if !to.retire {
             to.retire = true;
             to.resume = None;
@@ -310,6 +322,7 @@ impl Ha<'_> {
             let vrrp::RouterConfig { family, vrid, .. } = slot.config.router;
             if let Some(interface) = interfaces.get_mut(usize::from(slot.interface)) {
                 interface.set_router(family, vrid, at);
+                interface.frames |= slot.config.is_framed();
             }
         }
         self.interfaces_version = self.interfaces_version.saturating_add(1);

@@ -5,9 +5,10 @@
 //! came in, then [`Ha::handle_timeout`] (or [`Ha::handle_timeout_unheard`],
 //! where more came in than one turn reads), then each `poll_*` until it yields
 //! nothing: memory before adverts, so that who says goodbye does not remember
-//! being Active should it die right then, and memory again after them. Last,
-//! [`Ha::prepare`], and [`Ha::poll_timeout`], which says when to wake at the
-//! latest. None of it looks at more instances than have something to do.
+//! being Active should it die right then, and memory again after them, and
+//! chores last of all. Then [`Ha::prepare`], and [`Ha::poll_timeout`], which
+//! says when to wake at the latest. None of it looks at more instances than have
+//! something to do.
 
 mod addresses;
 mod agenda;
@@ -15,6 +16,7 @@ mod group;
 mod hear;
 mod hold;
 mod interfaces;
+mod macvlan;
 mod merge;
 mod netdev;
 mod notice;
@@ -31,6 +33,7 @@ pub use agenda::Entry;
 pub use group::GroupSlot;
 pub use hold::{NoFailover, Whom};
 pub use interfaces::{Found, Interface, NotReady};
+pub use macvlan::{Chore, MODE as MACVLAN_MODE, Macvlan, NoMacvlan, Wanted as WantedMacvlan};
 pub use merge::HaTooLarge;
 pub use netdev::RouteCounters;
 pub use notice::{Notice, Standing};
@@ -47,6 +50,7 @@ use crate::vrrp;
 use addresses::Addresses;
 use agenda::{Agenda, Work};
 use core::net::IpAddr;
+use macvlan::Chores;
 use netdev::Netdev;
 
 /// How long a shutdown waits for the kernel to take the addresses off.
@@ -92,6 +96,8 @@ pub struct AdvertOut {
     pub source: IpAddr,
     /// Where it goes: the group, or a peer.
     pub destination: IpAddr,
+    /// The bytes are a whole Ethernet frame, to be sent as it is.
+    pub framed: bool,
 }
 
 /// An Ethernet frame to send.
@@ -131,6 +137,7 @@ pub struct Ha<'s> {
     groups_dirty: bool,
     notices_dirty: bool,
     netdev: Netdev,
+    chores: Chores,
     /// The instance that the synchronization daemons follow.
     followed: Option<usize>,
     log: Ring<'s>,
@@ -177,6 +184,7 @@ impl<'s> Ha<'s> {
             groups_dirty: false,
             notices_dirty: true,
             netdev: Netdev::new(),
+            chores: Chores::default(),
             followed: None,
             log: Ring::new(records),
             counters: HaCounters::default(),
@@ -260,11 +268,17 @@ impl<'s> Ha<'s> {
     }
 
     fn serve(&mut self, now: Instant, unheard: bool) {
+        let instances = self.instances.get_mut(..self.instances_len);
+        let instances = instances.unwrap_or(&mut []);
         self.netdev
-            .handle_timeout(now, &mut self.addresses, &mut self.log);
+            .handle_timeout(now, &mut self.addresses, instances, &mut self.log);
         if self.delayed && self.not_before <= now {
             // Where links are not known, whatever makes them so settles as well.
             self.delayed = false;
+            self.unsettle(now);
+        }
+        if self.chores.handle_timeout(now) {
+            // Whoever waits for a macvlan may have waited long enough.
             self.unsettle(now);
         }
         // Once in a turn, whatever happened in it.
@@ -300,6 +314,7 @@ impl<'s> Ha<'s> {
         }
         self.give_up = Some(now + SHUTDOWN_PATIENCE);
         self.netdev.handle_shutdown(&mut self.addresses);
+        self.chores.mark_dirty();
         for at in 0..self.instances_len {
             self.retire(now, at);
         }
@@ -312,7 +327,7 @@ impl<'s> Ha<'s> {
             return false;
         };
         let quiet = !self.owes_goodbye(now);
-        let off = self.addresses_left() == 0;
+        let off = self.addresses_left() == 0 && !self.holds_macvlans();
         let told = !self.notices_dirty;
         give_up <= now || (quiet && told && (off || !self.netdev.has_dumped()))
     }
@@ -388,6 +403,7 @@ impl<'s> Ha<'s> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let kernel = earliest(self.netdev.poll_timeout(), self.give_up);
+        let kernel = earliest(kernel, self.chores.poll_timeout());
         let delayed = self.delayed.then_some(self.not_before);
         let settles = earliest(delayed, self.unsettled_since);
         earliest(earliest(kernel, settles), self.agenda.poll_timeout())

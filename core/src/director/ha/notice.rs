@@ -4,7 +4,7 @@
 
 use super::state::InstanceSlot;
 use super::track::Bar;
-use super::{GroupSlot, Ha};
+use super::{GroupSlot, Ha, NoMacvlan};
 use crate::director::plan::InstanceName;
 use crate::vrrp::State;
 
@@ -41,8 +41,8 @@ fn standing(slot: &InstanceSlot) -> Option<Standing> {
         State::Backup { .. } => Some(Standing::Backup),
         State::Initialize { .. } if slot.retire => Some(Standing::Stop),
         State::Initialize { .. } => match slot.barred {
-            Some(Bar::Unknown(_) | Bar::Delay) => None,
-            Some(Bar::Interface(_) | Bar::Down(_)) | None => {
+            Some(Bar::Unknown(_) | Bar::Delay | Bar::Macvlan(NoMacvlan::NotYet)) => None,
+            Some(Bar::Interface(_) | Bar::Down(_) | Bar::Macvlan(_)) | None => {
                 slot.settled.then_some(Standing::Fault)
             }
         },

@@ -1,8 +1,8 @@
 //! Who takes part: routers begin and end as their interfaces and what they
 //! track come and go.
 
-use super::Ha;
 use super::track::Bar;
+use super::{Ha, NoMacvlan};
 use crate::director::records;
 use crate::time::Instant;
 use crate::vrrp::{self, Reason, Role};
@@ -58,6 +58,7 @@ impl Ha<'_> {
                 let actions = match bar {
                     // Nothing can be said any more.
                     Bar::Interface(_) => slot.router.handle_fault(now),
+                    Bar::Macvlan(_) => slot.router.handle_resign(now, Reason::Fault),
                     Bar::Down(_) | Bar::Unknown(_) | Bar::Delay => {
                         slot.router.handle_resign(now, Reason::Tracked)
                     }
@@ -104,9 +105,11 @@ impl Ha<'_> {
         let (weight, tracked) = self.weigh(&slot.config.tracks, begins);
         let interface = self.interfaces.get(usize::from(slot.interface));
         let ready = interface.map(|i| i.ready(slot.config.router.family));
+        let lacks = slot.lacks_macvlan(now, interface.and_then(|i| i.found.index));
         let delayed = begins && now < self.not_before;
         let bar = match ready {
             Some(Err(why)) => Some(Bar::Interface(why)),
+            Some(Ok(_)) | None if lacks.is_some() => lacks.map(Bar::Macvlan),
             Some(Ok(_)) | None if tracked.is_some() => tracked,
             Some(Ok(_)) | None => delayed.then_some(Bar::Delay),
         };
@@ -129,7 +132,8 @@ impl Ha<'_> {
                 self.log
                     .log(now, records::InterfaceNotReady { interface, why });
             }
-            Bar::Down(_) | Bar::Unknown(_) | Bar::Delay => {
+            Bar::Macvlan(NoMacvlan::NotYet) => {}
+            Bar::Macvlan(_) | Bar::Down(_) | Bar::Unknown(_) | Bar::Delay => {
                 let (why, what) = self.bar_words(bar);
                 let what = records::Name::try_from(what).unwrap_or_default();
                 self.log.log(now, records::RouterBarred { name, why, what });
@@ -184,6 +188,7 @@ impl Ha<'_> {
         };
         if slot.apply(actions, &mut self.log, now) {
             self.netdev.mark_dirty(slot.addresses.start);
+            self.chores.mark_dirty();
         }
         let held = slot.held_until.is_some();
         if let Some(moved) = actions.transition {
@@ -213,6 +218,7 @@ impl Ha<'_> {
         // What an earlier run left behind goes as well.
         slot.wanted = Some(false);
         self.netdev.mark_dirty(slot.addresses.start);
+        self.chores.mark_dirty();
         self.apply(now, at, actions);
     }
 }

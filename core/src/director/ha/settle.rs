@@ -26,6 +26,7 @@ impl Ha<'_> {
                     .get_mut(..self.interfaces_len)
                     .unwrap_or(&mut []),
                 agenda: &mut self.agenda,
+                chores: &mut self.chores,
             },
             &mut self.log,
         );

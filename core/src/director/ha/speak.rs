@@ -15,12 +15,11 @@ use core::net::IpAddr;
 const RESEND_AFTER: Duration = Duration::from_millis(1);
 const RESENDS_MAX: u8 = 3;
 
-/// Bytes of the longest advert sent: the whole packet over IPv4, whose count of
-/// addresses is the limit; over IPv6 what fits a frame of 1,500 bytes behind
-/// its header.
-const ADVERT_BYTES: usize = 1_460;
-const _: () = assert!(ADVERT_BYTES >= 20 + 8 + 4 * LISTED_MAX_V4);
-const _: () = assert!(ADVERT_BYTES >= 8 + 16 * LISTED_MAX_V6);
+/// Bytes of the longest advert sent, a frame: over IPv4 the count of addresses is
+/// the limit; over IPv6 the 1,500 bytes that a link takes.
+const ADVERT_BYTES: usize = 1_504;
+const _: () = assert!(ADVERT_BYTES >= 14 + 20 + 8 + 4 * LISTED_MAX_V4);
+const _: () = assert!(ADVERT_BYTES >= 14 + 40 + 8 + 16 * LISTED_MAX_V6);
 
 /// An advert that is ready to be sent, and what it was made from: at its
 /// deadline it is sent as it is, if that still holds.
@@ -67,7 +66,8 @@ impl Ha<'_> {
     }
 
     /// The bytes of the advert that [`Self::poll_advert`] yielded last for the
-    /// instance: a whole IPv4 packet, or the VRRP message of an IPv6 one.
+    /// instance: a whole IPv4 packet, or the VRRP message of an IPv6 one; or a
+    /// frame, if it says so.
     #[must_use]
     pub fn advert(&self, instance: usize) -> &[u8] {
         let advert = self.adverts.get(instance);
@@ -160,8 +160,9 @@ impl Ha<'_> {
                 continue;
             }
             let (interface, first) = (usize::from(slot.interface), slot.announced);
-            let run = slot.addresses.clone();
-            let mac = self.interfaces.get(interface).and_then(|i| i.found.mac);
+            let (run, virtual_mac) = (slot.addresses.clone(), slot.virtual_mac());
+            let own = self.interfaces.get(interface).and_then(|i| i.found.mac);
+            let mac = virtual_mac.or(own);
             let rest = self.addresses.of(run).get(first..).unwrap_or(&[]);
             let next = rest
                 .iter()
@@ -211,17 +212,20 @@ impl Ha<'_> {
         let slot = self.instances.get(at)?;
         let family = slot.config.router.family;
         let interface = usize::from(slot.interface);
+        // 7.2, "Set the source IPv4 address to the interface's primary IPv4 address",
+        // or "the source IPv6 address to the interface's link-local IPv6 address".
         let source = self.interfaces.get(interface)?.primary(family)?;
         let peer = slot.config.peers.get(usize::from(slot.peer));
         let destination = peer.copied().unwrap_or(vrrp::group(family));
         let advert = slot.outgoing(transmit, source, destination);
+        let from = slot.virtual_mac().filter(|_| slot.config.is_framed());
         let ready = self.adverts.get_mut(at)?;
         if ready.from != Some(advert) {
             ready.from = None;
             let addresses = self.addresses.of(slot.addresses.clone()).iter();
             let listed = addresses.filter(|a| !a.retire);
             let listed = listed.map(|a| a.virtual_address.address);
-            ready.len = encode_advert(&advert, listed, &mut ready.bytes)?;
+            ready.len = encode_advert(&advert, from, listed, &mut ready.bytes)?;
             ready.from = Some(advert);
         }
         Some(AdvertOut {
@@ -229,6 +233,7 @@ impl Ha<'_> {
             interface,
             source,
             destination,
+            framed: from.is_some(),
         })
     }
 }

@@ -3,6 +3,7 @@
 
 use super::Standing;
 use super::addresses::{AddressSlot, Presence};
+use super::macvlan::Macvlan;
 use super::rival::{Heard, Rivalry};
 use super::track::Bar;
 use crate::bytes::Writer;
@@ -12,11 +13,12 @@ use crate::model::Family;
 use crate::record::Ring;
 use crate::route::Scope;
 use crate::time::{Instant, earliest};
-use crate::vrrp::advert::{Outgoing, encode, encode_ipv4};
+use crate::vrrp::advert::{Outgoing, encode, encode_frame, encode_ipv4};
 use crate::vrrp::{
     self, Actions, AdvertForm, Centis, Rejects, Resume, Role, Router, RouterConfig, State, TTL,
     Transmit,
 };
+use crate::wire::MacAddress;
 use core::net::IpAddr;
 use core::ops::Range;
 
@@ -192,6 +194,8 @@ pub struct InstanceSlot {
     pub(super) added: bool,
     /// How many of its addresses are neither on the interface nor refused.
     pub(super) unsettled: u32,
+    /// What is known of its macvlan.
+    pub(super) macvlan: Macvlan,
 }
 
 impl InstanceSlot {
@@ -207,6 +211,7 @@ impl InstanceSlot {
             ttl_min: TTL,
             scope: Scope::UNIVERSE,
             label: InterfaceName::new(),
+            macvlan: None,
             peers: Peers::new(),
             addresses_first: 0,
             addresses_count: 0,
@@ -249,6 +254,7 @@ impl InstanceSlot {
             then_resign: false,
             added: false,
             unsettled: 0,
+            macvlan: Macvlan::default(),
         }
     }
 
@@ -281,7 +287,7 @@ impl InstanceSlot {
             State::Initialize { resign_at: Some(_) } | State::Active { .. }
         );
         let off = addresses.iter().all(|a| a.presence == Presence::Absent);
-        self.retire && off && !owes
+        self.retire && off && !owes && !self.keeps_macvlan()
     }
 
     /// The advert that should go out now.
@@ -432,8 +438,21 @@ impl InstanceSlot {
         }
     }
 
+    /// Since when the kernel has taken none of its adverts.
+    #[must_use]
+    pub const fn silent_since(&self) -> Option<Instant> {
+        self.silent_since
+    }
+
+    /// Whether its adverts are written as one that was heard was.
+    #[must_use]
+    pub const fn has_learned_form(&self) -> bool {
+        self.config.form.is_none() && self.heard.is_some()
+    }
+
     /// How its adverts are written.
-    pub(super) const fn form(&self) -> AdvertForm {
+    #[must_use]
+    pub const fn form(&self) -> AdvertForm {
         match (self.config.form, self.heard) {
             (Some(form), _) | (None, Some(form)) => form,
             (None, None) => AdvertForm::Rfc5798,
@@ -442,16 +461,24 @@ impl InstanceSlot {
 }
 
 /// Writes an advert into `buf`, a whole packet over IPv4 and the message alone
-/// over IPv6; how many bytes. Lists as many addresses as it can.
+/// over IPv6; or a whole frame from that address. How many bytes. Lists as many
+/// addresses as it can.
 pub(in crate::director) fn encode_advert(
     advert: &Outgoing,
+    from: Option<MacAddress>,
     addresses: impl Iterator<Item = IpAddr>,
     buf: &mut [u8],
 ) -> Option<usize> {
     let mut w = Writer::new(buf);
-    match Family::of(&advert.source) {
-        Family::V4 => encode_ipv4(&mut w, advert, addresses.take(LISTED_MAX_V4)),
-        Family::V6 => encode(&mut w, advert, addresses.take(LISTED_MAX_V6)),
+    match (Family::of(&advert.source), from) {
+        (Family::V4, None) => encode_ipv4(&mut w, advert, addresses.take(LISTED_MAX_V4)),
+        (Family::V4, Some(from)) => {
+            encode_frame(&mut w, advert, from, addresses.take(LISTED_MAX_V4))
+        }
+        (Family::V6, None) => encode(&mut w, advert, addresses.take(LISTED_MAX_V6)),
+        (Family::V6, Some(from)) => {
+            encode_frame(&mut w, advert, from, addresses.take(LISTED_MAX_V6))
+        }
     }
     .ok()?;
     w.finish().ok().map(|bytes| bytes.len())

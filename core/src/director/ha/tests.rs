@@ -73,6 +73,7 @@ pub(super) fn instance(vrid: u8) -> Instance {
         ttl_min: vrrp::TTL,
         scope: crate::route::Scope::UNIVERSE,
         label: crate::director::plan::InterfaceName::new(),
+        macvlan: None,
         peers: heapless::Vec::new(),
         addresses_first: 0,
         addresses_count: 0,
@@ -85,6 +86,7 @@ pub(super) fn instance(vrid: u8) -> Instance {
 mod kernel;
 mod leftover;
 mod lost;
+mod macvlans;
 mod moves;
 mod refused;
 mod settled;
@@ -187,7 +189,7 @@ fn advert(vrid: u8) -> Vec<u8> {
         form: AdvertForm::Rfc9568,
     };
     let address = IpAddr::from([198, 51, 100, vrid]);
-    let len = encode_advert(&advert, core::iter::once(address), &mut bytes).unwrap();
+    let len = encode_advert(&advert, None, core::iter::once(address), &mut bytes).unwrap();
     bytes[..len].to_vec()
 }
 

@@ -6,7 +6,7 @@
 //! the LB half) and told in [`Ha::handle_track`]: finding out may take a while,
 //! and this half waits for nothing.
 
-use super::{Ha, NotReady};
+use super::{Ha, NoMacvlan, NotReady};
 use crate::director::plan::{InterfaceName, TrackName, TrackSource, TrackUse};
 use crate::director::records;
 use crate::time::Instant;
@@ -89,6 +89,8 @@ impl TrackSlot {
 pub enum Bar {
     /// Its interface cannot carry it.
     Interface(NotReady),
+    /// It has no macvlan for its addresses.
+    Macvlan(NoMacvlan),
     /// Something it tracks is down: its place in [`Ha::tracks`].
     Down(u16),
     /// Something it tracks is not known yet.
@@ -245,6 +247,7 @@ impl Ha<'_> {
         };
         match bar {
             Bar::Interface(why) => (why.words(), ""),
+            Bar::Macvlan(why) => (why.words(), ""),
             Bar::Down(track) => ("down: ", name(track)),
             Bar::Unknown(track) => ("not known yet: ", name(track)),
             Bar::Delay => ("startup_delay", ""),

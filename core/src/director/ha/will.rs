@@ -12,7 +12,7 @@ use crate::vrrp::{AdvertForm, Centis, Resume, Role, RouterConfig, State, TTL, Te
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Words of a [`Ward`].
-pub const WARD_WORDS: usize = 22;
+pub const WARD_WORDS: usize = 23;
 /// Words of a [`WardAddress`].
 pub const WARD_ADDRESS_WORDS: usize = 3;
 
@@ -34,6 +34,13 @@ pub struct Ward {
     pub ttl_min: u8,
     /// Unicast peers; empty means the group.
     pub peers: Peers,
+    /// Index of the macvlan its addresses are on, where it has a virtual MAC
+    /// address and that is there.
+    pub macvlan: Option<InterfaceIndex>,
+    /// Its adverts are whole frames, from the virtual MAC address.
+    pub framed: bool,
+    /// Its group, by a number that its other members have too.
+    pub group: Option<u16>,
     /// Index of its first address among those of the will.
     pub addresses_first: u32,
     /// How many addresses it has.
@@ -139,13 +146,17 @@ impl Ward {
             form: slot.form(),
             ttl_min: slot.config.terms().ttl_min,
             peers: slot.config.peers.clone(),
+            macvlan: slot.ready_macvlan(interface.found.index),
+            framed: slot.config.is_framed(),
+            group: slot.config.group,
             addresses_first: count(slot.addresses.start),
             addresses_count: count(slot.addresses.len()),
         })
     }
 
-    /// One ward of each family with one address, for a rehearsal: TEST-NET-1
-    /// and the documentation's prefix (RFC 5737, RFC 3849), on loopback.
+    /// One ward of each family with one address, the second with a macvlan, for a
+    /// rehearsal: TEST-NET-1 and the documentation's prefix (RFC 5737, RFC 3849),
+    /// on loopback.
     #[must_use]
     pub fn examples(now: Instant) -> [(Self, WardAddress, Pulse); 2] {
         let v6 = |last| IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, last));
@@ -161,6 +172,9 @@ impl Ward {
                 form: AdvertForm::Rfc9568,
                 ttl_min: TTL,
                 peers: Peers::new(),
+                macvlan: (family == Family::V6).then_some(InterfaceIndex::MIN),
+                framed: family == Family::V6,
+                group: None,
                 addresses_first: first,
                 addresses_count: 1,
             };
@@ -190,9 +204,13 @@ impl Ward {
             form,
             ttl_min,
             peers,
+            macvlan,
+            framed,
+            group,
             addresses_first,
             addresses_count,
         } = self;
+        let group = group.map_or(0, |group| u64::from(group).saturating_add(1));
         let form = match form {
             AdvertForm::Rfc9568 => 0,
             AdvertForm::Rfc5798 => 1,
@@ -213,6 +231,7 @@ impl Ward {
             u64::from_be_bytes([a, b, c, d, e, f, i, j]),
             u64::from(*ttl_min) << 32 | u64::from(interface.get()),
             u64::from(*addresses_first) << 32 | u64::from(*addresses_count),
+            group << 40 | u64::from(*framed) << 32 | macvlan.map_or(0, |index| index.get().into()),
         ];
         let none = [0; 2];
         let source = source.as_ref().map_or(none, address_words);
@@ -228,7 +247,7 @@ impl Ward {
     /// From words; `None` for what none of ours are, the blank ones among them.
     #[must_use]
     pub fn from_words(words: &[u64; WARD_WORDS]) -> Option<Self> {
-        let [key, small, interface, range, addresses @ ..] = words;
+        let [key, small, interface, range, macvlan, addresses @ ..] = words;
         let [family, vrid, priority, form, sourced, peers_len, i, j] = small.to_be_bytes();
         let family = family_of(family)?;
         let mut addresses = addresses
@@ -239,6 +258,7 @@ impl Ward {
         let low = u64::from(u32::MAX);
         let [first, count] = [range >> 32, range & low];
         let [ttl_min, interface] = [interface >> 32, interface & low];
+        let [group, framed, macvlan] = [macvlan >> 40, macvlan >> 32 & 1, macvlan & low];
         Some(Self {
             key: *key,
             interface: InterfaceIndex::new(u32::try_from(interface).ok()?)?,
@@ -257,6 +277,9 @@ impl Ward {
             },
             ttl_min: u8::try_from(ttl_min).ok()?,
             peers,
+            macvlan: InterfaceIndex::new(u32::try_from(macvlan).ok()?),
+            framed: framed == 1,
+            group: group.checked_sub(1).and_then(|group| group.try_into().ok()),
             addresses_first: u32::try_from(first).ok()?,
             addresses_count: u32::try_from(count).ok()?,
         })
@@ -348,6 +371,9 @@ mod tests {
             form: AdvertForm::Rfc5798,
             ttl_min: 64,
             peers: peers.iter().map(address).collect(),
+            macvlan: source.and_then(|_| InterfaceIndex::new(u32::MAX >> 1)),
+            framed: source.is_some(),
+            group: source.map(|_| u16::MAX),
             addresses_first: 70_000,
             addresses_count: 3,
         }

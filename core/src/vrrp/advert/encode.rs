@@ -5,7 +5,8 @@ use super::{ADDRESSES_MAX, AdvertForm, INTERVAL_MASK, VERSION_TYPE};
 use crate::bytes::{NetworkEndian, Writer};
 use crate::model::Family;
 use crate::vrrp::{Centis, PROTOCOL, TTL};
-use crate::wire::{IpProtocol, Ipv4, TooLong, ipv4};
+use crate::wire::ethernet::Ethernet;
+use crate::wire::{EtherType, IpProtocol, Ipv4, Ipv6, MacAddress, TooLong, ipv4, ipv6};
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -104,6 +105,76 @@ where
             return Err(why);
         }
     }
+    Ok(())
+}
+
+/// Writes the whole Ethernet frame to the group, from a virtual router's MAC
+/// address, for a packet socket: nobody fills in what is missing here.
+///
+/// # Errors
+/// [`Unsendable`]; nothing is written then. [`Unsendable::Families`] too for a
+/// destination that is not multicast, whose MAC address nobody knows.
+pub fn encode_frame<I>(
+    w: &mut Writer<'_>,
+    advert: &Outgoing,
+    from: MacAddress,
+    addresses: I,
+) -> Result<(), Unsendable>
+where
+    I: IntoIterator<Item = IpAddr>,
+{
+    let start = w.mark();
+    let result = frame(w, advert, from, addresses);
+    if result.is_err() {
+        w.truncate(start);
+    }
+    result
+}
+
+fn frame<I>(
+    w: &mut Writer<'_>,
+    advert: &Outgoing,
+    from: MacAddress,
+    addresses: I,
+) -> Result<(), Unsendable>
+where
+    I: IntoIterator<Item = IpAddr>,
+{
+    if !advert.destination.is_multicast() {
+        return Err(Unsendable::Families);
+    }
+    let (to, ethertype) = match advert.destination {
+        IpAddr::V4(group) => (MacAddress::multicast_v4(group), EtherType::IPV4),
+        IpAddr::V6(group) => (MacAddress::multicast_v6(group), EtherType::IPV6),
+    };
+    // 7.2, "Set the source MAC address to the Virtual Router MAC address".
+    let ethernet = Ethernet {
+        destination: to,
+        source: from,
+        ethertype,
+    };
+    w.bytes(&ethernet.bytes());
+    let (source, destination) = match (advert.source, advert.destination) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => return encode_ipv4(w, advert, addresses),
+        (IpAddr::V6(source), IpAddr::V6(destination)) => (source, destination),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
+            return Err(Unsendable::Families);
+        }
+    };
+    let header = w.mark();
+    w.zeros(ipv6::HEADER_BYTES);
+    let body = w.mark();
+    encode(w, advert, addresses)?;
+    let ip = Ipv6 {
+        traffic_class: TOS,
+        flow_label: 0,
+        next_header: IpProtocol(PROTOCOL),
+        hop_limit: TTL,
+        source,
+        destination,
+    };
+    let bytes = ip.bytes(w.since(body)).map_err(Unsendable::TooLong)?;
+    w.patch(header, &bytes);
     Ok(())
 }
 

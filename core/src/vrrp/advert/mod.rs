@@ -9,7 +9,7 @@
 
 mod encode;
 
-pub use encode::{Outgoing, Unsendable, encode, encode_ipv4};
+pub use encode::{Outgoing, Unsendable, encode, encode_frame, encode_ipv4};
 
 use super::{Centis, Malformed, PROTOCOL, TTL};
 use crate::bytes::{ChecksumScope, NetworkEndian, Reader};
@@ -136,8 +136,9 @@ pub struct Advert<'a> {
 }
 
 impl<'a> Advert<'a> {
-    /// Makes an advert of a message, or says which check failed first, in the
-    /// order of RFC 9568 7.1.
+    /// Makes an advert of a message, or says which check of RFC 9568 7.1 failed
+    /// first: "If any one of the above checks fails, the receiver MUST discard the
+    /// packet".
     ///
     /// # Errors
     /// [`Malformed`] names the field. Such a packet touches no timer.
@@ -174,11 +175,13 @@ impl<'a> Advert<'a> {
         let interval = r.u16::<NetworkEndian>("vrrp interval")?;
         let checksum = r.u16::<NetworkEndian>("vrrp checksum")?;
 
+        // "It MUST verify that the VRRP version is 3."
         if version_type >> 4 != VERSION_TYPE >> 4 {
             return Err(Malformed::Version {
                 found: version_type >> 4,
             });
         }
+        // "It MUST verify that the VRRP packet type is 1 (ADVERTISEMENT)."
         if version_type & 0xf != VERSION_TYPE & 0xf {
             return Err(Malformed::Type {
                 found: version_type & 0xf,
@@ -189,6 +192,9 @@ impl<'a> Advert<'a> {
             bytes: r.peek(),
         };
         let listed = if terms.seesaw { 0 } else { count };
+        // "It MUST verify that the received packet contains the complete VRRP packet
+        // (including fixed fields and the IPvX address)." And no more than that: a
+        // trailer of zeros would not change the checksum.
         let wanted = usize::from(listed).saturating_mul(addresses.width());
         if addresses.bytes.len() != wanted {
             return Err(Malformed::Length {
@@ -197,6 +203,8 @@ impl<'a> Advert<'a> {
                 had: payload.len(),
             });
         }
+        // "It MUST verify the VRRP checksum." Of IPv4 by either reading, since most
+        // that send still have RFC 5798's.
         let holds = |form: AdvertForm| {
             form.scope(source, destination)
                 .is_some_and(|scope| scope.of(payload) == 0)
@@ -212,17 +220,22 @@ impl<'a> Advert<'a> {
         } else {
             return Err(Malformed::Checksum { found: checksum });
         };
+        // 5.1.1.3: 255, or it is discarded; of a unicast peer as the config has it.
         if ttl < terms.ttl_min {
             return Err(Malformed::Ttl { found: ttl });
         }
         let first = addresses.clone().next();
+        // 5.2.5, "If the received count is 0, the VRRP advertisement MUST be ignored."
         if first.is_none() && !terms.seesaw {
             return Err(Malformed::NoAddress);
         }
         // The reserved bits are for the future: sent as zero, not looked at.
+        // "It MUST verify that the Max Advertise Interval is non zero." (erratum 8301)
         let Some(interval) = Centis::new(interval & INTERVAL_MASK) else {
             return Err(Malformed::NoInterval);
         };
+        // 5.2.9, "the first address MUST be the IPv6 link-local address associated with
+        // the Virtual Router" (erratum 8300).
         match first {
             Some(IpAddr::V6(found)) if !found.is_unicast_link_local() => {
                 return Err(Malformed::NotLinkLocal { found });

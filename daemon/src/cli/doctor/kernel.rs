@@ -27,8 +27,8 @@ pub(super) fn ipvs(host: &Host, _: &Config) -> Vec<Finding> {
     }]
 }
 
-/// Modules of what the config names; the kernel loads them when a service
-/// comes.
+/// Modules of what the config names; the kernel loads them when a service or a
+/// macvlan comes.
 pub(super) fn modules(host: &Host, config: &Config) -> Vec<Finding> {
     const ABOUT: &str = "modules";
     let mut names = BTreeSet::new();
@@ -40,6 +40,9 @@ pub(super) fn modules(host: &Host, config: &Config) -> Vec<Finding> {
         if !service.engine.is_empty() {
             names.insert(format!("ip_vs_pe_{}", service.engine));
         }
+    }
+    if config.vrrp.iter().any(|router| router.macvlan.is_some()) {
+        names.insert("macvlan".to_owned());
     }
     let lacks: Vec<Finding> = names
         .iter()

@@ -285,6 +285,20 @@ fn no_ipvs_is_mended_by_its_module_if_there_is_one() {
 }
 
 #[test]
+fn a_virtual_mac_address_needs_macvlans() {
+    let fake = Fake::sound();
+    let config = CONFIG.replacen("vrid =", "mac = \"virtual\"\nvrid =", 1);
+    assert_ne!(config, CONFIG);
+    let shown = fake.lack(&config);
+    assert!(shown.contains("CONFIG_MACVLAN"), "{shown}");
+    fake.put(
+        "lib/modules/6.12.0/modules.builtin",
+        "kernel/net/netfilter/ipvs/ip_vs_rr.ko\nkernel/drivers/net/macvlan.ko\n",
+    );
+    assert_eq!(fake.lacks(&config), []);
+}
+
+#[test]
 fn a_refusal_is_told_as_the_kernel_gave_it() {
     let mut fake = Fake::sound();
     fake.host.ipvs = Table::Silent("not permitted".to_owned());

@@ -2,7 +2,7 @@
 
 use super::v1::{Group, Heard, Router, Track, router};
 use super::{Odd, all, ip, ms, of_family, small, to_family, try_all};
-use crate::control::state::{GroupState, HeardState, Moves, RouterState, TrackedState};
+use crate::control::state::{GroupState, HeardState, Moves, RouterState, TrackedState, Voice};
 use std::time::Duration;
 use trunnion_core::vrrp::Role;
 
@@ -21,6 +21,7 @@ impl From<RouterState> for Router {
             addresses,
             counters,
             moves,
+            voice,
         } = router;
         let state = match role {
             Role::Initialize => router::State::Initialize,
@@ -45,6 +46,12 @@ impl From<RouterState> for Router {
             held_ms: moves.held.map(ms),
             heard: moves.heard.map(Into::into),
             split_brain: moves.split_brain,
+            virtual_mac: voice.virtual_mac,
+            macvlan: voice.macvlan,
+            macvlan_up: voice.macvlan_up,
+            checksum: voice.checksum,
+            checksum_learned: voice.learned,
+            refused_ms: voice.refused.map(ms),
         }
     }
 }
@@ -78,6 +85,14 @@ impl TryFrom<Router> for RouterState {
                 held: message.held_ms.map(Duration::from_millis),
                 heard: message.heard.map(HeardState::try_from).transpose()?,
                 split_brain: message.split_brain,
+            },
+            voice: Voice {
+                virtual_mac: message.virtual_mac,
+                macvlan: message.macvlan,
+                macvlan_up: message.macvlan_up,
+                checksum: message.checksum,
+                learned: message.checksum_learned,
+                refused: message.refused_ms.map(Duration::from_millis),
             },
         })
     }

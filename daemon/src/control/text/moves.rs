@@ -13,6 +13,16 @@ pub(super) fn priority(router: &RouterState) -> String {
     }
 }
 
+/// The interface, and the macvlan on it that has the addresses.
+pub(super) fn place(router: &RouterState) -> String {
+    let voice = &router.voice;
+    match (voice.macvlan.as_str(), voice.macvlan_up) {
+        ("", _) => router.interface.clone(),
+        (macvlan, None) => format!("{} {macvlan} (missing)", router.interface),
+        (macvlan, Some(_)) => format!("{} {macvlan}", router.interface),
+    }
+}
+
 /// Why it is what it is, and what keeps it there.
 pub(super) fn why(router: &RouterState) -> String {
     let moves = &router.moves;
@@ -28,6 +38,15 @@ pub(super) fn why(router: &RouterState) -> String {
     }
     if let Some(held) = moves.held {
         add(format!("preempts nobody for {} s", held.as_secs()));
+    }
+    if let Some(refused) = router.voice.refused {
+        add(format!(
+            "THE KERNEL REFUSES ITS ADVERTS for {} s",
+            refused.as_secs()
+        ));
+    }
+    if router.voice.learned {
+        add(format!("checksum {} as heard", router.voice.checksum));
     }
     let heard = |HeardState { source, .. }| format!("{source} is active");
     if let Some(heard) = moves.heard.filter(|heard| heard.priority > 0).map(heard)

@@ -3,7 +3,7 @@
 
 use super::Port;
 use crate::run::board::BoardOut;
-use crate::run::link::{NoticesIn, SlotIn};
+use crate::run::link::{ChoresIn, NoticesIn, SlotIn};
 use crate::run::plan::OwnedHaPlan;
 use crate::run::snapshot::HaSnapshot;
 use std::time::Duration;
@@ -61,6 +61,8 @@ pub struct Others {
     pub board: BoardOut,
     /// Who is to be notified.
     pub notices: NoticesIn,
+    /// What others do to macvlans.
+    pub chores: ChoresIn,
 }
 
 impl Others {
@@ -71,8 +73,9 @@ impl Others {
     }
 
     /// Tells others what the half has to say.
-    pub fn tell(&mut self, ha: &mut Ha<'_>) {
+    pub fn tell(&mut self, now: Instant, ha: &mut Ha<'_>) {
         self.role.put(ha.followed());
         self.notices.pass(|| ha.poll_notice());
+        self.chores.pass(|| ha.poll_chore(now));
     }
 }

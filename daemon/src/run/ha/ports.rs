@@ -8,7 +8,7 @@ use std::time::Duration;
 use trunnion_core::model::Family;
 use trunnion_core::netlink::Errno;
 use trunnion_core::route;
-use trunnion_sys::packet::PacketSocket;
+use trunnion_sys::packet::{PRIORITY_CONTROL, PacketSocket};
 use trunnion_sys::vrrp;
 
 /// The sockets of one interface.
@@ -18,6 +18,8 @@ pub struct Port {
     pub(super) v4: Option<vrrp::Socket>,
     pub(super) v6: Option<vrrp::Socket>,
     pub(super) frames: Option<PacketSocket>,
+    /// For adverts that are whole frames; those do not wait behind announcements.
+    pub(super) speaker: Option<PacketSocket>,
     /// Something waits in the IPv4 socket, in the IPv6 one.
     pub(super) ready: [bool; 2],
     /// That `frames` could not be opened was told.
@@ -62,6 +64,7 @@ impl HaLoop {
             let interface = &self.ha.interfaces()[at];
             let index = interface.found.index;
             let carries = [Family::V4, Family::V6].map(|family| interface.carries(family));
+            let speaks = interface.carries_frames();
             if self.ports[at].index != index {
                 let new = Port {
                     index,
@@ -83,6 +86,21 @@ impl HaLoop {
             if self.ports[at].frames.is_none() && carries.contains(&true) {
                 match PacketSocket::open(index) {
                     Ok(socket) => self.ports[at].frames = Some(socket),
+                    Err(why) => {
+                        failed = true;
+                        if !std::mem::replace(&mut self.ports[at].mute, true) {
+                            self.ha.handle_frames_failed(now, at, errno(&why));
+                        }
+                    }
+                }
+            }
+            if self.ports[at].speaker.is_none() && speaks {
+                let opened = PacketSocket::open(index).and_then(|socket| {
+                    socket.set_priority(PRIORITY_CONTROL)?;
+                    Ok(socket)
+                });
+                match opened {
+                    Ok(socket) => self.ports[at].speaker = Some(socket),
                     Err(why) => {
                         failed = true;
                         if !std::mem::replace(&mut self.ports[at].mute, true) {

@@ -3,11 +3,11 @@
 use super::{Peace, Violation};
 use crate::sim::link::Links;
 use crate::sim::node::Node;
-use crate::sim::site::{INTERFACES, Site, key_of, mac};
+use crate::sim::site::{INTERFACES, Site, key_of, known_mac};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use trunnion_core::time::{Duration, Instant};
-use trunnion_core::vrrp::Role;
+use trunnion_core::vrrp::{Role, virtual_mac};
 
 /// After trouble with rtnetlink: the longest wait between attempts, and a lost
 /// reply's timeout.
@@ -87,6 +87,8 @@ pub struct Addresses {
     sight: Vec<Sight>,
     /// The same of the refusals of each address.
     refused: BTreeMap<(usize, IpAddr), (u64, Instant)>,
+    /// And of each macvlan.
+    begrudged: BTreeMap<(usize, String), (u64, Instant)>,
 }
 
 impl Addresses {
@@ -97,6 +99,7 @@ impl Addresses {
             trouble: vec![(0, Instant::ZERO); nodes],
             sight: vec![Sight::default(); nodes],
             refused: BTreeMap::new(),
+            begrudged: BTreeMap::new(),
         }
     }
 
@@ -123,6 +126,13 @@ impl Addresses {
                     *known = (*count, now);
                 }
             }
+            for (macvlan, count) in &node.route.grudges {
+                let known = self.begrudged.entry((node.id, macvlan.clone()));
+                let known = known.or_default();
+                if known.0 != *count {
+                    *known = (*count, now);
+                }
+            }
             let lives = node.life.as_ref().is_some_and(|life| !life.leaving);
             let (wanted, idle) = wanted(node);
             for address in &self.known[node.id] {
@@ -136,7 +146,10 @@ impl Addresses {
                 // What is refused keeps nobody else waiting.
                 let refused = self.refused.get(&at);
                 let refused = refused.is_some_and(|(_, last)| now.since(*last) <= BACKOFF);
-                let excused = troubled || (refused && should == Some(true));
+                let above = above(node, *address);
+                let above = above.and_then(|name| self.begrudged.get(&(node.id, name)));
+                let begrudged = above.is_some_and(|(_, last)| now.since(*last) <= BACKOFF);
+                let excused = troubled || begrudged || (refused && should == Some(true));
                 let Some(peace_since) = peace.since(now).filter(|_| !excused) else {
                     continue;
                 };
@@ -158,7 +171,12 @@ impl Addresses {
     /// A process that left in peace took its addresses along.
     pub fn left(&mut self, now: Instant, node: &Node<'_>) -> Result<(), Violation> {
         let trouble = self.trouble[node.id];
-        if node.route.losses > 0 && now.since(trouble.1) <= BACKOFF {
+        let begrudged = node.route.grudges.iter().any(|(macvlan, count)| {
+            let known = self.begrudged.get(&(node.id, macvlan.clone()));
+            known.is_none_or(|(seen, last)| seen != count || now.since(*last) <= BACKOFF)
+        });
+        let troubled = node.route.losses > 0 && now.since(trouble.1) <= BACKOFF;
+        if troubled || begrudged {
             return Ok(());
         }
         self.given_back(now, node)
@@ -172,6 +190,10 @@ impl Addresses {
             .addresses
             .iter()
             .find(|a| node.route.holds(a.address));
+        if let Some(stayed) = node.route.macvlans().next() {
+            let text = format!("node {} left, and {} stayed", node.id, stayed.name);
+            return Err(Violation::new(now, "macvlans", text));
+        }
         match held {
             Some(held) => {
                 let text = format!("node {} left, and {} stayed", node.id, held.address);
@@ -198,6 +220,9 @@ impl Addresses {
                 let text = format!("node {} still has {left}, which no plan names", node.id);
                 return fail("addresses", text);
             }
+        }
+        for node in nodes {
+            macvlans(now, node)?;
         }
         for group in &site.groups {
             let (interface, ..) = group.key;
@@ -236,7 +261,7 @@ impl Addresses {
                 if hides_rivals && group.announce.refresh.is_zero() {
                     continue;
                 }
-                let right = mac(interface, active.id);
+                let right = known_mac(group, active.id);
                 for (host, neighbours) in links.neighbours.iter().enumerate() {
                     match neighbours.get(&(interface, address)) {
                         Some(known) if *known == right => {}
@@ -255,6 +280,38 @@ impl Addresses {
         }
         Ok(())
     }
+}
+
+/// The macvlans of a node are those of its plan, and those of Actives are up.
+fn macvlans(now: Instant, node: &Node<'_>) -> Result<(), Violation> {
+    let Some(life) = &node.life else {
+        return Ok(());
+    };
+    let mut wanted = BTreeMap::new();
+    for slot in life.ha.instances() {
+        let planned = node.plan.instance(key_of(&slot.config));
+        if let Some(name) = planned.and_then(|planned| planned.macvlan.as_ref()) {
+            let active = slot.router.state().role() == Role::Active;
+            wanted.insert(name.to_string(), active);
+        }
+    }
+    let found = node.route.macvlans();
+    let found: BTreeMap<_, _> = found.map(|i| (i.name.clone(), i.up)).collect();
+    if found == wanted {
+        return Ok(());
+    }
+    let text = format!("node {} has {found:?} (up or not), not {wanted:?}", node.id);
+    Err(Violation::new(now, "macvlans", text))
+}
+
+/// The macvlan an address is on, as the node's plan has it.
+fn above(node: &Node<'_>, address: IpAddr) -> Option<String> {
+    let plan = &node.plan;
+    let of = plan.instances.iter().find(|i| {
+        let mut addresses = plan.ha().addresses_of(i).iter();
+        addresses.any(|a| a.address == address)
+    });
+    of?.macvlan.as_ref().map(ToString::to_string)
 }
 
 /// Which addresses a node's routers want on it, and how much longer it may take
@@ -292,12 +349,20 @@ pub fn announced(
     (address, said): (IpAddr, [u8; 6]),
 ) -> Result<(), Violation> {
     let found = node.route.interface(INTERFACES[interface]);
-    let own = found.map(|i| i.mac);
+    let mut own = found.map(|i| i.mac);
+    let plan = &node.plan;
+    let of = plan.instances.iter().find(|i| {
+        let mut addresses = plan.ha().addresses_of(i).iter();
+        i.interface == INTERFACES[interface] && addresses.any(|a| a.address == address)
+    });
+    if let Some(of) = of.filter(|of| of.macvlan.is_some()) {
+        own = Some(virtual_mac(of.router.family, of.router.vrid).0);
+    }
     if own == Some(said) {
         return Ok(());
     }
     let text = format!(
-        "node {} announced {address} at {said:02x?}; its interface is {own:02x?}",
+        "node {} announced {address} at {said:02x?}; it should be at {own:02x?}",
         node.id
     );
     Err(Violation::new(now, "announcement", text))

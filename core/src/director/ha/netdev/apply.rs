@@ -1,20 +1,19 @@
 //! Making the virtual addresses what the routers want: a batch of requests, and
 //! what the kernel said to each.
 
-use super::{Ask, CLEAN, Netdev, State, View};
+use super::{About, Ask, CLEAN, Netdev, State, View};
 use crate::director::ha::addresses::{
     AddressSlot, Addresses, Presence, Refusal, scope_of, virtual_address,
 };
 use crate::director::ha::interfaces::Interface;
+use crate::director::ha::macvlan::Need;
 use crate::director::ha::state::InstanceSlot;
 use crate::director::plan::VirtualAddress;
 use crate::director::records;
+use crate::model::Family;
 use crate::netlink::{Batch, Errno};
 use crate::record::Ring;
-use crate::route::{InterfaceIndex, Refused, Scope, request};
-
-/// In the place of an address's number: a request about none.
-const NO_SLOT: u32 = u32::MAX;
+use crate::route::{InterfaceIndex, Refused, Scope, link, request};
 
 impl Netdev {
     /// Fills a batch with at most `most` requests, of what differs between
@@ -32,7 +31,7 @@ impl Netdev {
         while let Some((index, address, prefix)) = self.leftovers.pop() {
             let asked = request::delete_address(batch, index, address, prefix);
             // Whatever comes of it concerns no address of ours.
-            if asked.is_err() || self.batch.push(NO_SLOT).is_err() {
+            if asked.is_err() || self.batch.push(About::Leftover).is_err() {
                 return;
             }
             self.counters.deletes = self.counters.deletes.saturating_add(1);
@@ -44,6 +43,17 @@ impl Netdev {
                 return;
             }
             self.counters.compared = self.counters.compared.saturating_add(1);
+            if let Some((instance, index)) = raise(at, addresses, instances, interfaces) {
+                let asked = link::set_up(batch, index, true);
+                let place = u16::try_from(instance).unwrap_or(u16::MAX);
+                if asked.is_err() || self.batch.push(About::Macvlan(place)).is_err() {
+                    self.mark_dirty(at);
+                    return;
+                }
+                if let Some(instance) = instances.get_mut(instance) {
+                    instance.macvlan.raising = true;
+                }
+            }
             let Some(slot) = addresses.get(at).copied() else {
                 return;
             };
@@ -58,6 +68,7 @@ impl Netdev {
                 continue;
             }
             let address = slot.virtual_address.address;
+            let above = on_macvlan(&slot, instances);
             let asked = match difference {
                 Difference::Add => {
                     self.counters.adds = self.counters.adds.saturating_add(1);
@@ -73,7 +84,7 @@ impl Netdev {
                 }
             };
             // A full batch leaves the rest for the next one.
-            let place = u32::try_from(at).unwrap_or(NO_SLOT);
+            let place = About::Address(u32::try_from(at).unwrap_or(u32::MAX));
             if asked.is_err() || self.batch.push(place).is_err() {
                 self.mark_dirty(at);
                 return;
@@ -81,6 +92,7 @@ impl Netdev {
             addresses.edit(at, instances, |slot| match difference {
                 Difference::Add => {
                     slot.held_prefix = slot.virtual_address.prefix;
+                    slot.on_macvlan = above;
                     slot.stale = false;
                     slot.fresh = true;
                     slot.presence = Presence::Adding;
@@ -99,15 +111,19 @@ impl Netdev {
         view: &mut View<'_, '_>,
         log: &mut Ring<'_>,
     ) {
-        let Some(place) = self.batch.get(at).copied() else {
-            return;
+        let at = match self.batch.get(at) {
+            Some(About::Address(at)) => *at as usize,
+            Some(About::Macvlan(at)) => {
+                self.not_raised(*at, errno, view, log);
+                return;
+            }
+            Some(About::Leftover) => {
+                // One that cannot be taken off would be found again for ever.
+                self.more_leftovers &= errno == Errno::EADDRNOTAVAIL;
+                return;
+            }
+            None => return,
         };
-        if place == NO_SLOT {
-            // One that cannot be taken off would be found again for ever.
-            self.more_leftovers &= errno == Errno::EADDRNOTAVAIL;
-            return;
-        }
-        let at = place as usize;
         let Some(slot) = view.known.addresses.get(at).copied() else {
             return;
         };
@@ -133,11 +149,49 @@ impl Netdev {
         log_refused(view, &slot, errno, log);
     }
 
+    /// The kernel refused to take a macvlan up: it is asked again when it is for
+    /// the addresses it refused.
+    fn not_raised(&mut self, at: u16, errno: Errno, view: &mut View<'_, '_>, log: &mut Ring<'_>) {
+        let Some(instance) = view.known.instances.get_mut(usize::from(at)) else {
+            return;
+        };
+        let anew = instance.macvlan.not_raised();
+        if errno == Errno::ENODEV {
+            // Deleted meanwhile, as an event tells.
+            return;
+        }
+        self.counters.refused = self.counters.refused.saturating_add(1);
+        self.retry.refused(view.now, anew);
+        let macvlan = instance.config.macvlan.as_ref();
+        let name = instance.config.name.clone();
+        let macvlan = macvlan.map_or_else(records::Name::new, records::name);
+        let errno = errno.0;
+        log.log(
+            view.now,
+            records::MacvlanRefused {
+                name,
+                macvlan,
+                errno,
+            },
+        );
+    }
+
     /// The batch is through.
     pub(super) fn applied(&mut self, view: &mut View<'_, '_>, log: &mut Ring<'_>) {
         self.pace.end(view.now, self.batch.len());
-        for place in core::mem::take(&mut self.batch) {
-            let at = place as usize;
+        for about in core::mem::take(&mut self.batch) {
+            let at = match about {
+                About::Address(at) => at as usize,
+                About::Macvlan(at) => {
+                    let instance = view.known.instances.get_mut(usize::from(at));
+                    // Refused, or an event has told of it.
+                    if let Some(instance) = instance.filter(|i| i.macvlan.raising) {
+                        instance.macvlan.raised();
+                    }
+                    continue;
+                }
+                About::Leftover => continue,
+            };
             let became = view.known.edit(view.now, at, |slot| {
                 let (presence, there) = match slot.presence {
                     Presence::Adding | Presence::Present => (Presence::Present, true),
@@ -157,7 +211,7 @@ impl Netdev {
             let Some(instance) = view.known.instances.get(usize::from(instance)) else {
                 continue;
             };
-            let interface = records::name(&instance.config.interface);
+            let interface = home(instance, view.known.addresses.get(at));
             if there {
                 log.log(view.now, records::AddressAdded { address, interface });
             } else {
@@ -194,10 +248,8 @@ fn difference(
 ) -> Option<(InterfaceIndex, Difference)> {
     let slot = addresses.get(at)?;
     let instance = instances.get(usize::from(slot.instance))?;
-    let index = interfaces
-        .get(usize::from(instance.interface))?
-        .found
-        .index?;
+    let lower = interfaces.get(usize::from(instance.interface))?.found.index;
+    let above = on_macvlan(slot, instances);
     let wanted = if slot.retire {
         Some(false)
     } else {
@@ -212,7 +264,10 @@ fn difference(
         }
         // Taken off to be put back with the prefix that the plan has now.
         (Presence::Present, Some(wanted))
-            if !wanted || slot.stale || slot.held_prefix != slot.virtual_address.prefix =>
+            if !wanted
+                || slot.stale
+                || slot.on_macvlan != above
+                || slot.held_prefix != slot.virtual_address.prefix =>
         {
             Difference::Remove
         }
@@ -225,7 +280,55 @@ fn difference(
             _,
         ) => return None,
     };
-    Some((index, difference))
+    let index = match difference {
+        Difference::Disown => lower,
+        Difference::Add if above => {
+            let ready = instance.ready_macvlan(lower);
+            ready.filter(|_| instance.macvlan.carries())
+        }
+        Difference::Remove if slot.on_macvlan => {
+            // Those of IPv6 go with the link. One by one, each would leave its
+            // multicast group, from our MAC address, when a peer has it already.
+            let sinks = matches!(instance.need(lower), Need::Lower(_) | Need::Delete(_));
+            let waits = sinks && instance.config.router.family == Family::V6;
+            instance.macvlan.index().filter(|_| !waits)
+        }
+        Difference::Add | Difference::Remove => lower,
+    };
+    Some((index?, difference))
+}
+
+/// The instance whose first address this is, and its macvlan, if that is to be
+/// taken up.
+fn raise(
+    at: usize,
+    addresses: &Addresses<'_>,
+    instances: &[InstanceSlot],
+    interfaces: &[Interface],
+) -> Option<(usize, InterfaceIndex)> {
+    let place = usize::from(addresses.get(at)?.instance);
+    let instance = instances.get(place)?;
+    if instance.addresses.start != at || !instance.macvlan.may_rise() {
+        return None;
+    }
+    let lower = interfaces.get(usize::from(instance.interface))?.found.index;
+    match instance.need(lower) {
+        Need::Raise(index) => Some((place, index)),
+        Need::Nothing | Need::Make | Need::Lower(_) | Need::Delete(_) => None,
+    }
+}
+
+/// Whether an address is to be on its instance's macvlan.
+fn on_macvlan(slot: &AddressSlot, instances: &[InstanceSlot]) -> bool {
+    let instance = instances.get(usize::from(slot.instance));
+    instance.is_some_and(|instance| instance.config.macvlan.is_some())
+}
+
+/// Name of the interface that an address is on, or was.
+fn home(instance: &InstanceSlot, slot: Option<&AddressSlot>) -> records::Name {
+    let macvlan = instance.config.macvlan.as_ref();
+    let macvlan = macvlan.filter(|_| slot.is_some_and(|slot| slot.on_macvlan));
+    records::name(macvlan.unwrap_or(&instance.config.interface))
 }
 
 /// Asks for an address as its instance wants it.
@@ -239,14 +342,14 @@ fn add(
     let config = instances.get(usize::from(slot.instance)).map(|i| &i.config);
     let scope = config.map_or(Scope::UNIVERSE, |config| config.scope);
     let label = config.map_or("", |config| config.label.as_str());
-    let wanted = virtual_address(index, address, prefix, scope_of(address, scope));
+    let routed = !on_macvlan(slot, instances);
+    let wanted = virtual_address(index, address, prefix, scope_of(address, scope), routed);
     request::add_address(batch, &wanted, label)
 }
 
 fn log_refused(view: &View<'_, '_>, slot: &AddressSlot, errno: Errno, log: &mut Ring<'_>) {
     let instance = view.known.instances.get(usize::from(slot.instance));
-    let interface =
-        instance.map_or_else(records::Name::new, |i| records::name(&i.config.interface));
+    let interface = instance.map_or_else(records::Name::new, |i| home(i, Some(slot)));
     log.log(
         view.now,
         records::AddressRefused {

@@ -1,12 +1,12 @@
 //! What the kernel shows in a dump, or tells because it happened.
 
-use super::{Netdev, View};
+use super::{CLEAN, Netdev, View};
 use crate::director::ha::addresses::{Presence, Refusal, is_usable, scope_of};
 use crate::director::ha::agenda::Work;
 use crate::director::ha::interfaces::Found;
 use crate::director::records;
 use crate::record::Ring;
-use crate::route::{AddressProtocol, Event, InterfaceAddress};
+use crate::route::{AddressProtocol, Event, InterfaceAddress, Link, LinkGroup};
 
 /// The link's hosts know what is on an interface by an address it has no more.
 fn announce_anew(interface: usize, view: &mut View<'_, '_>) {
@@ -50,32 +50,35 @@ impl Netdev {
                 if let Some(at) = remade {
                     announce_anew(at, view);
                 }
-                changed
+                self.handle_macvlan(link, row, view) || changed
             }
             Event::LinkGone(link) => {
                 let known = &mut view.known;
-                let Some(at) = known
-                    .interfaces
-                    .iter()
-                    .position(|i| i.has_index(link.index, row))
-                else {
-                    return false;
-                };
-                if let Some(interface) = known.interfaces.get_mut(at) {
+                let mut interfaces = known.interfaces.iter();
+                let at = interfaces.position(|i| i.has_index(link.index, row));
+                if let Some(interface) = at.and_then(|at| known.interfaces.get_mut(at)) {
                     interface.noting(row, Found::handle_gone);
                 }
+                let mut found = at.is_some();
                 for instance in 0..known.instances.len() {
-                    let on_it = known.instances.get(instance);
-                    let on_it = on_it.filter(|i| usize::from(i.interface) == at);
-                    for address in on_it.map_or(0..0, |i| i.addresses.clone()) {
-                        known.edit(view.now, address, |slot| {
-                            slot.presence = Presence::Absent;
-                            slot.refusal = Refusal::None;
-                            slot.seen = false;
-                        });
+                    let Some(on) = known.instances.get_mut(instance) else {
+                        break;
+                    };
+                    let beneath = Some(usize::from(on.interface)) == at;
+                    let above = on.macvlan.has_index(link.index, row);
+                    if above {
+                        found = true;
+                        on.macvlan.noting(row, None);
+                        known.chores.mark_dirty();
                     }
+                    if !beneath && !above {
+                        continue;
+                    }
+                    known.lose_addresses(view.now, instance, above);
+                    let first = known.instances.get(instance).map(|i| i.addresses.start);
+                    self.mark_dirty(first.unwrap_or(CLEAN));
                 }
-                true
+                found
             }
             Event::Address(address) => {
                 self.handle_address(address, true, row, view, log);
@@ -86,6 +89,43 @@ impl Netdev {
                 false
             }
         }
+    }
+
+    /// A link is there, which may be an instance's macvlan. Returns whether one is
+    /// another than it was.
+    fn handle_macvlan(&mut self, link: &Link, row: bool, view: &mut View<'_, '_>) -> bool {
+        let known = &mut view.known;
+        let (mut planned, mut changed) = (false, false);
+        for at in 0..known.instances.len() {
+            let Some(instance) = known.instances.get_mut(at) else {
+                break;
+            };
+            let first = instance.addresses.start;
+            let before = instance.macvlan.found();
+            let named = instance.config.macvlan.as_ref();
+            if named.is_some_and(|name| name.as_bytes() == link.name.as_bytes()) {
+                planned = true;
+                instance.macvlan.noting(row, Some(*link));
+                changed |= instance.macvlan.found() != before;
+            } else if instance.macvlan.has_index(link.index, row) {
+                // Renamed, or a reload wants it no more.
+                let unwanted = named.is_none() && !row;
+                instance.macvlan.noting(row, unwanted.then_some(*link));
+                planned |= unwanted;
+                changed |= instance.macvlan.found() != before;
+                if !unwanted {
+                    known.lose_addresses(view.now, at, true);
+                }
+            } else {
+                continue;
+            }
+            self.mark_dirty(first);
+            known.chores.mark_dirty();
+        }
+        if !planned && link.group == LinkGroup::TRUNNION {
+            known.chores.leave_over(link.index);
+        }
+        changed
     }
 
     fn handle_address(
@@ -116,7 +156,13 @@ impl Netdev {
             let Some(instance) = instance.and_then(|i| known.instances.get(usize::from(i))) else {
                 continue;
             };
-            if Some(usize::from(instance.interface)) != at {
+            let held = known.addresses.get(place).is_some_and(|a| a.on_macvlan);
+            let here = if held {
+                instance.macvlan.has_index(found.interface, row)
+            } else {
+                Some(usize::from(instance.interface)) == at
+            };
+            if !here {
                 continue;
             }
             ours = true;
@@ -124,7 +170,8 @@ impl Netdev {
             let scope = scope_of(found.address, instance.config.scope);
             // Over IPv6 the kernel knows better.
             let stale = there && found.address.is_ipv4() && found.scope != scope;
-            let interface = records::name(&instance.config.interface);
+            let macvlan = instance.config.macvlan.as_ref().filter(|_| held);
+            let interface = records::name(macvlan.unwrap_or(&instance.config.interface));
             let before = known.edit(view.now, place, |slot| {
                 let before = *slot;
                 slot.seen = there;

@@ -17,9 +17,10 @@ mod events;
 mod pace;
 mod retry;
 
-use super::addresses::{AddressSlot, Addresses, Presence};
+use super::addresses::{AddressSlot, Addresses, Presence, Refusal};
 use super::agenda::{Agenda, Work};
 use super::interfaces::Interface;
+use super::macvlan::Chores;
 use super::state::InstanceSlot;
 use crate::director::exchange::{Answers, Backoff, Exchange};
 use crate::director::records;
@@ -64,6 +65,17 @@ enum State {
     Backoff { until: Instant },
 }
 
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    /// The address at this place.
+    Address(u32),
+    /// The macvlan of the instance at this place.
+    Macvlan(u16),
+    /// An address of no plan.
+    Leftover,
+}
+
 /// What was counted about rtnetlink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouteCounters {
@@ -103,8 +115,8 @@ pub(super) struct Netdev {
     repeats: u8,
     /// An address to send from, or a prefix, may be another than it was.
     touched: bool,
-    /// Which address each request of the batch at hand is about.
-    batch: heapless::Vec<u32, BATCH_MAX, u8>,
+    /// What each request of the batch at hand is about.
+    batch: heapless::Vec<About, BATCH_MAX, u8>,
     pace: Pace,
     leftovers: heapless::Vec<Leftover, LEFTOVERS_MAX, u8>,
     /// There are more of them than there was room for.
@@ -120,6 +132,8 @@ pub(super) struct Known<'v, 's> {
     pub interfaces: &'v mut [Interface],
     /// Where an instance whose addresses changed is put, to be looked at.
     pub agenda: &'v mut Agenda<'s>,
+    /// What is to be done about macvlans.
+    pub chores: &'v mut Chores,
 }
 
 impl Known<'_, '_> {
@@ -134,6 +148,23 @@ impl Known<'_, '_> {
         let result = self.addresses.edit(at, self.instances, change);
         self.agenda.push(now, Work::Look, usize::from(instance));
         result
+    }
+}
+
+impl Known<'_, '_> {
+    /// A link is gone, or is none of ours any more: an instance's macvlan, or the
+    /// interface it is on.
+    fn lose_addresses(&mut self, now: Instant, instance: usize, macvlan: bool) {
+        let run = self.instances.get(instance).map(|i| i.addresses.clone());
+        for address in run.into_iter().flatten() {
+            self.edit(now, address, |slot| {
+                if slot.on_macvlan == macvlan {
+                    slot.presence = Presence::Absent;
+                    slot.refusal = Refusal::None;
+                    slot.seen = false;
+                }
+            });
+        }
     }
 }
 
@@ -255,10 +286,12 @@ impl Netdev {
         &mut self,
         now: Instant,
         addresses: &mut Addresses<'_>,
+        instances: &mut [InstanceSlot],
         log: &mut Ring<'_>,
     ) {
         if self.retry.is_due(now) {
             addresses.pardon();
+            instances.iter_mut().for_each(|i| i.macvlan.pardon());
             self.mark_dirty(0);
         }
         match self.state {
@@ -296,6 +329,7 @@ impl Netdev {
             State::Due(Ask::Links) => {
                 self.interrupted = false;
                 interfaces.iter_mut().for_each(Interface::begin_dump);
+                instances.iter_mut().for_each(|i| i.macvlan.begin_dump());
                 let _ = request::dump_links(&mut batch);
                 Ask::Links
             }
@@ -432,6 +466,9 @@ impl Netdev {
         }
         let interfaces = view.known.interfaces.iter_mut();
         interfaces.for_each(Interface::end_dump);
+        let instances = view.known.instances.iter_mut();
+        instances.for_each(|instance| instance.macvlan.end_dump());
+        view.known.chores.mark_dirty();
         self.ever_dumped = true;
         self.known_since = self.known_since.or(Some(view.now));
         self.mark_dirty(0);
