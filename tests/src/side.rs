@@ -36,17 +36,22 @@ impl Side {
             own()
         });
         let namespace = thread.join().unwrap();
-        let link = own();
         let side = Self { namespace };
+        side.join(here, there);
+        side
+    }
+
+    /// One more veth pair between the two.
+    pub fn join(&self, here: &str, there: &str) {
+        let link = File::open("/proc/thread-self/ns/net").unwrap();
         // By path: the number of a process would be that of its first thread.
         let fd = std::os::fd::AsRawFd::as_raw_fd(&link);
         let path = format!("/proc/{}/fd/{fd}", std::process::id());
-        side.run(|| {
+        self.run(|| {
             run(&format!(
                 "ip link add {there} type veth peer name {here} netns {path}"
             ))
         });
-        side
     }
 
     /// Runs `work` on a thread inside.
