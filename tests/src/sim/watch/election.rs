@@ -149,6 +149,7 @@ impl Election {
                 (Role::Active, Role::Backup) => {
                     // What it heard in this moment made it step down.
                     entry.learned.lower_since = None;
+                    entry.learned.resigned = false;
                     entry.learned.at = now;
                 }
                 (Role::Backup, Role::Active) => {
