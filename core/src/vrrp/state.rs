@@ -1,7 +1,6 @@
 //! The three states of RFC 9568 6.3 and every way between them.
 //!
-//! What stands in quotes is the RFC's, at the line that obeys it; where a line does
-//! otherwise it says why.
+//! What stands in quotes is the RFC's, at the line that obeys it.
 //!
 //! Transitions are pure: a state and an event make a state and [`Actions`].
 //! Deadlines live in the state that needs them, so none can be stale.

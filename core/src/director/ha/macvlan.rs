@@ -369,15 +369,24 @@ impl Ha<'_> {
         if self.owes_goodbye(now) {
             return None;
         }
-        self.chores.dirty = false;
         let any = self.holds_macvlans() || !self.chores.leftovers.is_empty();
         let waits = self.chores.clear_at.is_some_and(|at| now < at);
-        if !any || waits {
-            return None;
+        if any && !waits {
+            let again_at = Some(now + PATIENCE);
+            (self.chores.clear_at, self.chores.again_at) = (again_at, again_at);
+            return Some(Chore::Clear);
         }
-        let again_at = Some(now + PATIENCE);
-        (self.chores.clear_at, self.chores.again_at) = (again_at, again_at);
-        Some(Chore::Clear)
+        // One that was left half made is none of the group, and goes by itself.
+        for at in 0..self.instances_len {
+            let macvlan = self.instances.get(at).and_then(|slot| slot.macvlan.found);
+            if macvlan.is_some_and(|link| link.group != LinkGroup::TRUNNION)
+                && let Some(chore) = self.chore_of(now, at)
+            {
+                return Some(chore);
+            }
+        }
+        self.chores.dirty = false;
+        None
     }
 
     fn chore_of(&mut self, now: Instant, at: usize) -> Option<Chore> {

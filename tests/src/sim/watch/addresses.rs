@@ -3,9 +3,11 @@
 use super::{Peace, Violation};
 use crate::sim::link::Links;
 use crate::sim::node::Node;
+use crate::sim::route_kernel::Interface;
 use crate::sim::site::{INTERFACES, Site, key_of, known_mac};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use trunnion_core::route::LinkGroup;
 use trunnion_core::time::{Duration, Instant};
 use trunnion_core::vrrp::{Role, virtual_mac};
 
@@ -190,7 +192,9 @@ impl Addresses {
             .addresses
             .iter()
             .find(|a| node.route.holds(a.address));
-        if let Some(stayed) = node.route.macvlans().next() {
+        // One that was left half made is down, and the next run's to delete.
+        let made = |i: &&Interface| i.above.is_some_and(|a| a.group == LinkGroup::TRUNNION.0);
+        if let Some(stayed) = node.route.macvlans().find(made) {
             let text = format!("node {} left, and {} stayed", node.id, stayed.name);
             return Err(Violation::new(now, "macvlans", text));
         }

@@ -13,6 +13,9 @@ use trunnion_core::model::Family;
 use trunnion_core::time::{Duration, Instant};
 use trunnion_core::vrrp::{Reason, Role, Router, RouterConfig, State};
 
+/// Who could not speak preempts nobody for so long.
+const SILENCE_HOLD: Duration = Duration::from_secs(30);
+
 /// What a node should have learned of a virtual router while it is Backup.
 #[derive(Clone, Copy, Debug)]
 struct Learned {
@@ -103,6 +106,10 @@ impl Election {
             ..
         } = *slot.router.config();
         let learned = &mut seen.learned;
+        if seen.role == Role::Active {
+            // To whom it yields, by that one's interval it waits.
+            learned.interval = Some(interval);
+        }
         if priority == 0 {
             learned.resigned = true;
             learned.at = now;
@@ -148,7 +155,7 @@ impl Election {
                 (Role::Active, Role::Backup) if was_told(&slot.router) => entry.learned = blank,
                 (Role::Active, Role::Backup) => {
                     // What it heard in this moment made it step down.
-                    entry.learned.lower_since = None;
+                    entry.learned.lower_since = yielded_until(&slot.router, now);
                     entry.learned.resigned = false;
                     entry.learned.at = now;
                 }
@@ -252,13 +259,21 @@ impl Election {
 
 /// A virtual router on the nodes that have it.
 fn slots_of<'n, 'm>(nodes: &'n [Node<'m>], key: Key) -> Vec<(&'n Ha<'m>, &'n InstanceSlot)> {
-    let lives = nodes.iter().filter_map(|node| node.life.as_ref());
+    // One that no plan names any more only waits to say goodbye.
+    let planned = nodes.iter().filter(|n| n.plan.instance(key).is_some());
+    let lives = planned.filter_map(|node| node.life.as_ref());
     let each = lives.filter(|life| !life.leaving).flat_map(|life| {
         let slots = life.ha.instances().iter();
         slots.map(move |slot| (&life.ha, slot))
     });
     each.filter(|(_, slot)| key_of(&slot.config) == key)
         .collect()
+}
+
+/// Who could not speak leaves alone for a while whoever it yielded to.
+fn yielded_until(router: &Router, now: Instant) -> Option<Instant> {
+    let why = router.last_transition().map(|(_, moved)| moved.why);
+    (why == Some(Reason::CannotSpeak)).then(|| now + SILENCE_HOLD)
 }
 
 /// Whether it is Backup because it was told to be, and heard nobody.
