@@ -8,6 +8,9 @@ use serde_json::Value;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use trunnion_sys::netns::unshare_network;
 use trunnion_tests::daemon::{Daemon, run};
@@ -16,20 +19,51 @@ use trunnion_tests::daemon::{Daemon, run};
 const LIVES: u16 = 7000;
 const DIES: u16 = 7001;
 
-/// Listeners that complete handshakes; nobody accepts.
+/// Listeners, and whoever accepts and ends what they have: a backlog that is full
+/// would be the target's own silence.
 struct Backends {
-    _lives: TcpListener,
-    dies: Option<TcpListener>,
+    _lives: Listening,
+    dies: Option<Listening>,
+}
+
+struct Listening {
+    ends: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Listening {
+    fn at(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let ends = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&ends);
+        let accepting = std::thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                while listener.accept().is_ok() {}
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Self {
+            ends,
+            accepting: Some(accepting),
+        }
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        let _ = self.accepting.take().map(JoinHandle::join);
+    }
 }
 
 impl Backends {
     fn new() -> Self {
         unshare_network().expect("a network namespace: run as root");
         run("ip link set lo up");
-        let listen = |port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
         Self {
-            _lives: listen(LIVES),
-            dies: Some(listen(DIES)),
+            _lives: Listening::at(LIVES),
+            dies: Some(Listening::at(DIES)),
         }
     }
 
@@ -86,8 +120,14 @@ fn let_checks_run(daemon: &mut Daemon, checks: u64) {
 
 /// A daemon whose backends are all up, with a check ten times a second.
 fn started_with(lives: u32, dies: u32) -> Daemon {
+    started_by(lives, dies, true)
+}
+
+/// The same by SYNs, or by whole connections.
+fn started_by(lives: u32, dies: u32, half_open: bool) -> Daemon {
     let check = "interval = \"100ms\", timeout = \"100ms\", rise = 2, fall = 2";
-    let mut daemon = Daemon::start(&config(lives, dies, check));
+    let check = format!("{check}, half_open = {half_open}");
+    let mut daemon = Daemon::start(&config(lives, dies, &check));
     daemon.says("started with");
     let all = (lives + dies) as usize;
     daemon.until("all up", |daemon| counts(&daemon.show()) == (all, 0));
@@ -141,7 +181,7 @@ fn out_of_file_descriptors_nobody_goes_down() {
 #[ignore = "needs root: cargo xtask test"]
 fn out_of_local_ports_nobody_goes_down() {
     let backends = Backends::new();
-    let mut daemon = started_with(18, 2);
+    let mut daemon = started_by(18, 2, false);
     let range = "/proc/sys/net/ipv4/ip_local_port_range";
     let usual = fs::read_to_string(range).unwrap();
     // Two ports there are, and others have them.
@@ -159,23 +199,18 @@ fn out_of_local_ports_nobody_goes_down() {
     nobody_fell_and_deaths_are_found(daemon, backends);
 }
 
-/// No queue of this kernel makes connect(2) fail for want of buffers, so strace
-/// says it in the kernel's place, to every call: also to those that end a
+/// No queue of this kernel makes connect(2) or sendmmsg(2) fail for want of buffers,
+/// so strace says it in the kernel's place, to every call: also to those that end a
 /// connection, whose sockets must serve again all the same.
-#[test]
-#[ignore = "needs root: cargo xtask test"]
-fn out_of_buffers_nobody_goes_down() {
+fn without_buffers_nobody_goes_down(call: &str, half_open: bool, errnos: &[(&str, &str)]) {
     let backends = Backends::new();
-    let mut daemon = started_with(18, 2);
+    let mut daemon = started_by(18, 2, half_open);
     let pid = daemon.pid().to_string();
-    for errno in ["ENOBUFS", "EAGAIN", "ENOMEM"] {
-        let name = match errno {
-            "EAGAIN" => "out of local ports or addresses",
-            _ => "out of memory",
-        };
+    let trace = format!("trace={call}");
+    for (errno, name) in errnos {
         let before = counter(&daemon.show(), "check_indeterminate", name);
-        let inject = format!("inject=connect:error={errno}");
-        let mut strace = Tracer::attach(&["-f", "-p", &pid, "-e", "trace=connect", "-e", &inject]);
+        let inject = format!("inject={call}:error={errno}");
+        let mut strace = Tracer::attach(&["-f", "-p", &pid, "-e", &trace, "-e", &inject]);
         daemon.until("checks that were refused", |daemon| {
             counter(&daemon.show(), "check_indeterminate", name) > before + 100
         });
@@ -184,6 +219,24 @@ fn out_of_buffers_nobody_goes_down() {
         let_checks_run(&mut daemon, 100);
     }
     nobody_fell_and_deaths_are_found(daemon, backends);
+}
+
+const MEMORY: &str = "out of memory";
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn out_of_buffers_nobody_goes_down() {
+    let ports = "out of local ports or addresses";
+    let errnos = [("ENOBUFS", MEMORY), ("EAGAIN", ports), ("ENOMEM", MEMORY)];
+    without_buffers_nobody_goes_down("connect", false, &errnos);
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn out_of_buffers_for_syns_nobody_goes_down() {
+    // What waits in the socket's own buffer is no want of ports.
+    let errnos = [("ENOBUFS", MEMORY), ("EAGAIN", MEMORY), ("ENOMEM", MEMORY)];
+    without_buffers_nobody_goes_down("sendmmsg", true, &errnos);
 }
 
 /// A strace that was started here.
