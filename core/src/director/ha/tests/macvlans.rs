@@ -219,6 +219,22 @@ fn a_shutdown_deletes_all_at_once_after_the_goodbye() {
 }
 
 #[test]
+fn a_shutdown_deletes_by_itself_what_was_left_half_made() {
+    let mut room = Room::new(4, 4);
+    let mut ha = half(&mut room);
+    let raw = link(|link| link.group = LinkGroup::DEFAULT);
+    ha.instances[0].macvlan.noting(false, Some(raw));
+    ha.handle_shutdown(Instant::ZERO);
+    assert_eq!(ha.poll_chore(Instant::ZERO), Some(Chore::Clear));
+    assert_eq!(
+        ha.poll_chore(Instant::ZERO),
+        Some(Chore::Delete(ABOVE)),
+        "it is none of the group"
+    );
+    assert_eq!(ha.poll_chore(Instant::ZERO), None);
+}
+
+#[test]
 fn one_that_is_not_taken_up_is_asked_for_when_it_is_time() {
     let mut macvlan = Macvlan::default();
     macvlan.noting(false, Some(link(|_| {})));
