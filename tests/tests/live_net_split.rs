@@ -134,7 +134,8 @@ fn two_of_ours_are_both_active_and_then_one_is() {
     let mut b = field.b.run(|| Daemon::start(&config("vb", 100, "")));
     b.says("Initialize -> Backup");
     part(true);
-    b.says("Backup -> Active: the active router fell silent");
+    // Silent, or not heard at all before that.
+    b.says("Backup -> Active: ");
     let both = || field.a.run(holds) && field.b.run(holds);
     wait("both have the address", both);
     // Healed in both directions the worse one yields at once, and the better one
@@ -144,7 +145,7 @@ fn two_of_ours_are_both_active_and_then_one_is() {
     wait("one has it", || field.a.run(holds) && !field.b.run(holds));
 
     part(true);
-    b.says_times("Backup -> Active: the active router fell silent", 2);
+    b.says_times("Backup -> Active: ", 2);
     wait("both have the address", both);
     // Healed in one direction, it is said.
     field.b.run(deafen);
