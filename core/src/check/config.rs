@@ -133,80 +133,33 @@ pub struct CheckConfig {
 /// All of a check but its target: whoever keeps many checks keeps few of these,
 /// each for many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Manner {
-    name: NameId,
-    kind: Kind,
-    interval: Duration,
-    fast_interval: Duration,
-    down_interval: Duration,
-    timeout: Duration,
-    rise: u8,
-    fall: u8,
-    policy: CheckPolicy,
-}
+pub struct Manner(
+    /// With nobody as its target.
+    CheckConfig,
+);
 
 impl Manner {
+    const NOBODY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
     /// A TCP check at the default times.
-    pub(super) const DEFAULT: Self = {
-        let nobody = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
-        let kind = Kind::Tcp { half_open: false };
-        Self::of(&CheckConfig::new(kind, nobody))
-    };
+    pub(super) const DEFAULT: Self = Self(CheckConfig::new(
+        Kind::Tcp { half_open: false },
+        Self::NOBODY,
+    ));
 
     /// The manner of a check.
     #[must_use]
     pub const fn of(config: &CheckConfig) -> Self {
-        let CheckConfig {
-            name,
-            target: _,
-            kind,
-            interval,
-            fast_interval,
-            down_interval,
-            timeout,
-            rise,
-            fall,
-            policy,
-        } = *config;
-        Self {
-            name,
-            kind,
-            interval,
-            fast_interval,
-            down_interval,
-            timeout,
-            rise,
-            fall,
-            policy,
-        }
+        Self(CheckConfig {
+            target: Self::NOBODY,
+            ..*config
+        })
     }
 
     /// The check of a target in this manner.
     #[must_use]
     pub const fn check(&self, target: SocketAddr) -> CheckConfig {
-        let Self {
-            name,
-            kind,
-            interval,
-            fast_interval,
-            down_interval,
-            timeout,
-            rise,
-            fall,
-            policy,
-        } = *self;
-        CheckConfig {
-            name,
-            target,
-            kind,
-            interval,
-            fast_interval,
-            down_interval,
-            timeout,
-            rise,
-            fall,
-            policy,
-        }
+        CheckConfig { target, ..self.0 }
     }
 }
 
