@@ -329,7 +329,7 @@ impl<'s> Ha<'s> {
         let quiet = !self.owes_goodbye(now);
         let off = self.addresses_left() == 0 && !self.holds_macvlans();
         let told = !self.notices_dirty;
-        give_up <= now || (quiet && told && (off || !self.netdev.has_dumped()))
+        give_up <= now || (quiet && told && off)
     }
 
     /// How many addresses may still be on their interfaces. After a shutdown

@@ -218,10 +218,6 @@ impl Netdev {
             )
     }
 
-    pub(super) const fn has_dumped(&self) -> bool {
-        self.ever_dumped
-    }
-
     /// Whether what the guardian knows may have changed, since this was last
     /// asked.
     pub(super) const fn take_touched(&mut self) -> bool {

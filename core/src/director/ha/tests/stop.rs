@@ -1,6 +1,6 @@
 //! The end of a run.
 
-use super::kernel::{Kernel, planned, turn_with};
+use super::kernel::{Kernel, ours, planned, turn_with};
 use super::*;
 use crate::time::Duration;
 
@@ -48,4 +48,17 @@ fn a_stop_that_could_not_take_all_off_says_so() {
     turn(&mut ha, late);
     assert!(ha.is_finished(late));
     assert_eq!(ha.addresses_left(), 2);
+}
+
+/// Told to go before it has seen what an earlier run left, it looks first.
+#[test]
+fn a_stop_before_anything_is_known_leaves_nothing_behind() {
+    let (mut room, mut kernel) = (Room::new(1, 2), Kernel::new());
+    kernel.holds = VIPS.map(ours).to_vec();
+    let mut ha = planned(&mut room, &mut kernel, 100, &[&VIPS]);
+    ha.handle_shutdown(Instant::ZERO);
+    assert!(!ha.is_finished(Instant::ZERO));
+    turn_with(&mut ha, &mut kernel, Instant::ZERO);
+    assert!(!VIPS.iter().any(|vip| kernel.holds(*vip)));
+    assert!(ha.is_finished(Instant::ZERO));
 }
