@@ -34,6 +34,8 @@ impl World<'_> {
         let silent = &mut self.nodes[node].silent;
         if refused {
             silent.entry(key).or_insert(now);
+            // Not that of a goodbye: it was Active.
+            self.forget_silence(node);
         } else {
             silent.remove(&key);
         }

@@ -47,15 +47,18 @@ impl Sight {
             *self = Self::default();
             return Ok(());
         };
+        if losses != self.seen || peace.paused_until[node.id] > now {
+            (self.seen, self.lost_at) = (losses, now);
+        }
         if life.ha.is_known() {
             let since = *self.known_since.get_or_insert(now);
             self.lasted = now.since(since) >= 2 * DUMP;
             self.blind_since = None;
-            (self.losses, self.seen) = (losses, losses);
+            // It may take that long to notice the last of them.
+            if now.since(self.lost_at) > REPLY + peace.slack {
+                self.losses = losses;
+            }
             return Ok(());
-        }
-        if losses != self.seen || peace.paused_until[node.id] > now {
-            (self.seen, self.lost_at) = (losses, now);
         }
         let since = (*self.blind_since.get_or_insert(now)).max(self.lost_at);
         let most = match losses - self.losses {
