@@ -55,9 +55,24 @@ fn a_stop_that_could_not_take_all_off_says_so() {
 fn a_stop_before_anything_is_known_leaves_nothing_behind() {
     let (mut room, mut kernel) = (Room::new(1, 2), Kernel::new());
     kernel.holds = VIPS.map(ours).to_vec();
-    let mut ha = planned(&mut room, &mut kernel, 100, &[&VIPS]);
+    let mut instance = instance(1);
+    instance.addresses_count = 2;
+    let addresses = VIPS.map(|address| VirtualAddress {
+        address,
+        prefix: 32,
+    });
+    let mut ha = room.ha();
+    let plan = HaPlan {
+        instances: &[instance],
+        addresses: &addresses,
+        ..HaPlan::default()
+    };
+    ha.handle_plan(Instant::ZERO, &plan, &[]).unwrap();
     ha.handle_shutdown(Instant::ZERO);
+    // The kernel has not answered yet.
+    turn(&mut ha, Instant::ZERO);
     assert!(!ha.is_finished(Instant::ZERO));
+    ha.handle_route_lost(Instant::ZERO, "in a test");
     turn_with(&mut ha, &mut kernel, Instant::ZERO);
     assert!(!VIPS.iter().any(|vip| kernel.holds(*vip)));
     assert!(ha.is_finished(Instant::ZERO));
