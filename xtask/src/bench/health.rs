@@ -62,6 +62,14 @@ pub fn main(effort: Effort) -> Result {
     command.arg(effort.word(3));
     eprintln!("measuring …");
     let samples = Samples::parse(&process::stdout(&mut command)?)?;
+    for case in samples.shapes() {
+        for (peer, _) in PEERS {
+            if samples.max(&case, peer, "unmeasured").is_some() {
+                let what = format!("{peer}, {case}");
+                report.about(&what, "could not be measured: it did not check in time");
+            }
+        }
+    }
     flat_out(&samples, &mut report);
     steady(&samples, &mut report);
     growth(&samples, &mut report)?;

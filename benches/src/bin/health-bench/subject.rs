@@ -40,6 +40,10 @@ impl Subject {
     /// Those that keep none, and who does the same with it.
     pub const FLAT_OUT: [Self; 4] = [Self::FloorSyn, Self::Ours, Self::Floor, Self::OursFull];
 
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::OursFull)
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
