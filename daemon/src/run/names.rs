@@ -11,7 +11,7 @@ use super::plan::OwnedLbPlan;
 use super::records::{self, OwnLog, text};
 use crate::config::{Backend, Config, ServiceConfig, TargetName};
 use crate::control::state::{Counter, NameState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -91,15 +91,16 @@ impl Names {
     /// Numbers the names of a config. What is known already keeps its number.
     pub fn assign(&mut self, config: &Config, now: Instant) {
         self.interval = config.node.resolve_interval;
-        let names = config.services.iter().flat_map(|service| &service.names);
-        for (_, name) in names {
+        let taken: BTreeSet<u16> = self.known.values().map(|known| known.id.0).collect();
+        // The last is that of a name without a number.
+        let mut free = (1..u16::MAX).filter(|id| !taken.contains(id)).map(NameId);
+        for name in declared(config) {
             if self.known.contains_key(name) {
                 continue;
             }
-            let taken = |id| self.known.values().any(|known| known.id == id);
             // There are as many as there are backends, at most: when numbers run
             // out, the name stays unknown, and its checks find out nothing.
-            let Some(id) = (1..=u16::MAX).map(NameId).find(|id| !taken(*id)) else {
+            let Some(id) = free.next() else {
                 continue;
             };
             let known = Known {
@@ -118,11 +119,8 @@ impl Names {
     /// Forgets the names that a config has not.
     pub fn keep(&mut self, config: &Config) {
         self.interval = config.node.resolve_interval;
-        let has = |name: &Arc<TargetName>| {
-            let mut services = config.services.iter();
-            services.any(|service| service.names.iter().any(|(_, own)| own == name))
-        };
-        self.known.retain(|name, _| has(name));
+        let declared: BTreeSet<_> = declared(config).collect();
+        self.known.retain(|name, _| declared.contains(name));
     }
 
     /// The number of a name, and where it is.
@@ -263,6 +261,12 @@ impl Names {
         ];
         own.into_iter().chain(failed).collect()
     }
+}
+
+/// All names of a config, some more than once.
+fn declared(config: &Config) -> impl Iterator<Item = &Arc<TargetName>> {
+    let names = config.services.iter().flat_map(|service| &service.names);
+    names.map(|(_, name)| name)
 }
 
 /// Takes an answer. `None` where it changes nothing for the checks, otherwise
