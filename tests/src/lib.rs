@@ -13,6 +13,7 @@ pub mod fake;
 pub mod golden;
 pub mod hostile;
 pub mod ipvsadm;
+pub mod keepalived;
 pub mod lab;
 pub mod pki;
 pub mod raw_ipvs;

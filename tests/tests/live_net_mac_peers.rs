@@ -4,92 +4,27 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use trunnion_tests::daemon::{Daemon, run};
+use trunnion_tests::keepalived::Keepalived;
 use trunnion_tests::virtual_mac::{
-    Field, Learning, config, directory, has_none, is_active, is_backup, router, wait,
+    Field, Learning, config, has_none, is_active, is_backup, router, wait,
 };
 
 /// keepalived with `use_vmac` on the second node.
-struct Keepalived {
-    child: Child,
-    directory: PathBuf,
-}
-
-impl Keepalived {
-    fn start(field: &Field, more: &str) -> Self {
-        let directory = directory("keepalived");
-        let instance = |name: &str, addresses: &str| {
-            format!(
-                "vrrp_instance {name} {{\n state BACKUP\n interface vb\n virtual_router_id 51\n \
-                 priority 120\n advert_int 0.1\n use_vmac\n {more}\n virtual_ipaddress {{\n {addresses}\n }}\n}}\n"
-            )
-        };
-        let text = format!(
-            "global_defs {{\n vrrp_version 3\n}}\n{}{}",
-            instance("public", "10.66.0.10/24\n10.66.0.11/24"),
-            instance("public6", "fe80::66:10/64\n fd66::10/64"),
-        );
-        fs::write(directory.join("conf"), text).unwrap();
-        let mut keepalived = Self {
-            child: Self::spawn(field, &directory),
-            directory,
-        };
-        assert!(keepalived.child.try_wait().unwrap().is_none());
-        keepalived
-    }
-
-    fn spawn(field: &Field, directory: &Path) -> Child {
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(directory.join("log"))
-            .unwrap();
-        let mut command = Command::new("keepalived");
-        command
-            .args(["-n", "-l", "-P", "-f"])
-            .arg(directory.join("conf"))
-            .arg("-p")
-            .arg(directory.join("pid"))
-            .arg("-r")
-            .arg(directory.join("vrrp.pid"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        field.b.run(move || command.spawn().unwrap())
-    }
-
-    fn says(&self, words: &str, times: usize) {
-        wait(&format!("keepalived: {words}, {times}"), || {
-            let log = fs::read_to_string(self.directory.join("log")).unwrap();
-            log.matches(words).count() >= times
-        });
-    }
-
-    /// Its child, which speaks VRRP, and then itself.
-    fn kill(&mut self) {
-        run(&format!("kill -STOP {}", self.child.id()));
-        let child = fs::read_to_string(self.directory.join("vrrp.pid")).unwrap();
-        run(&format!("kill -KILL {}", child.trim()));
-        fs::remove_file(self.directory.join("vrrp.pid")).unwrap();
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn stop(&mut self) {
-        run(&format!("kill {}", self.child.id()));
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Keepalived {
-    fn drop(&mut self) {
-        if self.child.try_wait().unwrap().is_none() {
-            self.stop();
-        }
-    }
+fn started(field: &Field, more: &str) -> Keepalived {
+    let instance = |name: &str, addresses: &str| {
+        format!(
+            "vrrp_instance {name} {{\n state BACKUP\n interface vb\n virtual_router_id 51\n \
+             priority 120\n advert_int 0.1\n use_vmac\n {more}\n virtual_ipaddress {{\n {addresses}\n }}\n}}\n"
+        )
+    };
+    let config = format!(
+        "global_defs {{\n vrrp_version 3\n}}\n{}{}",
+        instance("public", "10.66.0.10/24\n10.66.0.11/24"),
+        instance("public6", "fe80::66:10/64\n fd66::10/64"),
+    );
+    Keepalived::start(&field.b, &config)
 }
 
 /// Each as the Active and as the Backup of the other; the host never learns
@@ -108,7 +43,7 @@ fn beside_keepalived(more: &str) {
     let learned = Learning::start(&field);
 
     // It preempts us.
-    let mut keepalived = Keepalived::start(&field, more);
+    let mut keepalived = started(&field, more);
     keepalived.says("Entering MASTER STATE", 2);
     a.says_times("Active -> Backup", 2);
     a.until("it is Backup", |_| field.a.run(is_backup));
@@ -125,7 +60,7 @@ fn beside_keepalived(more: &str) {
     // We are better: it hears us, and takes our place when we leave.
     a.rewrite(&config("va", 200, ""));
     a.says("reloaded:");
-    keepalived.child = Keepalived::spawn(&field, &keepalived.directory);
+    keepalived.start_again(&field.b);
     keepalived.says("Entering BACKUP STATE", 4);
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(router(&a, "public")["state"], "active");

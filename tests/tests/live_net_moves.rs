@@ -4,24 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use trunnion_sys::netns::unshare_network;
 use trunnion_tests::daemon::{Daemon, run};
+use trunnion_tests::keepalived::Keepalived;
 use trunnion_tests::side::Side;
-
-/// A directory of a test's own.
-fn directory(name: &str) -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("trunnion-{name}-{}-{number}", std::process::id());
-    let path = std::env::temp_dir().join(name);
-    let _ = fs::remove_dir_all(&path);
-    fs::create_dir_all(&path).unwrap();
-    path
-}
+use trunnion_tests::virtual_mac::{directory, router};
 
 /// A namespace with `va`, whose other end `vb` is on the side, and with `up0`,
 /// which leads to `up1` beside it.
@@ -47,52 +36,9 @@ fn world() -> Side {
 }
 
 /// keepalived on the other side, with priority 100.
-struct Keepalived {
-    child: Child,
-    directory: PathBuf,
-}
-
-impl Keepalived {
-    fn start(side: &Side) -> Self {
-        let directory = directory("keepalived");
-        let config = "global_defs {\n vrrp_version 3\n}\nvrrp_instance public {\n state BACKUP\n interface vb\n virtual_router_id 51\n priority 100\n advert_int 0.1\n virtual_ipaddress {\n 10.66.0.10/32\n }\n}\n";
-        fs::write(directory.join("k.conf"), config).unwrap();
-        let log = fs::File::create(directory.join("log")).unwrap();
-        let mut command = Command::new("keepalived");
-        command
-            .args(["-n", "-l", "-P", "-f"])
-            .arg(directory.join("k.conf"))
-            .arg("-p")
-            .arg(directory.join("pid"))
-            .arg("-r")
-            .arg(directory.join("vrrp.pid"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        let child = side.run(move || command.spawn().unwrap());
-        Self { child, directory }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.directory.join("log")).unwrap()
-    }
-
-    /// Waits until it has taken over so many times.
-    fn took_over(&self, times: usize) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while self.log().matches("Entering MASTER STATE").count() < times {
-            assert!(Instant::now() < deadline, "{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Keepalived {
-    fn drop(&mut self) {
-        run(&format!("kill {}", self.child.id()));
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
+fn keepalived(side: &Side) -> Keepalived {
+    let config = "global_defs {\n vrrp_version 3\n}\nvrrp_instance public {\n state BACKUP\n interface vb\n virtual_router_id 51\n priority 100\n advert_int 0.1\n virtual_ipaddress {\n 10.66.0.10/32\n }\n}\n";
+    Keepalived::start(side, config)
 }
 
 const PUBLIC: &str = r#"
@@ -105,12 +51,6 @@ interval = "100ms"
 checksum = "rfc5798"
 addresses = ["10.66.0.10/32"]
 "#;
-
-fn router(daemon: &Daemon, name: &str) -> serde_json::Value {
-    let shown = daemon.show();
-    let mut all = shown["routers"].as_array().unwrap().iter();
-    all.find(|router| router["name"] == name).unwrap().clone()
-}
 
 fn track(daemon: &Daemon, name: &str) -> String {
     let shown = daemon.show();
@@ -128,7 +68,7 @@ fn a_link_that_is_tracked_lets_keepalived_take_over_and_gives_back() {
     );
     let mut daemon = Daemon::start(&config);
     daemon.says("vrrp public: Backup -> Active");
-    let keepalived = Keepalived::start(&side);
+    let keepalived = keepalived(&side);
     run("ip link set up0 down");
     daemon.says("track uplink: down");
     daemon.says("vrrp public: priority 90 of 150");
@@ -162,7 +102,7 @@ fn a_script_that_fails_is_a_fault_and_says_goodbye_first() {
     daemon.says("vrrp public: takes no part: down: chk");
     fs::write(&flag, "").unwrap();
     daemon.says("vrrp public: Backup -> Active");
-    let keepalived = Keepalived::start(&side);
+    let keepalived = keepalived(&side);
     let ear = side.ear("vb");
     let began = Instant::now();
     fs::remove_file(&flag).unwrap();
@@ -239,7 +179,7 @@ fn an_operator_fails_over_to_keepalived_and_back() {
     assert!(complaint.contains("nobody has taken over"), "{complaint}");
     daemon.says_times("vrrp public: Backup -> Active", 2);
     daemon.says("the failover is over");
-    let keepalived = Keepalived::start(&side);
+    let keepalived = keepalived(&side);
     // It hears us before it is asked.
     std::thread::sleep(Duration::from_secs(1));
     let ear = side.ear("vb");

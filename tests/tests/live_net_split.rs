@@ -4,14 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 use trunnion_sys::netns::unshare_network;
 use trunnion_tests::daemon::{Daemon, run};
+use trunnion_tests::keepalived::Keepalived;
 use trunnion_tests::side::Side;
-use trunnion_tests::virtual_mac::{Field, directory, router, wait};
+use trunnion_tests::virtual_mac::{Field, router, wait};
 
 /// One router; no MAC address of its own: what is on two nodes then is seen.
 fn config(interface: &str, priority: u8, more: &str) -> String {
@@ -52,47 +51,6 @@ fn deafen() {
 
 fn heal() {
     run("nft delete table ip deaf");
-}
-
-fn keepalived(side: &Side, text: &str) -> Keepalived {
-    let directory = directory("keepalived");
-    fs::write(directory.join("conf"), text).unwrap();
-    let log = fs::File::create(directory.join("log")).unwrap();
-    let mut command = Command::new("keepalived");
-    command
-        .args(["-n", "-l", "-P", "-f"])
-        .arg(directory.join("conf"))
-        .arg("-p")
-        .arg(directory.join("pid"))
-        .arg("-r")
-        .arg(directory.join("vrrp.pid"))
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().unwrap())
-        .stderr(log);
-    let child = side.run(move || command.spawn().unwrap());
-    Keepalived { child, directory }
-}
-
-struct Keepalived {
-    child: Child,
-    directory: PathBuf,
-}
-
-impl Keepalived {
-    fn says(&self, words: &str, times: usize) {
-        wait(&format!("keepalived: {words}, {times}"), || {
-            let log = fs::read_to_string(self.directory.join("log")).unwrap();
-            log.matches(words).count() >= times
-        });
-    }
-}
-
-impl Drop for Keepalived {
-    fn drop(&mut self) {
-        run(&format!("kill {}", self.child.id()));
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.directory);
-    }
 }
 
 fn instance(name: &str, interface: &str, vrid: u8, priority: u8, more: &str) -> String {
@@ -171,7 +129,7 @@ fn ours_and_keepalived_are_both_active_and_then_one_is() {
     let mut a = field.a.run(|| Daemon::start(&config("va", 150, "")));
     a.says("Backup -> Active");
     let text = format!("{VERSION}{}", instance("public", "vb", 51, 100, ""));
-    let peer = keepalived(&field.b, &text);
+    let peer = Keepalived::start(&field.b, &text);
     peer.says("Entering BACKUP STATE", 1);
     part(true);
     peer.says("Entering MASTER STATE", 1);
@@ -202,7 +160,7 @@ fn a_peer_that_preempts_nobody_takes_over_by_failover_and_keeps_it() {
         "{VERSION}{}",
         instance("public", "vb", 51, 200, "nopreempt")
     );
-    let peer = keepalived(&field.b, &text);
+    let peer = Keepalived::start(&field.b, &text);
     peer.says("Entering BACKUP STATE", 1);
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(router(&a, "public")["state"], "active", "{}", a.log());
@@ -258,7 +216,7 @@ fn a_group_moves_with_a_sync_group_of_keepalived() {
         instance("public", "vb", 51, 100, ""),
         instance("inside", "ib", 52, 100, ""),
     );
-    let peer = keepalived(&side, &text);
+    let peer = Keepalived::start(&side, &text);
     peer.says("Entering BACKUP STATE", 2);
     let all = |vips: [&str; 2]| {
         let shown = run("ip -o addr show");
