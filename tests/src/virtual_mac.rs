@@ -246,3 +246,11 @@ pub fn router(daemon: &Daemon, name: &str) -> serde_json::Value {
     let mut all = shown["routers"].as_array().unwrap().iter();
     all.find(|router| router["name"] == name).unwrap().clone()
 }
+
+/// A counter of a router, as [`router`] shows it.
+#[must_use]
+pub fn counted(router: &serde_json::Value, name: &str) -> u64 {
+    let counters = router["counters"].as_array().unwrap();
+    let named = counters.iter().find(|c| c["name"] == name);
+    named.unwrap()["value"].as_u64().unwrap()
+}

@@ -253,7 +253,9 @@ fn a_stop_is_no_death() {
     let (side, daemon) = active("");
     let mut other = peer(&side, "");
     let ear = side.ear("vb");
-    wait("it is heard", || ear.heard(51).len() > 1);
+    wait("it is heard", || {
+        ear.heard(51).len() > 1 && ear.heard(52).len() > 1
+    });
     let stopped = Instant::now();
     daemon.signal("STOP");
     other.says_times("Backup -> Active: the active router fell silent", 2);
@@ -295,7 +297,9 @@ fn both_dead_is_an_ordinary_failover() {
     let (side, mut daemon) = active("");
     let mut other = peer(&side, "");
     let ear = side.ear("vb");
-    wait("it is heard", || ear.heard(51).len() > 1);
+    wait("it is heard", || {
+        ear.heard(51).len() > 1 && ear.heard(52).len() > 1
+    });
     kill_both(&mut daemon);
     other.says_times("Backup -> Active: the active router fell silent", 2);
     assert_eq!(held(), 4, "what they leave, the next run takes off");

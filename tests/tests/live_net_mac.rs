@@ -6,8 +6,8 @@
 use std::time::Duration;
 use trunnion_tests::daemon::{Daemon, run};
 use trunnion_tests::virtual_mac::{
-    Field, Learning, MAC, VIPS, config, has_none, held, is_active, is_backup, is_up, link, router,
-    wait,
+    Field, Learning, MAC, VIPS, config, counted, has_none, held, is_active, is_backup, is_up, link,
+    router, wait,
 };
 
 /// A pair, the first of them Active.
@@ -18,6 +18,10 @@ fn pair(field: &Field, node: &str) -> [Daemon; 2] {
     let mut b = field.b.run(|| Daemon::start(&config("vb", 100, node)));
     b.says_times("Initialize -> Backup", 2);
     b.until("its macvlans", |_| field.b.run(is_backup));
+    b.until("both to hear the other node", |b| {
+        let heard = |name| counted(&router(b, name), "received") > 0;
+        heard("public") && heard("public6")
+    });
     [a, b]
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use trunnion_sys::netns::unshare_network;
 use trunnion_tests::daemon::{Daemon, run};
 use trunnion_tests::side::Side;
+use trunnion_tests::virtual_mac::counted;
 
 const VIPS: [&str; 3] = ["10.66.0.10", "fe80::66:10", "fd66::10"];
 
@@ -349,12 +350,6 @@ fn settled(ours: &mut Daemon) {
 }
 
 /// A counter of a router, as `show --json` has it.
-fn counted(router: &serde_json::Value, name: &str) -> u64 {
-    let counters = router["counters"].as_array().unwrap();
-    let named = counters.iter().find(|c| c["name"] == name);
-    named.unwrap()["value"].as_u64().unwrap()
-}
-
 #[test]
 #[ignore = "needs root: cargo xtask test"]
 fn keepalived_is_a_peer_of_both_families() {
