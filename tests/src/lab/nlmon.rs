@@ -200,14 +200,21 @@ impl Capture {
     pub fn counted(&mut self) -> Result<Requests> {
         let mark = self.next_mark;
         self.next_mark += 1;
-        rtnl::mark(&self.netns, mark)?;
-        wait_for(Duration::from_secs(10), || {
-            let seen = self.lock();
-            let done = seen.marks.get(&mark).map(|counted| Ok(*counted));
-            done.or_else(|| seen.fault.clone().map(|fault| Err(LabError::new(fault))))
-        })
-        .unwrap_or_else(|| Err(LabError::new("mark not seen within 10 s")))
-        .context(|| format!("capture in {}", self.netns.role()))
+        // In user-mode Linux tcpdump now and then sleeps on in spite of a packet:
+        // the next one wakes it.
+        for _ in 0..20 {
+            rtnl::mark(&self.netns, mark)?;
+            let seen = wait_for(Duration::from_millis(500), || {
+                let seen = self.lock();
+                let done = seen.marks.get(&mark).map(|counted| Ok(*counted));
+                done.or_else(|| seen.fault.clone().map(|fault| Err(LabError::new(fault))))
+            });
+            if let Some(counted) = seen {
+                return counted.context(|| format!("capture in {}", self.netns.role()));
+            }
+        }
+        Err(LabError::new("mark not seen within 10 s"))
+            .context(|| format!("capture in {}", self.netns.role()))
     }
 }
 
@@ -236,7 +243,8 @@ impl Seen {
 
     fn take_message(&mut self, message: &rtnl::Message<'_>) {
         if message.pid == MARK && message.flags & REQUEST != 0 {
-            self.marks.insert(message.sequence, self.requests);
+            // Of one that was repeated the first counts.
+            self.marks.entry(message.sequence).or_insert(self.requests);
             return;
         }
         let Some((genl, rest)) = message.body.split_first_chunk::<4>() else {
