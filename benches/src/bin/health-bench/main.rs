@@ -1,5 +1,5 @@
 //! What `cargo xtask bench health` runs, as root, in a namespace of its own:
-//! TCP checks of many backends on the loopback, by ours and its peers, each
+//! TCP and HTTP checks of many backends on the loopback, by ours and its peers, each
 //! alone with the same targets. Prints samples; what they amount to is said by
 //! xtask.
 //!
@@ -88,6 +88,14 @@ fn round(setting: &Setting, quick: bool) -> Result {
         or_said(subject, "steady", || {
             watch::measure(setting, subject, "steady", steady)?;
             watch::detect(setting, subject, "steady", steady)
+        })?;
+    }
+    for subject in Subject::CHECKERS {
+        if subject == Subject::OursFull {
+            continue;
+        }
+        or_said(subject, "http", || {
+            watch::measure(setting, subject, "http", steady.http())
         })?;
     }
     // How memory grows.

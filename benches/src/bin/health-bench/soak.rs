@@ -36,7 +36,7 @@ const RATE_MIN: f64 = 0.5;
 pub fn run(setting: &Setting, length: Duration, seed: u64) -> Result {
     println!("seed {seed}, {} targets", LOAD.backends);
     let mut random = Random::new(seed);
-    let mut targets = Targets::new(LOAD.backends)?;
+    let mut targets = Targets::new(LOAD)?;
     let running = Running::start(setting, &targets, Subject::Ours, LOAD)?;
     let mut log = Log::new(&running.log);
     let mut rises = log.until_rises(LOAD.backends)?;

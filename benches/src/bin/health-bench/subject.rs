@@ -72,6 +72,8 @@ impl Subject {
 pub struct Load {
     pub backends: u32,
     pub interval_ms: u32,
+    /// A GET of `/` that is to be answered with 200; else a TCP connect.
+    pub http: bool,
 }
 
 impl Load {
@@ -79,7 +81,12 @@ impl Load {
         Self {
             backends,
             interval_ms,
+            http: false,
         }
+    }
+
+    pub const fn http(self) -> Self {
+        Self { http: true, ..self }
     }
 
     /// How long a target of ours may take to answer.
@@ -141,7 +148,10 @@ impl Running {
                 command.arg(&file)
             }
             Subject::Haproxy => command.args(["-db", "-f"]).arg(&file),
-            Subject::Go => command.arg(backends).arg(load.interval_ms.to_string()),
+            Subject::Go => {
+                command.arg(backends).arg(load.interval_ms.to_string());
+                command.arg(if load.http { "http" } else { "tcp" })
+            }
             Subject::Floor => command.args([&backends, &WINDOW.to_string(), "connect"]),
             Subject::FloorSyn => command.args([&backends, &WINDOW.to_string(), "syn"]),
         };
@@ -179,10 +189,16 @@ fn ours(targets: &Targets, load: Load, half_open: bool) -> String {
     let Load {
         backends,
         interval_ms,
+        http,
     } = load;
     let run_dir = targets.directory.join("run");
     let timeout_ms = load.timeout_ms();
     let services = backends.div_ceil(EACH);
+    let kind = if http {
+        "type = \"http\", path = \"/\"".to_owned()
+    } else {
+        format!("type = \"tcp\", half_open = {half_open}")
+    };
     let mut text = format!(
         "[node]\nname = \"bench\"\nrun_dir = \"{}\"\n\n\
          [limits]\nservices = {services}\nbackends = {backends}\nchecks_in_flight = {WINDOW}\n",
@@ -192,8 +208,8 @@ fn ours(targets: &Targets, load: Load, half_open: bool) -> String {
         let _ = write!(
             text,
             "\n[[service]]\naddress = \"10.80.{}.{}:80\"\nforward = \"masq\"\n\
-             check = {{ type = \"tcp\", interval = \"{interval_ms}ms\", \
-             timeout = \"{timeout_ms}ms\", fall = {FALL}, half_open = {half_open} }}\nbackends = [",
+             check = {{ {kind}, interval = \"{interval_ms}ms\", \
+             timeout = \"{timeout_ms}ms\", fall = {FALL} }}\nbackends = [",
             service / 250,
             service % 250 + 1
         );
@@ -209,10 +225,16 @@ fn keepalived(load: Load) -> String {
     let Load {
         backends,
         interval_ms,
+        http,
     } = load;
     let delay_s = f64::from(interval_ms) / 1000.0;
     // A try and so many more, an interval apart.
     let retry = FALL - 1;
+    let (kind, url) = if http {
+        ("HTTP_GET", "url {\n path /\n status_code 200\n }\n      ")
+    } else {
+        ("TCP_CHECK", "")
+    };
     let mut text = String::new();
     for service in 0..backends.div_ceil(EACH) {
         let _ = write!(
@@ -226,7 +248,7 @@ fn keepalived(load: Load) -> String {
             let (address, port) = (address(number), port(number, backends));
             let _ = write!(
                 text,
-                "  real_server {address} {port} {{\n    TCP_CHECK {{\n      \
+                "  real_server {address} {port} {{\n    {kind} {{\n      {url}\
                  connect_timeout 1\n      retry {retry}\n      \
                  delay_before_retry {delay_s}\n    }}\n  }}\n"
             );
@@ -241,7 +263,9 @@ fn haproxy(load: Load) -> String {
     let Load {
         backends,
         interval_ms,
+        http,
     } = load;
+    let how = if http { "  option httpchk GET /\n" } else { "" };
     let mut text = format!(
         "global\n  nbthread 1\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 1s\n  \
          timeout client 1s\n  timeout server 1s\n  timeout check 500ms\n  \
@@ -249,7 +273,7 @@ fn haproxy(load: Load) -> String {
          listen somebody\n  bind 127.0.0.1:9\n"
     );
     for service in 0..backends.div_ceil(EACH) {
-        let _ = writeln!(text, "backend b{service}");
+        let _ = write!(text, "backend b{service}\n{how}");
         for number in service * EACH..((service + 1) * EACH).min(backends) {
             let (address, port) = (address(number), port(number, backends));
             let _ = writeln!(text, "  server s{number} {address}:{port}");

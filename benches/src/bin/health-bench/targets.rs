@@ -1,7 +1,8 @@
 //! The namespace, and who is checked in it: 127.16.0.1 and up, all of them one
-//! listener on port 80; the last hundred each its own on port 81, to die.
+//! listener on port 80; the last hundred each its own on port 81, to die. Those of
+//! HTTP are an nginx on both ports.
 
-use crate::subject::Subject;
+use crate::subject::{Load, Subject};
 use crate::{Result, failed};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
@@ -11,12 +12,24 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::JoinHandle;
-use trunnion_tests::lab::process::feed;
-use trunnion_tests::lab::{Context as _, Netns};
+use std::time::Duration;
+use trunnion_tests::lab::process::{Process, feed};
+use trunnion_tests::lab::{Context as _, Netns, wait_for};
 
 /// How many can die.
 pub const MORTAL: u32 = 100;
 const BACKLOG: i32 = 65_535;
+/// One process that answers each connection once, like the peers' checks ask.
+const NGINX: &str = "daemon off; master_process off; pid nginx.pid; error_log stderr crit;
+events { worker_connections 16384; }
+http {
+  access_log off; keepalive_timeout 0;
+  server {
+    listen 80 backlog=65535; listen 81 backlog=65535;
+    location / { return 200 'ok'; }
+  }
+}
+";
 
 /// The address of a target by its number.
 pub fn address(number: u32) -> Ipv4Addr {
@@ -35,12 +48,13 @@ pub struct Targets {
     pub directory: PathBuf,
     stop: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
-    count: u32,
+    load: Load,
     mortal: Vec<OwnedFd>,
+    web: Option<Process>,
 }
 
 impl Targets {
-    pub fn new(count: u32) -> Result<Self> {
+    pub fn new(load: Load) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("trunnion-health-{}-{number}", std::process::id());
@@ -53,8 +67,9 @@ impl Targets {
             directory,
             stop: Arc::new(AtomicBool::new(false)),
             accepting: None,
-            count,
+            load,
             mortal: Vec::new(),
+            web: None,
         };
         targets.open()?;
         Ok(targets)
@@ -64,6 +79,9 @@ impl Targets {
         let up = || feed(Command::new("ip").args(["-batch", "-"]), "link set lo up\n");
         self.netns.run(up)??;
         self.netns.sysctls(&[("core/somaxconn", "65535")])?;
+        if self.load.http {
+            return self.serve();
+        }
         self.revive()?;
         let all = self.netns.run(|| listener(Ipv4Addr::UNSPECIFIED, 80))?;
         let all = all.context(|| "listen".to_owned())?;
@@ -78,6 +96,22 @@ impl Targets {
         Ok(())
     }
 
+    fn serve(&mut self) -> Result {
+        let file = self.directory.join("nginx.conf");
+        std::fs::write(&file, NGINX).context(|| format!("write {}", file.display()))?;
+        let mut nginx = Command::new("nginx");
+        nginx.arg("-p").arg(&self.directory).arg("-c").arg(&file);
+        let log = self.directory.join("nginx.log");
+        let nginx = Process::start(&self.netns, &mut nginx, &log)?;
+        let answers = || std::net::TcpStream::connect(("127.0.0.1", 80)).is_ok();
+        let up = wait_for(Duration::from_secs(10), || {
+            matches!(self.netns.run(answers), Ok(true)).then_some(())
+        });
+        up.ok_or_else(|| failed(format!("nginx does not listen:\n{}", nginx.log_tail(5))))?;
+        self.web = Some(nginx);
+        Ok(())
+    }
+
     /// The mortal ones refuse from now on.
     pub fn kill(&mut self) {
         self.mortal.clear();
@@ -85,7 +119,7 @@ impl Targets {
 
     /// The mortal ones answer, again.
     pub fn revive(&mut self) -> Result {
-        let each = self.count - MORTAL..self.count;
+        let each = self.load.backends - MORTAL..self.load.backends;
         let open =
             || -> rustix::io::Result<_> { each.map(|at| listener(address(at), 81)).collect() };
         self.mortal = self.netns.run(open)?.context(|| "listen".to_owned())?;
@@ -96,8 +130,10 @@ impl Targets {
     /// begun, or of who only sends SYNs those that were reset for it.
     pub fn begun(&self, subject: Subject) -> Result<f64> {
         let counter = match subject {
-            Subject::Ours | Subject::FloorSyn => "OutRsts",
-            Subject::OursFull
+            Subject::Ours | Subject::FloorSyn if !self.load.http => "OutRsts",
+            Subject::Ours
+            | Subject::FloorSyn
+            | Subject::OursFull
             | Subject::Keepalived
             | Subject::Haproxy
             | Subject::Go
@@ -117,10 +153,13 @@ impl Targets {
 impl Drop for Targets {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        // One connection more, so that it looks.
-        let wake = || std::net::TcpStream::connect(("127.0.0.1", 80)).is_ok();
-        let _ = self.netns.run(wake);
-        let _ = self.accepting.take().map(JoinHandle::join);
+        if let Some(accepting) = self.accepting.take() {
+            // One connection more, so that it looks.
+            let wake = || std::net::TcpStream::connect(("127.0.0.1", 80)).is_ok();
+            let _ = self.netns.run(wake);
+            let _ = accepting.join();
+        }
+        self.web = None;
         let _ = ip(&format!("netns del {}\n", self.netns.name()));
         let _ = std::fs::remove_dir_all(&self.directory);
     }

@@ -16,14 +16,14 @@ const TRACED_S: &str = "2";
 
 /// Runs `subject` alone and prints what it took for each check.
 pub fn measure(setting: &Setting, subject: Subject, case: &str, load: Load) -> Result {
-    let targets = Targets::new(load.backends)?;
+    let targets = Targets::new(load)?;
     let running = started(setting, &targets, subject, load)?;
     let family = running.family();
     let (cpu, begun, at) = (cpu_ms(&family)?, targets.begun(subject)?, Instant::now());
     std::thread::sleep(setting.window);
     let (cpu, begun) = (cpu_ms(&family)? - cpu, targets.begun(subject)? - begun);
     let took_s = at.elapsed().as_secs_f64();
-    if case == "steady" {
+    if case == "steady" || case == "http" {
         // By itself: whoever sends pays for the copies.
         let capture = Capture::start(&targets.netns, "lo", SYN, &targets.directory)?;
         std::thread::sleep(setting.window);
@@ -33,7 +33,7 @@ pub fn measure(setting: &Setting, subject: Subject, case: &str, load: Load) -> R
     sample(case, subject, "cpu-us-per-check", cpu * 1e3 / begun);
     sample(case, subject, "cpu-percent", cpu / took_s / 10.0);
     sample(case, subject, "resident-kib", resident_kib(&family)?);
-    if case == "steady" || case == "flat-out" {
+    if load.interval_ms <= 1000 {
         report_syscalls(subject, case, &targets, &family)?;
     }
     Ok(())
@@ -41,7 +41,7 @@ pub fn measure(setting: &Setting, subject: Subject, case: &str, load: Load) -> R
 
 /// Prints how much memory ours has.
 pub fn memory(setting: &Setting, load: Load) -> Result {
-    let targets = Targets::new(load.backends)?;
+    let targets = Targets::new(load)?;
     let running = started(setting, &targets, Subject::Ours, load)?;
     let resident = resident_kib(&running.family())?;
     let case = load.backends.to_string();
@@ -51,7 +51,7 @@ pub fn memory(setting: &Setting, load: Load) -> Result {
 
 /// Runs `subject`, lets some die, and prints how long it took to see them all.
 pub fn detect(setting: &Setting, subject: Subject, case: &str, load: Load) -> Result {
-    let mut targets = Targets::new(load.backends)?;
+    let mut targets = Targets::new(load)?;
     let running = started(setting, &targets, subject, load)?;
     let dead = || {
         let text = std::fs::read_to_string(&running.log).unwrap_or_default();
