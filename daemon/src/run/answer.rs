@@ -245,7 +245,7 @@ fn services(config: &Config, lb: &LbSnapshot) -> Vec<ServiceState> {
             name: found.map_or_else(|| service.key.to_string(), |s| s.name.clone()),
             key: service.key,
             scheduler: service.scheduler.to_string(),
-            in_kernel: Some(*in_kernel),
+            in_kernel: *in_kernel,
             fail_open: *open,
             min_healthy: found.map_or(0, |s| s.policy.min_healthy),
             quorum: found.map_or(0, |s| s.policy.quorum),

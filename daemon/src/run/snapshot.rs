@@ -157,7 +157,7 @@ pub struct ServiceView {
     /// What is desired of it.
     pub service: Service,
     /// Whether the kernel is known to have it.
-    pub in_kernel: bool,
+    pub in_kernel: Option<bool>,
     /// Too few healthy backends, so that all get traffic.
     pub open: bool,
     /// Whether it has its quorum, if it asks for one.
@@ -245,15 +245,18 @@ impl LbSnapshot {
         self.services.clear();
         self.destinations.clear();
         let (desired, actual) = (lb.desired(), lb.actual());
+        // While it is not, its rows are in the order in which they come.
+        let read = lb.is_table_read();
         for (at, row) in desired.services.iter().enumerate() {
             let found = actual
                 .services
                 .binary_search_by_key(&row.service.key, |held| held.service.key);
-            let held = found.ok().and_then(|found| actual.services.get(found));
+            let held = found.ok().filter(|_| read);
+            let held = held.and_then(|found| actual.services.get(found));
             let held_rows = held.map_or(&[][..], |held| actual.destinations_of(held));
             self.services.push(ServiceView {
                 service: row.service.clone(),
-                in_kernel: held.is_some(),
+                in_kernel: read.then_some(held.is_some()),
                 open: lb.is_open(at),
                 has_quorum: lb.has_quorum(at),
                 sorry: lb.is_sorry(at),

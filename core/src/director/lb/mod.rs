@@ -196,10 +196,17 @@ impl<'s> Lb<'s> {
         self.desired.table()
     }
 
-    /// What the kernel is known to hold.
+    /// What the kernel is known to hold: all of it once [`Self::is_table_read`].
     #[must_use]
     pub fn actual(&self) -> Table<'_> {
         self.kernel.actual()
+    }
+
+    /// Whether the kernel's table was read as a whole. It is not while it is read
+    /// anew, and after it was read in part.
+    #[must_use]
+    pub const fn is_table_read(&self) -> bool {
+        self.kernel.is_read()
     }
 
     /// Whether the kernel holds what is desired, as far as is known.

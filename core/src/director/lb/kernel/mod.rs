@@ -187,6 +187,12 @@ impl<'s> Kernel<'s> {
         self.actual.table()
     }
 
+    /// Whether [`Self::actual`] is what the kernel held when it was read last, but
+    /// for changes whose outcome is not known.
+    pub(super) const fn is_read(&self) -> bool {
+        !matches!(self.known, Known::Not)
+    }
+
     pub(super) const fn is_settled(&self) -> bool {
         matches!(self.state, State::Settled { .. })
     }
