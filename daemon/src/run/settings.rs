@@ -11,6 +11,7 @@ use crate::control::state::SettingState;
 use std::io;
 use std::time::Duration;
 use trunnion_core::ipvs::Timeouts as KernelTimeouts;
+use trunnion_core::netlink::genl::FamilyId;
 use trunnion_sys::ipvs::Ipvs;
 use trunnion_sys::sysctl::Tree;
 
@@ -24,10 +25,18 @@ pub(super) struct Settings {
     timeouts: Timeouts,
     /// Why the kernel has not got the timeouts; empty where it has.
     trouble: String,
-    /// Looks until the next attempt, if there was trouble.
+    /// Looks until IPVS is asked again: for the timeouts it did not take, or
+    /// whether it was loaded anew, with none of this.
     patience: u32,
+    /// Its family when it was asked last.
+    family: Option<FamilyId>,
+    /// Whether it took the timeouts then.
+    held: bool,
     rows: Vec<Row>,
 }
+
+/// What is said of a value that was right once.
+const CHANGED: &str = "someone changed it since";
 
 /// Looks between attempts to reach IPVS: each makes the kernel try to load it.
 const LOOKS_BETWEEN: u32 = 30;
@@ -60,6 +69,7 @@ impl Settings {
         };
         self.rows = declared.sysctls.iter().map(row).collect();
         self.trouble.clear();
+        self.held = false;
         if !self.declares_nothing() {
             self.reach(log);
             self.look_again(log);
@@ -69,11 +79,12 @@ impl Settings {
     /// Sets what was not there when it was looked for last. To be called every
     /// second or so.
     pub(super) fn look_again(&mut self, log: &OwnLog) {
-        if !self.trouble.is_empty() {
-            self.patience = self.patience.saturating_sub(1);
-            if self.patience == 0 {
-                self.reach(log);
-            }
+        if self.declares_nothing() {
+            return;
+        }
+        self.patience = self.patience.saturating_sub(1);
+        if self.patience == 0 {
+            self.reach(log);
         }
         for row in &mut self.rows {
             if let Kept::Missing { looks } = row.state {
@@ -86,7 +97,9 @@ impl Settings {
     /// to set; and sets the timeouts.
     fn reach(&mut self, log: &OwnLog) {
         let before = std::mem::take(&mut self.trouble);
-        if let Err(why) = self.set_timeouts(log) {
+        self.patience = LOOKS_BETWEEN;
+        let set = connect().and_then(|ipvs| self.set_again(ipvs, log));
+        if let Err(why) = set {
             if why != before {
                 let again_s = LOOKS_BETWEEN;
                 log.log(&SettingsFailed {
@@ -95,7 +108,6 @@ impl Settings {
                 });
             }
             self.trouble = why;
-            self.patience = LOOKS_BETWEEN;
         }
     }
 
@@ -103,8 +115,27 @@ impl Settings {
         self.rows.is_empty() && self.timeouts == Timeouts::default()
     }
 
-    fn set_timeouts(&self, log: &OwnLog) -> Result<(), String> {
-        let mut ipvs = connect()?;
+    /// Sets what IPVS lost when it was loaded anew, or did not take before.
+    fn set_again(&mut self, mut ipvs: Ipvs, log: &OwnLog) -> Result<(), String> {
+        self.note_family(ipvs.family());
+        if !self.held {
+            self.set_timeouts(&mut ipvs, log)?;
+            self.held = true;
+        }
+        Ok(())
+    }
+
+    /// Another family than before is another `ip_vs`, with defaults.
+    fn note_family(&mut self, family: FamilyId) {
+        if self.family.replace(family).is_some_and(|it| it != family) {
+            self.held = false;
+            for row in &mut self.rows {
+                row.state = Kept::Missing { looks: 0 };
+            }
+        }
+    }
+
+    fn set_timeouts(&self, ipvs: &mut Ipvs, log: &OwnLog) -> Result<(), String> {
         if self.timeouts == Timeouts::default() {
             return Ok(());
         }
@@ -143,11 +174,17 @@ impl Settings {
         let present = present.ok().map(each);
         let named = self.timeouts.named().into_iter().enumerate();
         let timeouts = named.filter_map(|(at, (name, wanted))| {
+            let declared_s = wanted?.as_secs();
+            let present_s = present.map(|present| present[at]);
+            let held = present_s.is_none_or(|present| u64::from(present) == declared_s);
             Some(SettingState {
                 name: name.to_owned(),
-                declared: format!("{}s", wanted?.as_secs()),
-                present: present.map(|present| format!("{}s", present[at])),
-                trouble: self.trouble.clone(),
+                declared: format!("{declared_s}s"),
+                present: present_s.map(|present| format!("{present}s")),
+                trouble: match self.trouble.as_str() {
+                    "" if !held => CHANGED.to_owned(),
+                    trouble => trouble.to_owned(),
+                },
             })
         });
         let sysctls = self.rows.iter().map(|row| {
@@ -162,7 +199,7 @@ impl Settings {
                     Kept::Missing { .. } => format!("needs {}", row.sysctl.needs()),
                     Kept::Not(why) => why.clone(),
                     Kept::Held if held => String::new(),
-                    Kept::Held => "someone changed it since".to_owned(),
+                    Kept::Held => CHANGED.to_owned(),
                 },
                 present,
             }
@@ -295,6 +332,7 @@ mod tests {
         let mut settings = Settings {
             tree: Tree::at(&fake.0),
             rows: rows("conntrack = true\nsync_threshold = [3, 50]"),
+            patience: LOOKS_BETWEEN,
             ..Settings::default()
         };
         let (log, mut end) = OwnLog::new();
@@ -306,11 +344,34 @@ mod tests {
     }
 
     #[test]
+    fn a_module_that_was_loaded_anew_is_given_all_again() {
+        let fake = Fake::new("anew");
+        fake.put("conntrack", "0\n");
+        let mut settings = Settings {
+            tree: Tree::at(&fake.0),
+            rows: rows("conntrack = true"),
+            patience: LOOKS_BETWEEN,
+            ..Settings::default()
+        };
+        let (log, _end) = OwnLog::new();
+        // What an operator changes by hand is left to him.
+        for (family, left) in [(31, "1\n"), (31, "0\n"), (32, "1\n")] {
+            settings.held = true;
+            settings.note_family(FamilyId(family));
+            assert_eq!(settings.held, family == 31);
+            settings.look_again(&log);
+            assert_eq!(fake.get("conntrack"), left, "{family}");
+            fake.put("conntrack", "0\n");
+        }
+    }
+
+    #[test]
     fn what_is_missing_is_said_once_and_set_when_it_comes() {
         let fake = Fake::new("missing");
         let mut settings = Settings {
             tree: Tree::at(&fake.0),
             rows: rows("lblc_expiration = 60"),
+            patience: LOOKS_BETWEEN,
             ..Settings::default()
         };
         let (log, mut end) = OwnLog::new();

@@ -83,6 +83,13 @@ impl Ipvs {
         Ok(Self { exchange, family })
     }
 
+    /// The family's number, as it was found last. The kernel gives another one
+    /// each time `ip_vs` is loaded.
+    #[must_use]
+    pub const fn family(&self) -> FamilyId {
+        self.family
+    }
+
     /// Sets how long each answer may take; 5 s at first.
     pub const fn set_patience(&mut self, patience: Duration) {
         self.exchange.patience = patience;
