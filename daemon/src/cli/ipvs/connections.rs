@@ -24,8 +24,10 @@ pub(super) fn show(engines: bool, as_json: bool) -> Result<(), Trouble> {
     )?;
     let mut separator = "\n";
     // The first line is the file's own title.
-    for line in file.lines().skip(1) {
+    for line in file.split(b'\n').skip(1) {
+        // A persistence engine's data is a client's: any bytes.
         let line = line.map_err(trouble)?;
+        let line = String::from_utf8_lossy(&line);
         let connection = Connection::read(&line)
             .ok_or_else(|| Trouble::Said(format!("{FILE}: what is this: {line}")))?;
         if as_json {
