@@ -6,3 +6,10 @@ pub mod config;
 pub mod control;
 pub mod run;
 pub mod tls;
+
+/// Prints a line to standard error, in one piece: it has no buffer of its own.
+/// Nobody may hear it, which is no reason to end.
+fn complain(text: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+}

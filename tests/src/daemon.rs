@@ -42,14 +42,15 @@ impl Daemon {
     /// Starts it with a config that lacks `[node]` and `[limits]`'s first line:
     /// what stands before a `[limits]` of its own belongs to `[node]`.
     pub fn start(config: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("trunnion-live-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir_all(&directory).unwrap();
-        let file = directory.join("node.toml");
-        fs::write(&file, complete(&directory, config)).unwrap();
-        let child = spawn(&directory);
+        let directory = prepared(config);
+        let child = spawn(&directory, None);
+        Self { directory, child }
+    }
+
+    /// As [`Self::start`], with the log going elsewhere than to its file.
+    pub fn start_onto(config: &str, log: impl Into<Stdio>) -> Self {
+        let directory = prepared(config);
+        let child = spawn(&directory, Some(log.into()));
         Self { directory, child }
     }
 
@@ -57,7 +58,7 @@ impl Daemon {
     /// ended.
     pub fn start_again(&mut self) {
         assert!(self.child.try_wait().unwrap().is_some(), "it still runs");
-        self.child = spawn(&self.directory);
+        self.child = spawn(&self.directory, None);
     }
 
     /// SIGKILL to it, and to nothing else; waits until it is gone.
@@ -194,7 +195,19 @@ impl Drop for Daemon {
     }
 }
 
-fn spawn(directory: &Path) -> Child {
+/// A directory with a config.
+fn prepared(config: &str) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("trunnion-live-{}-{number}", std::process::id());
+    let directory = std::env::temp_dir().join(name);
+    fs::create_dir_all(&directory).unwrap();
+    let file = directory.join("node.toml");
+    fs::write(&file, complete(&directory, config)).unwrap();
+    directory
+}
+
+fn spawn(directory: &Path, elsewhere: Option<Stdio>) -> Child {
     let binary = std::env::var_os("TRUNNION_BIN").expect("TRUNNION_BIN: cargo xtask test");
     let log = directory.join("log");
     let log = fs::OpenOptions::new().create(true).append(true).open(log);
@@ -204,7 +217,7 @@ fn spawn(directory: &Path) -> Child {
         .env("TRUNNION_DENY_ALLOCATIONS", "1")
         .env_remove("JOURNAL_STREAM")
         .stdin(Stdio::null())
-        .stderr(log.unwrap())
+        .stderr(elsewhere.unwrap_or_else(|| log.unwrap().into()))
         .spawn()
         .unwrap()
 }

@@ -201,3 +201,64 @@ backends = [{{ address = "127.0.0.1:{port}", weight = 5 }}]
     daemon.says("Backup -> Active");
     daemon.stop();
 }
+
+#[test]
+#[ignore = "runs in the VM: cargo xtask test"]
+fn a_reload_that_is_asked_for_during_another_comes_after_it() {
+    network();
+    run("ip link add va type veth peer name vb");
+    run("ip addr add 10.67.0.1/24 dev va");
+    run("ip link set vb up");
+    run("ip link set va up");
+    // HA's first plan waits for the first verdict, of a target that is silent.
+    let config = r#"[limits]
+[[vrrp]]
+name = "public"
+interface = "va"
+vrid = 51
+priority = 150
+addresses = ["10.67.0.10/32"]
+[[service]]
+address = "10.67.0.10:80"
+forward = "masq"
+check = { type = "tcp", interval = "3s", timeout = "3s", half_open = false }
+backends = ["10.67.0.99"]
+"#;
+    let mut daemon = Daemon::start(config);
+    daemon.says("PlanTaken");
+    daemon.rewrite(&config.replace("priority = 150", "priority = 131"));
+    daemon.says("reload: one is under way; this one comes after it");
+    daemon.says("reloaded: 1 virtual routers");
+    assert_eq!(daemon.show()["routers"][0]["priority"], 131);
+    daemon.stop();
+}
+
+#[test]
+#[ignore = "runs in the VM: cargo xtask test"]
+fn a_table_is_cleared_when_the_addresses_are_gone() {
+    network();
+    run("ip link add va type veth peer name vb");
+    run("ip addr add 10.66.0.1/24 dev va");
+    run("ip link set vb up");
+    run("ip link set va up");
+    // Many, so that it takes a while.
+    let addresses: String = (0..1_000_u32)
+        .map(|at| format!("\"10.66.{}.{}/32\", ", 1 + at / 250, 1 + at % 250))
+        .collect();
+    let config = format!(
+        "[limits]\n[ipvs]\non_exit = \"clear\"\n[[vrrp]]\nname = \"public\"\ninterface = \"va\"\n\
+         vrid = 51\npriority = 150\naddresses = [{addresses}]\n{SERVICES}"
+    );
+    let mut daemon = Daemon::start(&config);
+    settled(&mut daemon, "4");
+    let held = || run("ip -o addr show va").matches("/32").count();
+    daemon.until("its addresses", |_| held() == 1_000);
+    daemon.signal("TERM");
+    assert!(daemon.ended().success(), "{}", daemon.log());
+    // Lines stand in the order of time.
+    let log = daemon.log();
+    let removed = log.rfind("AddressRemoved").unwrap();
+    let cleared = log.find("made it 0 services").unwrap();
+    assert!(removed < cleared, "{log}");
+    assert_eq!(saved(), Vec::<String>::new());
+}

@@ -164,6 +164,35 @@ fn a_bad_reload_changes_nothing_and_says_why() {
 
 #[test]
 #[ignore = "needs root: cargo xtask test"]
+fn nobody_who_reads_the_log_holds_the_daemon_up_or_ends_it() {
+    unshare_network().expect("a network namespace: run as root");
+    veth();
+    // One that never reads, and one that is gone.
+    for gone in [false, true] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        rustix::pipe::fcntl_setpipe_size(&writer, 4_096).unwrap();
+        let mut reader = Some(reader);
+        let mut daemon = Daemon::start_onto(ROUTER, writer);
+        daemon.until("its addresses", |_| holds("10.66.0.10"));
+        if gone {
+            drop(reader.take());
+        }
+        // Each of these has a line of its own for every mistake.
+        for _ in 0..40 {
+            daemon.rewrite(&ROUTER.replace("priority", "priorty"));
+            assert_eq!(daemon.show()["routers"][0]["state"], "active");
+        }
+        daemon.rewrite(&ROUTER.replace("150", "140"));
+        daemon.until("the reload", |daemon| {
+            daemon.show()["routers"][0]["priority"] == 140
+        });
+        daemon.stop();
+        assert!(!holds("10.66.0.10"));
+    }
+}
+
+#[test]
+#[ignore = "needs root: cargo xtask test"]
 fn a_plan_that_one_half_has_no_room_for_is_taken_by_neither() {
     unshare_network().expect("a network namespace: run as root");
     let config = |interface: &str, weight: u32| {

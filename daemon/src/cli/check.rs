@@ -1,7 +1,8 @@
 //! `trunnion check FILE`: reads a config and says everything that is wrong
 //! with it.
 
-use super::{Usage, complain, print};
+use super::{Usage, print};
+use crate::complain;
 use crate::config::{Config, Errors, Mistake, Refused};
 use lexopt::{Arg, Parser};
 use serde_json::{Value, json};

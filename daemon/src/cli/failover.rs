@@ -2,7 +2,8 @@
 //! says who did.
 
 use super::show::socket_of;
-use super::{Usage, complain, print};
+use super::{Usage, print};
+use crate::complain;
 use crate::config::duration;
 use crate::control::state::{HeardState, RouterState};
 use crate::control::{self, Failover};

@@ -1,7 +1,8 @@
 //! `trunnion guardian --run-dir DIR`, which the daemon starts and no person
 //! does: the help does not show it.
 
-use super::{Usage, complain};
+use super::Usage;
+use crate::complain;
 use lexopt::{Arg, Parser};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ mod run;
 mod runner;
 mod show;
 
+use crate::complain;
 use crate::config::nearest;
 use lexopt::{Arg, Parser};
 use std::fmt;
@@ -237,9 +238,4 @@ impl fmt::Display for Usage {
 /// Prints to standard output. A reader that went away is no error of ours.
 fn print(text: impl fmt::Display) {
     let _ = std::io::stdout().write_all(text.to_string().as_bytes());
-}
-
-/// Prints a line to standard error, in one piece: it has no buffer of its own.
-fn complain(text: impl fmt::Display) {
-    let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }

@@ -2,7 +2,8 @@
 //! of backends.
 
 use super::show::socket_of;
-use super::{Usage, complain, print};
+use super::{Usage, print};
+use crate::complain;
 use crate::control::operate::{Order, order};
 use lexopt::{Arg, Parser};
 use std::fmt::Write as _;

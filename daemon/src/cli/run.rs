@@ -1,6 +1,7 @@
 //! `trunnion run --config FILE`.
 
-use super::{Usage, complain};
+use super::Usage;
+use crate::complain;
 use lexopt::{Arg, Parser};
 use std::path::PathBuf;
 use std::process::ExitCode;

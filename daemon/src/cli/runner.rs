@@ -1,7 +1,8 @@
 //! `trunnion runner --jobs N`, which the daemon starts and no person does: the
 //! help does not show it.
 
-use super::{Usage, complain};
+use super::Usage;
+use crate::complain;
 use lexopt::{Arg, Parser, ValueExt};
 use std::process::ExitCode;
 

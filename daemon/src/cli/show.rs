@@ -1,6 +1,7 @@
 //! `trunnion show`: asks a running node for its state and prints it.
 
-use super::{Usage, complain, print};
+use super::{Usage, print};
+use crate::complain;
 use crate::config::{Config, SOCKET_NAME};
 use crate::control;
 use lexopt::{Arg, Parser};

@@ -1,9 +1,10 @@
 //! Log records become lines: on the control thread, so that a slow reader of
-//! the log costs records, which are counted, and never a loop's time.
+//! the log costs records, which are counted, and never a loop's time. Its own
+//! time it does not cost either: [`super::scribe`].
 
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write as _;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,9 @@ records! {
     /// A loop wrote more records than were taken from it in time.
     0x0780 Warn RecordsDropped { thread: &'static str, records: u64 }
         "{thread}: {records} log records lost, the reader of the log is too slow";
+    /// Whoever reads the lines did not for long.
+    0x0782 Warn LinesLost { lines: u64 }
+        "{lines} lines of the log are lost, its reader is too slow";
     /// The control socket failed; the loops run on.
     0x0781 Error ControlSocketLost {}
         "the control socket is no longer served, the loops run on: restart when convenient";
@@ -87,6 +91,8 @@ pub struct Writer<W> {
     catalogues: &'static [&'static [Entry]],
     out: W,
     lines: String,
+    /// Lines that `out` had no room for, since it was said last.
+    lost: u64,
     /// The wall clock's time at the node's clock's zero.
     zero: Duration,
 }
@@ -100,6 +106,7 @@ impl<W: Write> Writer<W> {
             catalogues,
             out,
             lines: String::new(),
+            lost: 0,
             zero: Duration::ZERO,
         }
     }
@@ -154,13 +161,23 @@ impl<W: Write> Writer<W> {
     }
 
     /// Hands the lines on, in one piece. A reader that has gone away is no
-    /// reason to end.
-    pub fn flush(&mut self) {
-        if !self.lines.is_empty() {
-            let _ = self.out.write_all(self.lines.as_bytes());
-            let _ = self.out.flush();
-            self.lines.clear();
+    /// reason to end; one that has no room for them is told how many it lost.
+    pub fn flush(&mut self, now: Instant) {
+        if self.lines.is_empty() {
+            return;
         }
+        let lines = self.lines.lines().count() as u64;
+        if self.lost > 0 {
+            let lines = self.lost;
+            self.record("control", &Frame::of(now, &LinesLost { lines }));
+        }
+        let taken = self.out.write_all(self.lines.as_bytes());
+        let _ = self.out.flush();
+        self.lines.clear();
+        self.lost = match taken {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.lost + lines,
+            Ok(()) | Err(_) => 0,
+        };
     }
 }
 
@@ -181,7 +198,7 @@ impl<W: Write> Pump<W> {
     /// Writes a record of the control thread's own.
     pub fn say(&mut self, now: Instant, record: &impl Record) {
         self.writer.record("control", &Frame::of(now, record));
-        self.writer.flush();
+        self.writer.flush(now);
     }
 
     /// Writes what has come, in the order of time, as far as one look at each
@@ -205,7 +222,7 @@ impl<W: Write> Pump<W> {
         for (frame, thread) in &taken {
             self.writer.record(thread, frame);
         }
-        self.writer.flush();
+        self.writer.flush(now);
     }
 }
 
@@ -353,6 +370,43 @@ mod tests {
             lines(Level::Warn, Form::Journal, &[came(0)], 7),
             "<4>warn RecordsDropped: ha: 7 log records lost, the reader of the log is too slow\n"
         );
+    }
+
+    /// Has room now and then.
+    #[derive(Default)]
+    struct Full(bool, Vec<u8>);
+
+    impl Write for &mut Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            if self.0 {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.1.write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_stalled_reader_lost_are_counted_and_told() {
+        let mut out = Full(true, Vec::new());
+        let now = Instant::ZERO;
+        let mut writer = Writer::new(&mut out, Level::Info, Form::Journal, WORDS);
+        for _ in 0..2 {
+            writer.record("ha", &came(0));
+            writer.record("ha", &came(0));
+            writer.flush(now);
+        }
+        writer.out.0 = false;
+        writer.record("ha", &came(0));
+        writer.flush(now);
+        writer.record("ha", &came(0));
+        writer.flush(now);
+        let came = "<6>info Came: 192.0.2.1 came to port 80\n";
+        let lost = "<4>warn LinesLost: 4 lines of the log are lost, its reader is too slow\n";
+        let text = String::from_utf8(out.1).unwrap();
+        assert_eq!(text, [came, lost, came].concat());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The control plane: one thread that may allocate and wait, so that the loops
-//! need not. It answers on the control socket and writes the log. It decides
-//! nothing.
+//! need not. It answers on the control socket and words the log, which another
+//! thread writes. It decides nothing.
 //!
 //! ```text
 //! trunnion show -> client -> RUN_DIR/control.sock -> server -> Source -> the loops
-//! loops -> rings of frames -> log::Pump -> standard error
+//! loops -> rings of frames -> log::Pump -> Scribe -> standard error
 //! ```
 
 mod client;
@@ -13,12 +13,14 @@ mod json;
 pub mod log;
 pub mod operate;
 pub mod proto;
+mod scribe;
 mod server;
 pub mod state;
 mod text;
 
 pub use client::{Silence, fail_over, fetch};
 pub use log::{CATALOGUES, Form, LevelCell, Records, Writer};
+pub use scribe::Scribe;
 pub use server::Listener;
 pub use state::{Failover, NotDone, Source, State, Unavailable};
 

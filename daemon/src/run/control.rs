@@ -25,7 +25,7 @@ use super::settings::Settings;
 use super::{HaControl, LbControl, LoopThread, links};
 use crate::config::{Config, Reader};
 use crate::control;
-use crate::control::{CATALOGUES, Form, LevelCell, Listener, Records, Writer};
+use crate::control::{CATALOGUES, Form, LevelCell, Listener, Records, Scribe, Writer};
 use memory::Memory;
 use operate::Doing;
 use reload::Offer;
@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -53,6 +53,8 @@ use trunnion_sys::signal::unblock_all;
 const HELD: Duration = Duration::from_secs(5);
 /// How long the last notices may take, within the patience of the end.
 const LAST_WORDS: Duration = Duration::from_secs(4);
+/// How long whoever reads the log may take for the last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
 /// How often the loops' lives are looked after.
 const LOOK: Duration = Duration::from_secs(1);
 /// Questions that may wait.
@@ -112,6 +114,8 @@ pub(super) struct Control {
     log: OwnLog,
     log_end: Option<OwnLogEnd>,
     level: Option<LevelCell>,
+    /// Where words go that are no records.
+    words: Option<Scribe>,
     settings: Settings,
     notify: Option<Notify>,
     /// Who finds out about things tracked, and who keeps their helper; nobody
@@ -119,6 +123,8 @@ pub(super) struct Control {
     errands: Option<(ErrandsIn, runner::Keeper)>,
     /// A config the loops have not both answered for yet.
     offered: Option<Offer>,
+    /// Whether another reload was asked for meanwhile.
+    reload_again: bool,
     snapshots: Snapshots,
     operators: Operators,
     /// Orders that the LB loop has not done yet.
@@ -129,7 +135,7 @@ pub(super) struct Control {
     /// loop.
     pings: [Ping; 2],
     memory: Memory,
-    stopping: bool,
+    stopping_since: Option<StdInstant>,
     /// Whether the HA loop, and the LB loop, were told.
     told_to_end: [bool; 2],
 }
@@ -163,7 +169,9 @@ impl Control {
             heard,
             log,
             log_end: Some(log_end),
+            reload_again: false,
             level: None,
+            words: None,
             settings: Settings::default(),
             notify: None,
             errands: None,
@@ -173,7 +181,7 @@ impl Control {
             orders: VecDeque::new(),
             pings: [Ping::Answered; 2],
             memory: Memory::default(),
-            stopping: false,
+            stopping_since: None,
             told_to_end: [false; 2],
         }
     }
@@ -192,7 +200,9 @@ impl Control {
             if let Some(own) = self.log_end.take() {
                 records.push(Box::new(own));
             }
-            let writer = Writer::new(io::stderr(), level, Form::of_stderr(), CATALOGUES);
+            let scribe = Scribe::start(io::stderr())?;
+            self.words = Some(scribe.clone());
+            let writer = Writer::new(scribe, level, Form::of_stderr(), CATALOGUES);
             self.level = Some(writer.level());
             let plane = control::Control {
                 listener,
@@ -207,6 +217,9 @@ impl Control {
             // The loops' last words are still to be written.
             let _ = stop.send(());
             let _ = plane.await;
+            if let Some(words) = &self.words {
+                words.finish(LAST_LINES);
+            }
             code
         })
     }
@@ -253,7 +266,7 @@ impl Control {
                 }
                 _ = look.tick() => {
                     self.drain();
-                    if self.stopping {
+                    if self.stopping_since.is_some() {
                         self.send_shutdown();
                     } else if held.is_elapsed() {
                         self.send_held_plan();
@@ -298,6 +311,7 @@ impl Control {
                     if let Some(left) = u32::try_from(left).ok().filter(|left| *left > 0) {
                         self.log.log(&records::AddressesLeft { left });
                     }
+                    self.send_shutdown();
                 }
             }
         }

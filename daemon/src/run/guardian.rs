@@ -8,6 +8,7 @@
 //! tells it by a datagram to stop holding.
 
 use super::{NOTE_ON_CRASH, NOTE_RESUMED_AT, REALTIME_PRIORITY, SLATE_LAYOUT, WILL_LAYOUT};
+use crate::complain;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::io;
@@ -87,13 +88,13 @@ pub fn run(run_dir: &Path) -> io::Result<()> {
         yielded,
     } = done;
     if yielded {
-        eprintln!(
+        complain(format_args!(
             "warn guardian: the daemon died: held its roles until the next one, {held} adverts"
-        );
+        ));
     } else {
-        eprintln!(
+        complain(format_args!(
             "warn guardian: the daemon died: resigned {resigned} virtual routers, took {removed} addresses off; {held} adverts to hold, {unsent} not sent"
-        );
+        ));
     }
     Ok(())
 }

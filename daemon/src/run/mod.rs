@@ -32,6 +32,7 @@ mod snapshot;
 pub use guardian::run as guardian;
 pub use snapshot::{DestinationView, HaSnapshot, LbSnapshot, RouterView, ServiceView};
 
+use crate::complain;
 use crate::config::{self, Config, Limits, Reader, Refused};
 use crate::control::Listener;
 use board::{BoardIn, Cells};
@@ -139,7 +140,7 @@ pub fn run(path: &Path) -> Result<ExitCode, StartError> {
     let mut reader = Reader::default();
     let config = reader.load(path).map_err(StartError::Config)?;
     for warning in &config.warnings {
-        eprintln!("{warning}");
+        complain(warning);
     }
     // Before any thread: the loops inherit the block, the control thread lifts
     // it once it listens.
@@ -154,7 +155,7 @@ pub fn run(path: &Path) -> Result<ExitCode, StartError> {
     let (bell, heard) = Bell::new().doing("make a socket pair")?;
     let (operators, complaints) = Operators::load(&config.node.run_dir);
     for complaint in complaints {
-        eprintln!("warn control: {complaint}");
+        complain(format_args!("warn control: {complaint}"));
     }
     let loops = start(&config, &operators, &bell)?;
     let file = (config, reader);
@@ -273,7 +274,7 @@ fn start_ha(
         .spawn(move || {
             // Better late adverts than none.
             if let Err(refused) = sys_thread::realtime(REALTIME_PRIORITY) {
-                eprintln!("warn ha: {refused}");
+                complain(format_args!("warn ha: {refused}"));
             }
             let _ = sys_thread::no_timer_slack();
             sys_thread::touch_stack::<STACK_TOUCHED_BYTES>();

@@ -20,9 +20,9 @@ records! {
     /// A loop has no room for its part of a config. Neither has taken its part.
     0x0704 Error PlanRefused { thread: &'static str, why: &'static str }
         "nothing was changed: {thread}: {why}";
-    /// Another reload is under way.
-    0x0705 Warn ReloadTooSoon {}
-        "reload: one is under way; send SIGHUP again when it is done";
+    /// Another reload, or the start, is under way.
+    0x0705 Info ReloadWaits {}
+        "reload: one is under way; this one comes after it";
     /// The end begins.
     0x0706 Info Stopping {}
         "stopping: priority 0 first, then the addresses";
@@ -80,6 +80,10 @@ records! {
     /// It could not be looked up, and never was before.
     0x0733 Warn NameUnknown { name: Text, why: &'static str }
         "name {name} is not resolved: {why}; until it is its checks find out nothing";
+
+    /// The process's memory could not be locked.
+    0x0725 Warn MemoryNotLocked { why: Text }
+        "memory is not locked: {why}; adverts may wait for pages";
 
     /// A macvlan could not be made, or not as it should be.
     0x0738 Error MacvlanTrouble { name: Text, why: Text }

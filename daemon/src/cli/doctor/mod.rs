@@ -15,7 +15,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use super::{Usage, complain, print};
+use super::{Usage, print};
+use crate::complain;
 use crate::config::Config;
 use finding::{Finding, Level, to_json};
 use host::Host;

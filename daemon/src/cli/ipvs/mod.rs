@@ -17,7 +17,8 @@ mod simple;
 mod sync;
 mod words;
 
-use super::{Usage, Verb, complain, print};
+use super::{Usage, Verb, print};
+use crate::complain;
 use crate::config::nearest;
 use lexopt::{Arg, Parser};
 use std::fmt;

@@ -1,7 +1,8 @@
 //! `trunnion ipvs save`: the kernel's table as lines of ipvsadm's save format.
 
 use super::{Output, Trouble, ended, list, order, rule};
-use crate::cli::{Usage, complain};
+use crate::cli::Usage;
+use crate::complain;
 use lexopt::{Arg, Parser};
 use serde_json::json;
 use std::process::ExitCode;

@@ -6,18 +6,21 @@ use super::super::records;
 use super::{Control, Loops, Ping};
 use crate::config::OnExit;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the end may take before it is an end all the same.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
+/// How long a table that is to be cleared waits for HA to leave.
+const HA_LEAVES: Duration = Duration::from_secs(2);
+
 impl Control {
     /// Has both loops end.
     pub(super) fn stop(&mut self) {
-        if self.stopping {
+        if self.stopping_since.is_some() {
             return;
         }
-        self.stopping = true;
+        self.stopping_since = Some(Instant::now());
         self.loops.ha_held = None;
         self.loops.keeper.stop();
         if let Some((_, helper)) = &mut self.errands {
@@ -37,12 +40,20 @@ impl Control {
         });
     }
 
-    /// Tells the loops to end, whoever was not told yet.
+    /// Tells the loops to end, whoever was not told yet and may be now: a table is
+    /// cleared when no address leads clients here any more, or HA takes too long
+    /// for that.
     pub(super) fn send_shutdown(&mut self) {
+        let Some(since) = self.stopping_since else {
+            return;
+        };
         let [ha, lb] = &mut self.told_to_end;
         *ha = *ha || self.loops.ha.send(HaCommand::Shutdown).is_ok();
         let clear = self.config.ipvs.on_exit == OnExit::Clear;
-        *lb = *lb || self.loops.lb.send(LbCommand::Shutdown { clear }).is_ok();
+        let gone = self.loops.ha_finished || self.loops.ha_thread.is_none();
+        if !clear || gone || since.elapsed() >= HA_LEAVES {
+            *lb = *lb || self.loops.lb.send(LbCommand::Shutdown { clear }).is_ok();
+        }
     }
 
     /// Feeds the watchdog while both loops answer. One that cannot even be asked
@@ -80,7 +91,7 @@ impl Control {
         for (name, thread, finished) in threads {
             if let Some(ended) = thread.take_if(|thread| finished || thread.is_finished()) {
                 let why = match ended.join() {
-                    Ok(Ok(())) if self.stopping => continue,
+                    Ok(Ok(())) if self.stopping_since.is_some() => continue,
                     Ok(Ok(())) => "it ended unasked",
                     Ok(Err(_)) => "its poller or timer failed",
                     Err(_) => "it panicked",

@@ -1,6 +1,7 @@
 //! The process's memory as a whole: what is kept for the next reload, what goes
 //! back to the kernel, and when all is locked.
 
+use super::super::records::{MemoryNotLocked, OwnLog, text};
 use crate::config::Config;
 use std::time::{Duration, Instant};
 use trunnion_sys::alloc;
@@ -20,7 +21,7 @@ pub(super) struct Memory {
 impl Memory {
     /// A config is in force, the `first` or another. What reading the first took
     /// is given back at once, before anything is locked.
-    pub fn take(&mut self, config: &Config, first: bool) {
+    pub fn take(&mut self, config: &Config, first: bool, log: &OwnLog) {
         if first {
             alloc::give_back();
         }
@@ -28,7 +29,8 @@ impl Memory {
         if !self.locked && !config.vrrp.is_empty() {
             self.locked = true;
             if let Err(refused) = thread::lock_memory() {
-                eprintln!("warn control: {refused}");
+                let why = text(&refused.to_string());
+                log.log(&MemoryNotLocked { why });
             }
         }
     }

@@ -7,6 +7,8 @@ use super::super::plan::{OwnedHaPlan, OwnedLbPlan};
 use super::super::records;
 use super::{Control, Loops};
 use crate::config::Config;
+use std::fmt::Display;
+use std::io::Write as _;
 use std::sync::Arc;
 use trunnion_sys::clock::boottime;
 use trunnion_sys::notify;
@@ -30,24 +32,27 @@ pub(super) struct Offer {
 impl Control {
     /// Reads the file again and offers the loops what is in it.
     pub(super) fn reload(&mut self) {
-        if self.stopping {
+        if self.stopping_since.is_some() {
             return;
         }
         if self.offered.is_some() {
-            self.log.log(&records::ReloadTooSoon {});
+            // What it read may be older than what is meant now.
+            self.reload_again = true;
+            self.log.log(&records::ReloadWaits {});
             return;
         }
+        self.reload_again = false;
         self.memory.note_freed();
         let config = match self.reader.load(&self.path) {
             Ok(config) => config,
             Err(refused) => {
                 self.refuse("the file has mistakes");
-                eprintln!("{refused}");
+                self.complain(refused);
                 return;
             }
         };
         for warning in &config.warnings {
-            eprintln!("{warning}");
+            self.complain(warning);
         }
         if config.limits != self.config.limits || config.node.run_dir != self.config.node.run_dir {
             self.refuse("limits and run_dir need a restart");
@@ -94,6 +99,14 @@ impl Control {
         let _ = to_lb.send(lb);
     }
 
+    /// Says more than a record holds.
+    fn complain(&mut self, text: impl Display) {
+        if let Some(words) = &mut self.words {
+            // A reader that is too slow loses it, as it does records.
+            let _ = words.write_all(format!("{text}\n").as_bytes());
+        }
+    }
+
     fn refuse(&self, why: &'static str) {
         self.log.log(&records::ReloadRefused { why });
     }
@@ -105,7 +118,7 @@ impl Control {
         };
         offer.waiting = offer.waiting.saturating_sub(1);
         offer.refused = offer.refused.take().or(refused);
-        if offer.waiting > 0 || self.stopping {
+        if offer.waiting > 0 || self.stopping_since.is_some() {
             return;
         }
         if offer.refused.is_none()
@@ -150,7 +163,7 @@ impl Control {
                     let why = records::text(&error.to_string());
                     self.log.log(&records::OperatorNotSaved { why });
                 }
-                self.memory.take(&self.config, first);
+                self.memory.take(&self.config, first, &self.log);
                 if !first {
                     self.settings.take(&self.config.ipvs, &self.log);
                     let keeper = &mut self.loops.keeper;
@@ -172,6 +185,9 @@ impl Control {
         self.loops.names.keep(&self.config);
         if let Some(notify) = &self.notify {
             let _ = notify.ready();
+        }
+        if self.reload_again {
+            self.reload();
         }
     }
 }

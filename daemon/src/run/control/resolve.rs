@@ -25,7 +25,7 @@ impl Control {
         } = &mut self.loops;
         names.take_answers(boottime(), &self.log);
         let reloads = self.offered.as_ref().is_some_and(|offer| !offer.first);
-        if reloads || self.stopping || !names.take_news() {
+        if reloads || self.stopping_since.is_some() || !names.take_news() {
             return;
         }
         let cells = cells.assign(&self.config, board);
