@@ -117,8 +117,13 @@ impl Election {
         }
         if priority < own {
             let since = *learned.lower_since.get_or_insert(now);
-            let owner = own == 255;
-            if owner || (preempt && now >= since + preempt_delay) {
+            // The owner has no delay, and still leaves alone whom it yielded to
+            // because it could not speak.
+            let (preempts, delay) = match own {
+                255 => (true, Duration::ZERO),
+                _ => (preempt, preempt_delay),
+            };
+            if preempts && now >= since + delay {
                 return;
             }
         } else {
