@@ -260,6 +260,9 @@ impl Ha<'_> {
             to.retire = false;
             to.started = false;
             to.settled = false;
+            // What kept it from taking part may be tracked no more.
+            to.barred = None;
+            to.complaint = None;
             to.wanted = None;
         }
         to.macvlan.pardon();
@@ -341,8 +344,8 @@ fn interfaces<'p>(plan: &HaPlan<'p>) -> impl Iterator<Item = &'p InterfaceName> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::Standing;
     use super::super::tests::{Room, instance};
+    use super::super::{Bar, Standing};
     use super::*;
 
     #[test]
@@ -374,6 +377,33 @@ mod tests {
         let taken = ha.handle_plan(Instant::ZERO, &HaPlan::default(), &[]);
         assert_eq!(taken, Ok(()));
         assert_eq!(standings(&mut ha), [Standing::Stop]);
+    }
+
+    #[test]
+    fn what_kept_a_router_back_before_it_was_retired_does_so_no_more() {
+        let mut room = Room::new(2, 2);
+        let mut ha = room.ha();
+        let instances = [instance(1)];
+        let plan = HaPlan {
+            instances: &instances,
+            ..HaPlan::default()
+        };
+        ha.handle_plan(Instant::ZERO, &plan, &[]).unwrap();
+        ha.instances[0].settled = true;
+        ha.instances[0].barred = Some(Bar::Down(1));
+        // It has something to say still, and stays for that.
+        ha.instances[0].router = vrrp::Router::new(vrrp::RouterConfig {
+            priority: 255,
+            ..instances[0].router
+        });
+        let _ = ha.instances[0].router.handle_startup(Instant::ZERO, None);
+        let none = HaPlan::default();
+        ha.handle_plan(Instant::ZERO, &none, &[]).unwrap();
+        assert!(ha.instances()[0].retire);
+        // The plan that brings it back tracks nothing.
+        ha.handle_plan(Instant::ZERO, &plan, &[]).unwrap();
+        assert!(!ha.instances()[0].retire);
+        assert_eq!(ha.instances()[0].barred(), None);
     }
 
     #[test]
