@@ -75,11 +75,13 @@ pub struct Macvlan {
     lacks_since: Option<Instant>,
 }
 
+/// What was asked, and of which link: of another one it was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    Make,
-    Lower,
-    Delete,
+    /// On that interface.
+    Make(InterfaceIndex),
+    Lower(InterfaceIndex),
+    Delete(InterfaceIndex),
 }
 
 /// What keeps a router without a macvlan from taking part.
@@ -398,9 +400,12 @@ impl Ha<'_> {
                 (macvlan.asked, macvlan.lacks_since) = (None, None);
                 return None;
             }
-            Need::Lower(index) => (Asked::Lower, Chore::Lower(index)),
-            Need::Delete(index) => (Asked::Delete, Chore::Delete(index)),
-            Need::Make => (Asked::Make, Chore::Make(wanted(slot, interface)?)),
+            Need::Lower(index) => (Asked::Lower(index), Chore::Lower(index)),
+            Need::Delete(index) => (Asked::Delete(index), Chore::Delete(index)),
+            Need::Make => {
+                let wanted = wanted(slot, interface)?;
+                (Asked::Make(wanted.link.lower), Chore::Make(wanted))
+            }
         };
         let macvlan = &mut self.instances.get_mut(at)?.macvlan;
         let before = macvlan.asked.filter(|(what, _)| *what == asked);
@@ -410,7 +415,7 @@ impl Ha<'_> {
         }
         let again_at = now + PATIENCE;
         macvlan.asked = Some((asked, again_at));
-        if asked == Asked::Make {
+        if matches!(asked, Asked::Make(_)) {
             macvlan.lacks_since = macvlan.lacks_since.or(Some(now));
         }
         self.chores.again_at = earliest(self.chores.again_at, Some(again_at));

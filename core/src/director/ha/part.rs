@@ -91,6 +91,7 @@ impl Ha<'_> {
         if slot.settled && slot.resume.is_none() && slot.wanted.is_none() {
             slot.wanted = Some(false);
             self.netdev.mark_dirty(slot.addresses.start);
+            self.chores.mark_dirty();
         }
         self.touch(now, at);
     }

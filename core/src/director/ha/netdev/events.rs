@@ -43,6 +43,10 @@ impl Netdev {
                         interface.noting(row, Found::handle_gone);
                     }
                     changed |= interface.found != before;
+                    if interface.found.index != before.index {
+                        // What is above it is to be made, perhaps.
+                        view.known.chores.mark_dirty();
+                    }
                     if before.mac.is_some() && interface.found.mac != before.mac {
                         remade = Some(at);
                     }
@@ -58,6 +62,7 @@ impl Netdev {
                 let at = interfaces.position(|i| i.has_index(link.index, row));
                 if let Some(interface) = at.and_then(|at| known.interfaces.get_mut(at)) {
                     interface.noting(row, Found::handle_gone);
+                    known.chores.mark_dirty();
                 }
                 let mut found = at.is_some();
                 for instance in 0..known.instances.len() {
@@ -107,15 +112,17 @@ impl Netdev {
                 planned = true;
                 instance.macvlan.noting(row, Some(*link));
                 changed |= instance.macvlan.found() != before;
-            } else if instance.macvlan.has_index(link.index, row) {
-                // Renamed, or a reload wants it no more.
-                let unwanted = named.is_none() && !row;
-                instance.macvlan.noting(row, unwanted.then_some(*link));
-                planned |= unwanted;
+            } else if named.is_none() && instance.macvlan.index() == Some(link.index) {
+                // A reload wants it no more. By its index alone is it known: one
+                // that was left half made is of no group that tells it is ours.
+                planned = true;
+                instance.macvlan.noting(row, Some(*link));
                 changed |= instance.macvlan.found() != before;
-                if !unwanted {
-                    known.lose_addresses(view.now, at, true);
-                }
+            } else if instance.macvlan.has_index(link.index, row) {
+                // Renamed.
+                instance.macvlan.noting(row, None);
+                changed |= instance.macvlan.found() != before;
+                known.lose_addresses(view.now, at, true);
             } else {
                 continue;
             }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::director::ha::macvlan::{MODE, Macvlan, Need};
+use crate::netlink::{Batch, Flags, MessageType};
 use crate::route::{Link, LinkFlags, LinkGroup, LinkKind, LinkName, OperationalState};
 use crate::vrrp::virtual_mac;
 use crate::wire::MacAddress;
@@ -136,11 +137,20 @@ fn half(room: &mut Room) -> Ha<'_> {
 
 /// Answers both dumps with nothing.
 fn dump_done(ha: &mut Ha<'_>, now: Instant) -> bool {
+    dump_shows(ha, now, &[])
+}
+
+/// Answers both dumps, the first one with these links.
+fn dump_shows(ha: &mut Ha<'_>, now: Instant, links: &[Link]) -> bool {
     let mut buf = [0; 512];
-    for _ in 0..4 {
+    for dump in 0..4 {
         let Some(len) = ha.poll_route(now, &mut buf) else {
             break;
         };
+        let seq = u32::from_ne_bytes(buf[8..12].try_into().unwrap());
+        for link in links.iter().filter(|_| dump == 0) {
+            ha.handle_route(now, &told(link, Some(seq)));
+        }
         let mut done = std::vec![0; 20];
         done[..4].copy_from_slice(&20_u32.to_ne_bytes());
         done[4..6].copy_from_slice(&3_u16.to_ne_bytes());
@@ -150,6 +160,31 @@ fn dump_done(ha: &mut Ha<'_>, now: Instant) -> bool {
         ha.handle_route(now, &done);
     }
     ha.is_known()
+}
+
+/// What the kernel says of a macvlan: a row of the dump of that number, or an
+/// event.
+fn told(link: &Link, dump: Option<u32>) -> Vec<u8> {
+    let mut buffer = vec![0; 512];
+    let mut batch = Batch::new(&mut buffer, dump.unwrap_or(0));
+    let many = dump.map_or(Flags::empty(), |_| Flags::MULTI);
+    let written = batch.message(MessageType(16), many, |body| {
+        body.raw(&[0, 0, 1, 0]);
+        body.raw(&link.index.get().to_ne_bytes());
+        body.raw(&link.flags.bits().to_ne_bytes());
+        body.raw(&[0xff; 4]);
+        body.bytes(3, &[link.name.as_bytes(), &[0]].concat());
+        link.mac.iter().for_each(|mac| body.bytes(1, &mac.0));
+        let lower = link.lower.iter();
+        lower.for_each(|lower| body.u32(5, lower.get()));
+        body.u32(27, link.group.0);
+        body.nest(18, |info| {
+            info.text(1, "macvlan");
+            info.nest(2, |data| data.u32(1, MODE.0));
+        });
+    });
+    written.unwrap();
+    batch.finish().to_vec()
 }
 
 #[test]
@@ -186,6 +221,70 @@ fn a_macvlan_is_asked_for_once_a_second_and_the_router_waits() {
     assert_eq!(barred(&ha), None);
     assert!(ha.instances()[0].started);
     assert_eq!(ha.poll_chore(at(3_100)), None);
+}
+
+#[test]
+fn an_interface_that_is_made_again_waits_for_no_chore_of_the_one_before() {
+    let mut room = Room::new(4, 4);
+    let mut ha = half(&mut room);
+    let now = Instant::ZERO;
+    let lower = |chore: Option<Chore>| match chore {
+        Some(Chore::Make(wanted)) => Some(wanted.link.lower),
+        _ => None,
+    };
+    assert_eq!(lower(ha.poll_chore(now)), Some(LOWER));
+    assert_eq!(ha.poll_chore(now), None);
+    let there = super::kernel::link("eth0", MAC, true, 0, false);
+    let (mut gone, mut made) = (there.clone(), there);
+    gone[4..6].copy_from_slice(&17_u16.to_ne_bytes());
+    made[20..24].copy_from_slice(&OTHER.get().to_ne_bytes());
+    ha.handle_route(now, &gone);
+    ha.handle_route(now, &made);
+    assert_eq!(lower(ha.poll_chore(now)), Some(OTHER));
+    assert_eq!(ha.poll_chore(now), None);
+}
+
+#[test]
+fn what_an_earlier_run_left_up_goes_down_while_the_router_is_held_back() {
+    let mut room = Room::new(4, 4);
+    let mut ha = half(&mut room);
+    let up = link(|link| link.flags = LinkFlags::UP);
+    ha.handle_route(Instant::ZERO, &told(&up, None));
+    assert_eq!(ha.poll_chore(Instant::ZERO), None, "nothing was decided");
+    ha.not_before = Instant::from_nanos(60_000_000_000);
+    ha.settle(Instant::ZERO);
+    assert_eq!(ha.instances()[0].barred(), Some(Bar::Delay));
+    assert_eq!(ha.poll_chore(Instant::ZERO), Some(Chore::Lower(ABOVE)));
+}
+
+#[test]
+fn one_that_a_reload_wants_no_more_is_deleted_even_half_made() {
+    for group in [LinkGroup::DEFAULT, LinkGroup::TRUNNION] {
+        let mut room = Room::new(4, 4);
+        let mut ha = half(&mut room);
+        let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+        let left = link(|link| link.group = group);
+        ha.handle_route(at(0), &told(&left, None));
+        let plan = HaPlan {
+            instances: &[instance(1)],
+            ..HaPlan::default()
+        };
+        ha.handle_plan(at(0), &plan, &[]).unwrap();
+        let mut beneath = link(|link| link.name = LinkName::new(b"eth0").unwrap());
+        (beneath.index, beneath.lower) = (LOWER, None);
+        beneath.group = LinkGroup::DEFAULT;
+        assert!(dump_shows(&mut ha, at(0), &[beneath, left]));
+        assert_eq!(ha.poll_chore(at(0)), Some(Chore::Delete(ABOVE)));
+        assert_eq!(ha.poll_chore(at(0)), None);
+        // In vain.
+        ha.handle_timeout(at(1_000));
+        assert_eq!(ha.poll_chore(at(1_000)), Some(Chore::Delete(ABOVE)));
+        let mut gone = told(&left, None);
+        gone[4..6].copy_from_slice(&17_u16.to_ne_bytes());
+        ha.handle_route(at(1_001), &gone);
+        ha.handle_timeout(at(2_000));
+        assert_eq!(ha.poll_chore(at(2_000)), None);
+    }
 }
 
 #[test]
