@@ -8,6 +8,7 @@
 //! the latest.
 
 mod counters;
+mod due;
 mod kernel;
 mod links;
 mod operate;
@@ -28,10 +29,11 @@ pub use plan::LbTooLarge;
 use super::plan::{Member, OperatorState, ServicePolicy};
 use super::records;
 use crate::check::probe::Scripts;
-use crate::check::{self, CheckId, Engine, Settings};
+use crate::check::{self, Engine, Settings};
 use crate::model::{ServiceKey, ServiceRow, Table, TableBuf};
 use crate::record::{Frame, Ring};
 use crate::time::{self, Duration, Instant, Timer, Wheel, earliest};
+use due::Due;
 use kernel::{Kernel, Pass, Progress};
 use links::Links;
 use rise::Rise;
@@ -76,18 +78,6 @@ impl MemberState {
         rise: Rise::First,
         call: Call::Away,
     };
-}
-
-/// What the next pass looks at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
-    /// There is none.
-    Nothing,
-    /// Services whose checks have changed. Every other row is in the kernel as
-    /// it is desired.
-    Changed,
-    /// Everything: there is a new plan, or the table was read.
-    All,
 }
 
 /// The memory of the half. `services` and `destinations` slices are as long as
@@ -146,6 +136,9 @@ pub struct Lb<'s> {
     adopted: bool,
     log: Ring<'s>,
     give_up: Option<Instant>,
+    /// A shutdown leaves the kernel's table as it is: without its checks nobody
+    /// knows which weights are right.
+    left: bool,
     sync: Syncing,
     health_version: u64,
 }
@@ -185,6 +178,7 @@ impl<'s> Lb<'s> {
             adopted: false,
             log: Ring::new(records),
             give_up: None,
+            left: false,
             sync: Syncing::default(),
             health_version: 0,
         }
@@ -288,7 +282,7 @@ impl<'s> Lb<'s> {
                     // What it presumes no check has to say again.
                     self.note_health();
                 }
-                self.due = Due::All;
+                self.owe(Due::All);
             }
             Progress::Applied { requests } => {
                 let (services, destinations) = sizes(self.kernel.actual());
@@ -347,6 +341,7 @@ impl<'s> Lb<'s> {
             self.due = Due::All;
         } else {
             self.due = Due::Nothing;
+            self.left = true;
         }
     }
 
@@ -429,47 +424,7 @@ impl<'s> Lb<'s> {
         });
         match pass {
             Pass::Begun | Pass::Nothing => {}
-            Pass::Full => self.due = Due::All,
-        }
-    }
-
-    /// Health changes become weights with the next pass.
-    fn take_changes(&mut self, now: Instant) {
-        while let Some(report) = self.engine.poll_change() {
-            self.note_health();
-            self.note_changed(report.id);
-            report.log(now, &mut self.log);
-        }
-        while let Some(trouble) = self.engine.poll_trouble(now) {
-            trouble.log(now, &mut self.log);
-        }
-    }
-}
-
-impl Lb<'_> {
-    /// Whoever tracks a service is to look at it again.
-    const fn note_health(&mut self) {
-        self.health_version = self.health_version.wrapping_add(1);
-    }
-
-    /// The services of a check are to be weighed anew.
-    fn note_changed(&mut self, check: CheckId) {
-        for service in self.links.services(check) {
-            if let Some(state) = self.services.get_mut(service) {
-                state.changed = true;
-                self.due = self.due.max(Due::Changed);
-            }
-        }
-    }
-
-    /// Services whose weights rise are to be weighed anew when it is time.
-    fn expire_weights(&mut self, now: Instant) {
-        while let Some((_, service)) = self.wheel.expire(now) {
-            if let Some(state) = self.services.get_mut(service as usize) {
-                state.timer = None;
-                state.changed = true;
-                self.due = self.due.max(Due::Changed);
-            }
+            Pass::Full => self.owe(Due::All),
         }
     }
 }
@@ -490,3 +445,6 @@ fn sizes(table: Table<'_>) -> (u32, u32) {
     let size = |len| u32::try_from(len).unwrap_or(u32::MAX);
     (size(table.services.len()), size(table.destinations.len()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,7 @@ impl Lb<'_> {
         self.note_health();
         if let Some(state) = self.services.get_mut(at) {
             state.changed = true;
-            self.due = self.due.max(Due::Changed);
+            self.owe(Due::Changed);
         }
         if let Some(check) = self.links.check(place) {
             let held = self.is_unwanted(check);

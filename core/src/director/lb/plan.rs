@@ -79,7 +79,7 @@ impl Lb<'_> {
         self.kernel.set_audit(plan.audit);
         self.plan_sync(plan.sync);
         self.planned = true;
-        self.due = Due::All;
+        self.owe(Due::All);
         Ok(())
     }
 
