@@ -48,6 +48,17 @@ pub(super) struct Stand {
     pub quorum: Quorum,
 }
 
+/// Whom the clients of a service are sent to now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Served {
+    /// They are not.
+    Nobody,
+    /// To the sorry server alone.
+    Sorry,
+    /// To another, at least.
+    Others,
+}
+
 impl Quorum {
     fn on(self, policy: ServicePolicy, weight: u64, unknown: bool) -> Self {
         let (quorum, hysteresis) = (u64::from(policy.quorum), u64::from(policy.hysteresis));
@@ -70,14 +81,15 @@ impl Quorum {
 /// while a verdict is still out an open service stays open and a closed one stays
 /// closed, and so with the sorry server, at the place `sorry`.
 ///
-/// `serving` is whether clients are sent to another than the sorry server now.
-/// Then, while none is known to be healthy, those without a verdict are presumed
-/// to be: a reload that replaces all destinations must not cut off a service
-/// until their first checks.
+/// Clients that are `served` are not cut off for want of a verdict. While none is
+/// known to be healthy, those without one are presumed to be, as after a reload
+/// that replaces all destinations; where that leaves nobody, the sorry server is.
+/// And whom only the sorry server has stays there, though he came to it when it
+/// was none.
 pub(super) fn settle(
     policy: ServicePolicy,
     was: Stand,
-    serving: bool,
+    served: Served,
     sorry: Option<usize>,
     rows: &mut [Destination],
     call: impl Fn(usize) -> Call,
@@ -96,13 +108,15 @@ pub(super) fn settle(
         }
         weighted = weighted.saturating_add(1);
     }
-    let ready = sorry.and_then(|at| match call(at) {
-        Call::Up(weight) => Some((at, weight)),
-        Call::Down(_) | Call::Unknown(_) | Call::Barred | Call::Away => None,
-    });
+    let sorry_call = sorry.map(&call);
+    let ready = matches!(sorry_call, Some(Call::Up(_)));
     let floor = usize::from(policy.min_healthy).min(weighted);
-    let open = up < floor && ready.is_none() && (was.open || !unknown);
-    let presume = serving && up == 0;
+    let open = up < floor && !ready && (was.open || !unknown);
+    let presume = up == 0
+        && match (served, sorry_call) {
+            (Served::Nobody, _) | (Served::Sorry, Some(Call::Up(_) | Call::Unknown(_))) => false,
+            (Served::Sorry | Served::Others, _) => true,
+        };
     let given = |at: usize| match call(at) {
         Call::Up(weight) => weight,
         Call::Down(weight) if open => weight,
@@ -111,11 +125,16 @@ pub(super) fn settle(
     };
     let quorum = was.quorum.on(policy, weight, unknown);
     let none = !reals().any(|at| given(at) > 0);
-    let takes = quorum == Quorum::Lost || none && (was.sorry || !unknown);
-    let takes = ready.filter(|_| takes);
+    let begun = was.sorry || served == Served::Sorry;
+    let takes = quorum == Quorum::Lost || none && (begun || !unknown);
+    let takes = match sorry_call {
+        Some(Call::Up(weight)) if takes => Some(weight),
+        Some(Call::Unknown(weight)) if none && (begun || served == Served::Others) => Some(weight),
+        Some(_) | None => None,
+    };
     for (at, row) in rows.iter_mut().enumerate() {
         row.weight = match takes {
-            _ if Some(at) == sorry => takes.map_or(0, |(_, weight)| weight),
+            _ if Some(at) == sorry => takes.unwrap_or(0),
             Some(_) => 0,
             None => given(at),
         };

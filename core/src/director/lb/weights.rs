@@ -2,7 +2,7 @@
 
 use super::links::Links;
 use super::rise::{Rise, Turn};
-use super::settle::{Call, Quorum, Stand, settle};
+use super::settle::{Call, Quorum, Served, Stand, settle};
 use super::{MemberState, PolicyCounters, ServiceState, find};
 use crate::check::{Engine, HealthState, Share};
 use crate::director::plan::OperatorState;
@@ -11,18 +11,23 @@ use crate::model::{Destination, ServiceKey, ServiceRow, Table};
 use crate::record::Ring;
 use crate::time::{Instant, earliest};
 
-/// Whether clients of a service are sent anywhere now, but to a sorry server.
-/// `members` are those of the service as it is desired.
-pub(super) fn serves(
+/// Whom the clients of a service are sent to now. `members` are those of the service as it is desired.
+pub(super) fn served(
     desired: &[Destination],
     members: &[MemberState],
     actual: Table<'_>,
     key: &ServiceKey,
-) -> bool {
+) -> Served {
     let mut sorry = desired.iter().zip(members).filter(|(_, m)| m.member.sorry);
     let sorry = sorry.next().map(|(d, _)| d.key);
     let held = find(actual, key).map_or(&[][..], |row| actual.destinations_of(row));
-    held.iter().any(|d| d.weight > 0 && Some(d.key) != sorry)
+    let mut serving = held.iter().filter(|d| d.weight > 0).map(|d| Some(d.key));
+    match serving.next() {
+        None => Served::Nobody,
+        // Of each there is one.
+        Some(only) if only == sorry && serving.next().is_none() => Served::Sorry,
+        Some(_) => Served::Others,
+    }
 }
 
 /// What weights follow from.
@@ -40,7 +45,7 @@ impl Scales<'_, '_> {
         &mut self,
         row: &ServiceRow,
         state: &mut ServiceState,
-        serving: bool,
+        served: Served,
         members: &mut [MemberState],
         rows: &mut [Destination],
         log: &mut Ring<'_>,
@@ -55,7 +60,7 @@ impl Scales<'_, '_> {
         let policy = state.policy;
         let mut rising: u64 = 0;
         let call = |at: usize| members.get(at).map_or(Call::Away, |member| member.call);
-        let stand = settle(policy, was, serving, sorry, rows, call);
+        let stand = settle(policy, was, served, sorry, rows, call);
         let mut next = None;
         for (at, (member, row)) in members.iter_mut().zip(rows.iter_mut()).enumerate() {
             if Some(at) == sorry {

@@ -24,7 +24,7 @@ fn floor(min_healthy: u16) -> ServicePolicy {
 fn found(
     policy: ServicePolicy,
     was: Stand,
-    serving: bool,
+    served: Served,
     calls: &str,
     weights: &str,
 ) -> (String, Stand) {
@@ -39,14 +39,24 @@ fn found(
         ('b', _) => Call::Barred,
         (_, weight) => Call::Unknown(weight),
     };
-    let stand = settle(policy, was, serving, sorry, &mut rows, call);
+    let stand = settle(policy, was, served, sorry, &mut rows, call);
     let digits = rows.iter();
     let digits = digits.map(|row| char::from_digit(row.weight, 10).unwrap());
     (digits.collect(), stand)
 }
 
-/// As above, with the words of how it stands after the weights.
+/// As above, with the words of how it stands after the weights; `serving`: others
+/// than the sorry server.
 fn check(was: &str, serving: bool, policy: ServicePolicy, calls: &str, expect: &str) {
+    let served = if serving {
+        Served::Others
+    } else {
+        Served::Nobody
+    };
+    check_served(was, served, policy, calls, expect);
+}
+
+fn check_served(was: &str, served: Served, policy: ServicePolicy, calls: &str, expect: &str) {
     let stand = Stand {
         open: was.contains("open"),
         sorry: was.contains("sorry"),
@@ -57,7 +67,7 @@ fn check(was: &str, serving: bool, policy: ServicePolicy, calls: &str, expect: &
         },
     };
     let weights = if calls.contains('S') { "3219" } else { "321" };
-    let (mut got, stand) = found(policy, stand, serving, calls, weights);
+    let (mut got, stand) = found(policy, stand, served, calls, weights);
     let words = [
         (stand.open, " open"),
         (stand.sorry, " sorry"),
@@ -65,7 +75,7 @@ fn check(was: &str, serving: bool, policy: ServicePolicy, calls: &str, expect: &
         (stand.quorum == Quorum::Lost, " lost"),
     ];
     got.extend(words.iter().filter(|w| w.0).map(|w| w.1));
-    assert_eq!(got, expect, "{was:?} {serving} {policy:?} {calls}");
+    assert_eq!(got, expect, "{was:?} {served:?} {policy:?} {calls}");
 }
 
 #[test]
@@ -133,6 +143,28 @@ fn the_sorry_server_serves_when_nobody_else_does() {
     check("", true, FLOOR_1, "???Su", "3210");
 }
 
+#[test]
+fn clients_are_not_cut_off_for_want_of_a_verdict_on_the_sorry_server_either() {
+    let served = |who, calls: &str, expect: &str| {
+        check_served("", who, floor(0), calls, expect);
+    };
+    // The only real server went down, or an earlier run left the sorry server
+    // resting.
+    served(Served::Others, "dddS?", "0009 sorry");
+    served(Served::Nobody, "dddS?", "0000");
+    served(Served::Others, "d?dS?", "0200");
+    check("sorry", false, floor(0), "dddS?", "0009 sorry");
+    // Doubtful servers before a doubtful sorry server.
+    check("", true, FLOOR_1, "dddS?", "3210 open");
+    // A reload made the only real server the sorry server, and brought new ones.
+    for calls in ["???Su", "???S?", "?ddSu"] {
+        served(Served::Sorry, calls, "0009 sorry");
+    }
+    served(Served::Sorry, "u??Su", "3000");
+    // It fails before they are known.
+    served(Served::Sorry, "???Sd", "3210");
+}
+
 fn quorum(quorum: u32, hysteresis: u32) -> ServicePolicy {
     ServicePolicy {
         quorum,
@@ -184,7 +216,7 @@ fn a_weight_of_zero_counts_for_nothing() {
         ("uu", "30", "30", false),
         ("", "", "", false),
     ] {
-        let (got, stand) = found(FLOOR_1, none, false, calls, weights);
+        let (got, stand) = found(FLOOR_1, none, Served::Nobody, calls, weights);
         assert_eq!((got.as_str(), stand.open), (expect, open), "{calls}");
     }
 }
@@ -199,15 +231,21 @@ fn whoever_can_serve_serves_when_nobody_does_better() {
             ("", FLOOR_1),
             ("Su", floor(0)),
             ("Sd", FLOOR_1),
+            ("S?", floor(0)),
             ("Su", quorum(3, 1)),
         ] {
             let calls = std::format!("{calls}{sorry}");
-            for serving in [false, true] {
-                let (weights, stand) = found(policy, Stand::default(), serving, &calls, "11111");
+            for served in [Served::Nobody, Served::Sorry, Served::Others] {
+                let (weights, stand) = found(policy, Stand::default(), served, &calls, "11111");
                 let gets = weights.contains('1');
                 let own = &calls[..4];
                 let known = !own.contains('?');
-                let can = own.contains('u') || known && (sorry == "Su" || own.contains('d'));
+                let ready = sorry == "Su" || sorry == "S?" && served != Served::Nobody;
+                let fails_open = policy == FLOOR_1 && own.contains('d');
+                let can = own.contains('u') || known && (ready || fails_open);
+                // Clients that are there do not wait for a verdict.
+                let doubt = !known && served != Served::Nobody || ready && served == Served::Sorry;
+                let can = can || doubt;
                 assert!(gets || !can, "{calls} {policy:?} {stand:?}");
                 for (at, letter) in own.chars().enumerate() {
                     let weight = &weights[at..=at];
