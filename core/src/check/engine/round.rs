@@ -41,6 +41,7 @@ impl Engine<'_> {
                         _ if late => Verdict::Indeterminate(Local::Late),
                         Lane::Stream(_) | Lane::Datagram => match lacks {
                             Some(local) => Verdict::Indeterminate(local),
+                            None if self.owes(socket) => Verdict::Indeterminate(Local::Late),
                             None if self.is_unheard(socket) => Verdict::Indeterminate(Local::Kept),
                             None => Verdict::Failure(self.timed_out(socket)),
                         },

@@ -392,6 +392,13 @@ impl Engine<'_> {
             .unwrap_or(phase)
     }
 
+    /// Whether the owner learned in this very turn that it may write: perhaps it
+    /// could have long before, and was late.
+    pub(super) fn owes(&self, socket: SocketId) -> bool {
+        let held = self.sockets.get(socket.index());
+        held.is_some_and(|s| s.link.is_linked())
+    }
+
     fn is_half_open(&self, socket: SocketId) -> bool {
         let check = self.talker(socket).and_then(|(id, _)| self.running(id));
         check.is_some_and(|slot| slot.config(&self.manners).kind == Kind::Syn)

@@ -1,5 +1,6 @@
 mod errand;
 mod kept;
+mod late;
 mod laws;
 mod names;
 mod seesaw;
