@@ -114,7 +114,7 @@ impl Ha<'_> {
         self.index_groups();
         self.index_agenda(now);
         self.will_version = self.will_version.saturating_add(1);
-        self.notices_dirty = true;
+        self.notices.mark();
         // New interfaces and addresses are not known yet: a dump tells.
         self.netdev.handle_merge();
         Ok(())

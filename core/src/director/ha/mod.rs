@@ -52,6 +52,7 @@ use agenda::{Agenda, Work};
 use core::net::IpAddr;
 use macvlan::Chores;
 use netdev::Netdev;
+use notice::Notices;
 
 /// How long a shutdown waits for the kernel to take the addresses off.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
@@ -133,9 +134,9 @@ pub struct Ha<'s> {
     delayed: bool,
     /// Since when somebody may have a reason to begin or to end.
     unsettled_since: Option<Instant>,
-    /// Some members of a group, or some standings, may be others than before.
+    /// Some members of a group may be others than before.
     groups_dirty: bool,
-    notices_dirty: bool,
+    notices: Notices,
     netdev: Netdev,
     chores: Chores,
     /// The instance that the synchronization daemons follow.
@@ -182,7 +183,7 @@ impl<'s> Ha<'s> {
             delayed: false,
             unsettled_since: None,
             groups_dirty: false,
-            notices_dirty: true,
+            notices: Notices::From(0),
             netdev: Netdev::new(),
             chores: Chores::default(),
             followed: None,
@@ -328,7 +329,7 @@ impl<'s> Ha<'s> {
         };
         let quiet = !self.owes_goodbye(now);
         let off = self.addresses_left() == 0 && !self.holds_macvlans();
-        let told = !self.notices_dirty;
+        let told = !self.owes_notices();
         give_up <= now || (quiet && told && off)
     }
 

@@ -34,6 +34,22 @@ pub struct Notice {
     pub priority: u8,
 }
 
+/// How far telling has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Notices {
+    /// There is nothing to tell.
+    None,
+    /// From this one of the routers on; or of the groups, counted on.
+    From(usize),
+}
+
+impl Notices {
+    /// Any of them may stand otherwise now.
+    pub(super) const fn mark(&mut self) {
+        *self = Self::From(0);
+    }
+}
+
 /// How a router stands; nothing before that is known.
 fn standing(slot: &InstanceSlot) -> Option<Standing> {
     match slot.router.state() {
@@ -53,46 +69,53 @@ impl Ha<'_> {
     /// The next thing to notify of. Poll until it yields nothing; each `handle_*`
     /// may make more.
     pub fn poll_notice(&mut self) -> Option<Notice> {
-        if !self.notices_dirty {
+        let Notices::From(first) = self.notices else {
             return None;
-        }
-        for slot in self.instances.get_mut(..self.instances_len)? {
-            let now = standing(slot);
-            if now.is_some() && now != slot.told {
-                slot.told = now;
-                return Some(Notice {
-                    group: false,
-                    name: slot.config.name.clone(),
-                    standing: now?,
-                    priority: slot.router.config().priority,
-                });
-            }
-        }
-        for at in 0..self.groups_len {
-            let Some(now) = self.groups().get(at).and_then(|g| self.standing(g)) else {
-                continue;
+        };
+        let routers = self.instances_len;
+        for at in first..routers.saturating_add(self.groups_len) {
+            let notice = match at.checked_sub(routers) {
+                None => self.notice_of_router(at),
+                Some(group) => self.notice_of_group(group),
             };
-            let priority = self.groups().get(at).and_then(|g| self.members(g).next());
-            let priority = priority.map_or(0, |slot| slot.router.config().priority);
-            let group = self.groups.get_mut(at)?;
-            if group.told != Some(now) {
-                group.told = Some(now);
-                return Some(Notice {
-                    group: true,
-                    name: group.name.clone(),
-                    standing: now,
-                    priority,
-                });
+            if notice.is_some() {
+                self.notices = Notices::From(at.saturating_add(1));
+                return notice;
             }
         }
-        self.notices_dirty = false;
+        self.notices = Notices::None;
         None
+    }
+
+    fn notice_of_router(&mut self, at: usize) -> Option<Notice> {
+        let slot = self.slot(at)?;
+        let now = standing(slot)?;
+        (slot.told.replace(now) != Some(now)).then(|| Notice {
+            group: false,
+            name: slot.config.name.clone(),
+            standing: now,
+            priority: slot.router.config().priority,
+        })
+    }
+
+    fn notice_of_group(&mut self, at: usize) -> Option<Notice> {
+        let group = self.groups().get(at)?;
+        let now = self.standing(group)?;
+        let first = self.members(group).next();
+        let priority = first.map_or(0, |slot| slot.router.config().priority);
+        let group = self.groups.get_mut(at)?;
+        (group.told.replace(now) != Some(now)).then(|| Notice {
+            group: true,
+            name: group.name.clone(),
+            standing: now,
+            priority,
+        })
     }
 
     /// Whether there may be something to notify of.
     #[must_use]
     pub const fn owes_notices(&self) -> bool {
-        self.notices_dirty
+        matches!(self.notices, Notices::From(_))
     }
 
     /// How a group stands: as all its members do. One that is about to move has

@@ -41,7 +41,7 @@ impl Ha<'_> {
         };
         slot.settled = true;
         if core::mem::replace(&mut slot.barred, bar) != bar {
-            self.notices_dirty = true;
+            self.notices.mark();
         }
         self.mark_group(at);
         let Some(slot) = self.instances.get_mut(at) else {
@@ -193,7 +193,7 @@ impl Ha<'_> {
         }
         let held = slot.held_until.is_some();
         if let Some(moved) = actions.transition {
-            self.notices_dirty = true;
+            self.notices.mark();
             // Nobody else was there.
             if held && moved.to == Role::Active {
                 self.hold(now, at, None);

@@ -88,6 +88,7 @@ mod leftover;
 mod lost;
 mod macvlans;
 mod moves;
+mod notices;
 mod refused;
 mod settled;
 mod stop;
