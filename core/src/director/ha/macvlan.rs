@@ -8,16 +8,14 @@
 //! teach a switch where their MAC address is.
 //!
 //! Taking it up is a request among those for the addresses. All else keeps
-//! whoever asks waiting for all processors (10 ms and more), and is a [`Chore`]
-//! for somebody who has the time; what comes of it the kernel's events tell.
+//! whoever asks waiting for all processors (10 ms and more), and is a
+//! [`Chore`](super::Chore) for somebody who has the time; what comes of it the
+//! kernel's events tell.
 
 use super::addresses::Refusal;
 use super::state::InstanceSlot;
-use super::{Ha, Interface};
-use crate::director::plan::InterfaceName;
-use crate::model::Family;
-use crate::route::{InterfaceIndex, Link, LinkGroup, LinkName, MacvlanMode, link};
-use crate::time::{Duration, Instant, earliest};
+use crate::route::{InterfaceIndex, Link, LinkGroup, MacvlanMode};
+use crate::time::{Duration, Instant};
 use crate::vrrp::virtual_mac;
 use crate::wire::MacAddress;
 
@@ -25,40 +23,8 @@ use crate::wire::MacAddress;
 /// interface beneath does not hear what comes from the macvlan's own address, and
 /// of two routers that are Active neither would hear the other's adverts.
 pub const MODE: MacvlanMode = MacvlanMode::VEPA;
-/// When a chore is given again, if nothing came of it.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// So long in vain, and the router takes no part.
 const LACK_MAX: Duration = Duration::from_secs(2);
-/// Macvlans of no plan that are remembered to be deleted; more wait for the next
-/// dump.
-const LEFTOVERS_MAX: usize = 16;
-
-/// Something to do about macvlans that takes a while. Whoever does it answers
-/// nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Chore {
-    /// Make it, unless it is there; give it its parameters; then put it into
-    /// [`LinkGroup::TRUNNION`], which says that it is as it should be.
-    Make(Wanted),
-    /// Take it down.
-    Lower(InterfaceIndex),
-    /// Delete it.
-    Delete(InterfaceIndex),
-    /// Delete all of [`LinkGroup::TRUNNION`].
-    Clear,
-}
-
-/// A macvlan as it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// What to make.
-    pub link: link::Macvlan,
-    /// Name of the interface beneath.
-    pub lower: InterfaceName,
-    /// Family of the addresses it will carry.
-    pub family: Family,
-}
-
 /// What is known of an instance's macvlan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Macvlan {
@@ -70,14 +36,14 @@ pub struct Macvlan {
     /// What became of that when it was asked last.
     refusal: Refusal,
     /// What was given as a chore, and when it is given again.
-    asked: Option<(Asked, Instant)>,
+    pub(super) asked: Option<(Asked, Instant)>,
     /// Since when it is to be made.
-    lacks_since: Option<Instant>,
+    pub(super) lacks_since: Option<Instant>,
 }
 
 /// What was asked, and of which link: of another one it was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
     /// On that interface.
     Make(InterfaceIndex),
     Lower(InterfaceIndex),
@@ -292,153 +258,4 @@ impl InstanceSlot {
 /// `00:00:5e:00:01:xx` or `00:00:5e:00:02:xx` (RFC 9568 7.3).
 const fn is_virtual(mac: MacAddress) -> bool {
     matches!(mac.0, [0x00, 0x00, 0x5e, 0x00, 0x01 | 0x02, _])
-}
-
-/// What is to be done about macvlans, beside what each instance needs.
-#[derive(Debug, Default)]
-pub(super) struct Chores {
-    /// Some instance may need something.
-    dirty: bool,
-    /// When one that was given is given again.
-    again_at: Option<Instant>,
-    /// Macvlans of ours that no plan names.
-    leftovers: heapless::Vec<InterfaceIndex, LEFTOVERS_MAX, u8>,
-    /// All were to be deleted at once; when that is asked again.
-    clear_at: Option<Instant>,
-}
-
-impl Chores {
-    pub(super) const fn mark_dirty(&mut self) {
-        self.dirty = true;
-    }
-
-    /// Another plan comes, which may name them.
-    pub(super) fn handle_plan(&mut self) {
-        self.leftovers.clear();
-        self.dirty = true;
-    }
-
-    /// One that no plan names was found.
-    pub(super) fn leave_over(&mut self, index: InterfaceIndex) {
-        if !self.leftovers.contains(&index) {
-            // What finds no room waits for the next dump.
-            let _ = self.leftovers.push(index);
-        }
-        self.dirty = true;
-    }
-
-    /// Whether something that was asked is to be asked again.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
-        let due = self.again_at.is_some_and(|at| at <= now);
-        if due {
-            self.again_at = None;
-            self.dirty = true;
-        }
-        due
-    }
-
-    pub(super) const fn poll_timeout(&self) -> Option<Instant> {
-        self.again_at
-    }
-}
-
-impl Ha<'_> {
-    /// The next thing to do about macvlans. Once yielded it counts as done; if
-    /// nothing comes of it, it is yielded again in a second. Poll until it yields
-    /// nothing, after adverts and requests.
-    pub fn poll_chore(&mut self, now: Instant) -> Option<Chore> {
-        // Before the first plan nobody knows which are wanted.
-        if !self.chores.dirty || !self.netdev.is_known() || self.will_version == 0 {
-            return None;
-        }
-        if self.give_up.is_some() {
-            return self.poll_clearing(now);
-        }
-        if let Some(index) = self.chores.leftovers.pop() {
-            return Some(Chore::Delete(index));
-        }
-        for at in 0..self.instances_len {
-            if let Some(chore) = self.chore_of(now, at) {
-                return Some(chore);
-            }
-        }
-        self.chores.dirty = false;
-        None
-    }
-
-    /// The node leaves: all go at once, when peers know.
-    fn poll_clearing(&mut self, now: Instant) -> Option<Chore> {
-        if self.owes_goodbye(now) {
-            return None;
-        }
-        let any = self.holds_macvlans() || !self.chores.leftovers.is_empty();
-        let waits = self.chores.clear_at.is_some_and(|at| now < at);
-        if any && !waits {
-            let again_at = Some(now + PATIENCE);
-            (self.chores.clear_at, self.chores.again_at) = (again_at, again_at);
-            return Some(Chore::Clear);
-        }
-        // One that was left half made is none of the group, and goes by itself.
-        for at in 0..self.instances_len {
-            let macvlan = self.instances.get(at).and_then(|slot| slot.macvlan.found);
-            if macvlan.is_some_and(|link| link.group != LinkGroup::TRUNNION)
-                && let Some(chore) = self.chore_of(now, at)
-            {
-                return Some(chore);
-            }
-        }
-        self.chores.dirty = false;
-        None
-    }
-
-    fn chore_of(&mut self, now: Instant, at: usize) -> Option<Chore> {
-        let slot = self.instances.get(at)?;
-        let interface = self.interfaces.get(usize::from(slot.interface))?;
-        let (asked, chore) = match slot.need(interface.found.index) {
-            Need::Nothing | Need::Raise(_) => {
-                let macvlan = &mut self.instances.get_mut(at)?.macvlan;
-                (macvlan.asked, macvlan.lacks_since) = (None, None);
-                return None;
-            }
-            Need::Lower(index) => (Asked::Lower(index), Chore::Lower(index)),
-            Need::Delete(index) => (Asked::Delete(index), Chore::Delete(index)),
-            Need::Make => {
-                let wanted = wanted(slot, interface)?;
-                (Asked::Make(wanted.link.lower), Chore::Make(wanted))
-            }
-        };
-        let macvlan = &mut self.instances.get_mut(at)?.macvlan;
-        let before = macvlan.asked.filter(|(what, _)| *what == asked);
-        if let Some((_, again_at)) = before.filter(|(_, again_at)| now < *again_at) {
-            self.chores.again_at = earliest(self.chores.again_at, Some(again_at));
-            return None;
-        }
-        let again_at = now + PATIENCE;
-        macvlan.asked = Some((asked, again_at));
-        if matches!(asked, Asked::Make(_)) {
-            macvlan.lacks_since = macvlan.lacks_since.or(Some(now));
-        }
-        self.chores.again_at = earliest(self.chores.again_at, Some(again_at));
-        Some(chore)
-    }
-
-    /// Whether the kernel still has a macvlan that a shutdown takes away.
-    pub(super) fn holds_macvlans(&self) -> bool {
-        self.instances().iter().any(InstanceSlot::keeps_macvlan)
-    }
-}
-
-/// The macvlan of an instance, as it should be.
-fn wanted(slot: &InstanceSlot, interface: &Interface) -> Option<Wanted> {
-    let name = slot.config.macvlan.as_ref()?;
-    Some(Wanted {
-        link: link::Macvlan {
-            name: LinkName::new(name.as_bytes()).ok()?,
-            lower: interface.found.index?,
-            mac: slot.virtual_mac()?,
-            mode: MODE,
-        },
-        lower: interface.name.clone(),
-        family: slot.config.router.family,
-    })
 }

@@ -12,6 +12,7 @@
 
 mod addresses;
 mod agenda;
+mod chores;
 mod group;
 mod hear;
 mod hold;
@@ -30,10 +31,11 @@ mod will;
 
 pub use addresses::{AddressSlot, Presence};
 pub use agenda::Entry;
+pub use chores::{Chore, Wanted as WantedMacvlan};
 pub use group::GroupSlot;
 pub use hold::{NoFailover, Whom};
 pub use interfaces::{Found, Interface, NotReady};
-pub use macvlan::{Chore, MODE as MACVLAN_MODE, Macvlan, NoMacvlan, Wanted as WantedMacvlan};
+pub use macvlan::{MODE as MACVLAN_MODE, Macvlan, NoMacvlan};
 pub use merge::HaTooLarge;
 pub use netdev::RouteCounters;
 pub use notice::{Notice, Standing};
@@ -49,8 +51,8 @@ use crate::time::{self, Duration, Instant, earliest};
 use crate::vrrp;
 use addresses::Addresses;
 use agenda::{Agenda, Work};
+use chores::Chores;
 use core::net::IpAddr;
-use macvlan::Chores;
 use netdev::Netdev;
 use notice::Notices;
 
@@ -349,18 +351,9 @@ impl<'s> Ha<'s> {
         if self.give_up.is_some() && self.owes_goodbye(now) {
             return None;
         }
-        self.netdev.poll_request(
-            now,
-            buf,
-            self.agenda.free_until(),
-            &mut self.addresses,
-            self.instances
-                .get_mut(..self.instances_len)
-                .unwrap_or(&mut []),
-            self.interfaces
-                .get_mut(..self.interfaces_len)
-                .unwrap_or(&mut []),
-        )
+        let free_until = self.agenda.free_until();
+        let (netdev, known, _) = self.known();
+        netdev.poll_request(now, buf, free_until, known)
     }
 
     /// What the next run of this daemon should find: the cell's place and

@@ -3,33 +3,18 @@
 
 use super::Ha;
 use super::agenda::Work;
-use super::netdev::Known;
+use super::netdev::{Known, Netdev};
 use crate::director::records;
 use crate::model::Family;
 use crate::netlink::Errno;
+use crate::record::Ring;
 use crate::time::Instant;
 
-impl Ha<'_> {
+impl<'s> Ha<'s> {
     /// A datagram of the rtnetlink socket: a reply, or an event.
     pub fn handle_route(&mut self, now: Instant, datagram: &[u8]) {
-        let changed = self.netdev.handle_datagram(
-            now,
-            datagram,
-            Known {
-                addresses: &mut self.addresses,
-                instances: self
-                    .instances
-                    .get_mut(..self.instances_len)
-                    .unwrap_or(&mut []),
-                interfaces: self
-                    .interfaces
-                    .get_mut(..self.interfaces_len)
-                    .unwrap_or(&mut []),
-                agenda: &mut self.agenda,
-                chores: &mut self.chores,
-            },
-            &mut self.log,
-        );
+        let (netdev, known, log) = self.known();
+        let changed = netdev.handle_datagram(now, datagram, known, log);
         if changed {
             self.interfaces_version = self.interfaces_version.saturating_add(1);
         }
@@ -39,6 +24,20 @@ impl Ha<'_> {
             self.unsettle(now);
         }
         self.look(now);
+    }
+
+    /// The conversation with the kernel, and what it is about.
+    pub(super) fn known(&mut self) -> (&mut Netdev, Known<'_, 's>, &mut Ring<'s>) {
+        let instances = self.instances.get_mut(..self.instances_len);
+        let interfaces = self.interfaces.get_mut(..self.interfaces_len);
+        let known = Known {
+            addresses: &mut self.addresses,
+            instances: instances.unwrap_or(&mut []),
+            interfaces: interfaces.unwrap_or(&mut []),
+            agenda: &mut self.agenda,
+            chores: &mut self.chores,
+        };
+        (&mut self.netdev, known, &mut self.log)
     }
 
     /// Replies or events of the rtnetlink socket were lost.

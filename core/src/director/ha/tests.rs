@@ -83,6 +83,7 @@ pub(super) fn instance(vrid: u8) -> Instance {
     }
 }
 
+mod chores;
 mod kernel;
 mod leftover;
 mod lost;

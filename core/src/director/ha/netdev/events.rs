@@ -64,6 +64,9 @@ impl Netdev {
                     interface.noting(row, Found::handle_gone);
                     known.chores.mark_dirty();
                 }
+                if known.chores.forget(link.index) {
+                    self.mark_unknown();
+                }
                 let mut found = at.is_some();
                 for instance in 0..known.instances.len() {
                     let Some(on) = known.instances.get_mut(instance) else {
@@ -129,7 +132,11 @@ impl Netdev {
             self.mark_dirty(first);
             known.chores.mark_dirty();
         }
-        if !planned && link.group == LinkGroup::TRUNNION {
+        // One of the latter may be half made.
+        let ours = link.group == LinkGroup::TRUNNION || known.chores.is_left_over(link.index);
+        if planned {
+            known.chores.forget(link.index);
+        } else if ours {
             known.chores.leave_over(link.index);
         }
         changed

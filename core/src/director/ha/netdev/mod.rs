@@ -19,8 +19,8 @@ mod retry;
 
 use super::addresses::{AddressSlot, Addresses, Presence, Refusal};
 use super::agenda::{Agenda, Work};
+use super::chores::Chores;
 use super::interfaces::Interface;
-use super::macvlan::Chores;
 use super::state::InstanceSlot;
 use crate::director::exchange::{Answers, Backoff, Exchange};
 use crate::director::records;
@@ -315,10 +315,15 @@ impl Netdev {
         now: Instant,
         buf: &mut [u8],
         free_until: Option<Instant>,
-        addresses: &mut Addresses<'_>,
-        instances: &mut [InstanceSlot],
-        interfaces: &mut [Interface],
+        known: Known<'_, '_>,
     ) -> Option<usize> {
+        let Known {
+            addresses,
+            instances,
+            interfaces,
+            chores,
+            ..
+        } = known;
         let mut batch = Batch::new(buf, self.next_seq);
         let ask = match self.state {
             State::Waiting(..) | State::Backoff { .. } => return None,
@@ -326,6 +331,7 @@ impl Netdev {
                 self.interrupted = false;
                 interfaces.iter_mut().for_each(Interface::begin_dump);
                 instances.iter_mut().for_each(|i| i.macvlan.begin_dump());
+                chores.begin_dump();
                 let _ = request::dump_links(&mut batch);
                 Ask::Links
             }
@@ -464,7 +470,7 @@ impl Netdev {
         interfaces.for_each(Interface::end_dump);
         let instances = view.known.instances.iter_mut();
         instances.for_each(|instance| instance.macvlan.end_dump());
-        view.known.chores.mark_dirty();
+        view.known.chores.end_dump();
         self.ever_dumped = true;
         self.known_since = self.known_since.or(Some(view.now));
         self.mark_dirty(0);

@@ -20,7 +20,7 @@ fn with_macvlan(vrid: u8) -> Instance {
     }
 }
 
-fn link(change: impl FnOnce(&mut Link)) -> Link {
+pub(super) fn link(change: impl FnOnce(&mut Link)) -> Link {
     let mut link = Link {
         index: ABOVE,
         name: LinkName::new(b"vrrp.1").unwrap(),
@@ -112,7 +112,7 @@ fn what_a_macvlan_needs_follows_from_what_it_is_and_what_the_router_wants() {
 }
 
 /// A half with one router whose plan names a macvlan, its interface ready.
-fn half(room: &mut Room) -> Ha<'_> {
+pub(super) fn half(room: &mut Room) -> Ha<'_> {
     let mut planned = with_macvlan(1);
     planned.addresses_count = 1;
     let addresses = [VirtualAddress {
@@ -141,7 +141,7 @@ fn dump_done(ha: &mut Ha<'_>, now: Instant) -> bool {
 }
 
 /// Answers both dumps, the first one with these links.
-fn dump_shows(ha: &mut Ha<'_>, now: Instant, links: &[Link]) -> bool {
+pub(super) fn dump_shows(ha: &mut Ha<'_>, now: Instant, links: &[Link]) -> bool {
     let mut buf = [0; 512];
     for dump in 0..4 {
         let Some(len) = ha.poll_route(now, &mut buf) else {
@@ -164,7 +164,7 @@ fn dump_shows(ha: &mut Ha<'_>, now: Instant, links: &[Link]) -> bool {
 
 /// What the kernel says of a macvlan: a row of the dump of that number, or an
 /// event.
-fn told(link: &Link, dump: Option<u32>) -> Vec<u8> {
+pub(super) fn told(link: &Link, dump: Option<u32>) -> Vec<u8> {
     let mut buffer = vec![0; 512];
     let mut batch = Batch::new(&mut buffer, dump.unwrap_or(0));
     let many = dump.map_or(Flags::empty(), |_| Flags::MULTI);
