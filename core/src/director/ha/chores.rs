@@ -160,11 +160,14 @@ impl Ha<'_> {
     /// nothing, after adverts and requests.
     pub fn poll_chore(&mut self, now: Instant) -> Option<Chore> {
         // Before the first plan nobody knows which are wanted.
-        if !self.chores.dirty || !self.netdev.is_known() || self.will_version == 0 {
+        if !self.chores.dirty || self.will_version == 0 {
             return None;
         }
         if self.give_up.is_some() {
             return self.poll_clearing(now);
+        }
+        if !self.netdev.is_known() {
+            return None;
         }
         if let Some(index) = self.chores.poll_leftover(now) {
             return Some(Chore::Delete(index));
@@ -192,7 +195,10 @@ impl Ha<'_> {
             return None;
         }
         let waits = self.chores.clear_at.is_some_and(|at| now < at);
-        let any = || self.holds_macvlans() || !self.chores.leftovers.is_empty();
+        // Where that is not known there may be any.
+        let any = || {
+            !self.netdev.is_known() || self.holds_macvlans() || !self.chores.leftovers.is_empty()
+        };
         if !waits && any() {
             let again_at = Some(now + PATIENCE);
             (self.chores.clear_at, self.chores.again_at) = (again_at, again_at);

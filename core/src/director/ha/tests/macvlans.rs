@@ -318,6 +318,22 @@ fn a_shutdown_deletes_all_at_once_after_the_goodbye() {
 }
 
 #[test]
+fn a_shutdown_deletes_all_though_nothing_is_known_any_more() {
+    let mut room = Room::new(4, 4);
+    let mut ha = half(&mut room);
+    ha.instances[0].macvlan.noting(false, Some(link(|_| {})));
+    for lost in 0..4 {
+        let _ = ha.poll_route(Instant::ZERO, &mut [0; 512]);
+        ha.handle_route_lost(Instant::ZERO, "a test");
+        assert!(!ha.is_known(), "{lost}");
+    }
+    ha.handle_shutdown(Instant::ZERO);
+    ha.handle_route_lost(Instant::ZERO, "a test");
+    assert_eq!(ha.poll_chore(Instant::ZERO), Some(Chore::Clear));
+    assert_eq!(ha.poll_chore(Instant::ZERO), None);
+}
+
+#[test]
 fn a_shutdown_deletes_by_itself_what_was_left_half_made() {
     let mut room = Room::new(4, 4);
     let mut ha = half(&mut room);
