@@ -219,6 +219,10 @@ impl Options {
             Fault::Crash,
             Fault::Reboot,
             Fault::Shutdown,
+            // Who is told to step down says so to nobody.
+            Fault::Failover,
+            Fault::Track,
+            Fault::Reload,
         ];
         let cut = self.has(Fault::Partition)
             && (self.one_way || self.refused_sends > 0 || silent.iter().any(|f| self.has(*f)));
