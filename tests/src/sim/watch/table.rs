@@ -137,8 +137,11 @@ impl TableWatch {
         let key = &row.service.key;
         let possible = believed(life, plan, key, |d| lives(d, backends));
         // It may be wrong about those that it sends clients to.
-        let weighted =
-            |d: &Destination| d.weight > 0 && after.is_some_and(|row| row.destinations.contains(d));
+        // Of what the plan says a part, while it rises.
+        let weighted = |d: &Destination| {
+            let held = after.and_then(|row| row.destinations.iter().find(|held| held.key == d.key));
+            held.is_some_and(|held| held.weight > 0)
+        };
         let trusts = believed(life, plan, key, weighted);
         if cut_off && !trusts && *answer == 0 && possible && !self.faulty {
             return fail(
