@@ -150,27 +150,32 @@ impl World<'_> {
     }
 
     fn tell_all(&mut self) {
+        self.edits += 1;
         for node in 0..self.nodes.len() {
             let after = self.random.time(Duration::ZERO, Duration::from_secs(1));
             let site = self.site.clone();
-            self.after(after, Event::Read(node, site));
+            self.after(after, Event::Read(node, self.edits, site));
         }
     }
 
     /// A node reads its config, now or when it starts.
-    pub fn read(&mut self, node: usize, site: &Site) {
+    pub fn read(&mut self, node: usize, edit: u64, site: &Site) {
         let here = &mut self.nodes[node];
+        // Nobody writes what he has replaced.
+        if edit < here.edit {
+            return;
+        }
         // The loops take commands when they run.
         if let Some(life) = &here.life {
             let until = life.ha_paused.max(life.lb_paused);
             if until > self.now {
                 let rest = until.since(self.now);
-                self.after(rest, Event::Read(node, site.clone()));
+                self.after(rest, Event::Read(node, edit, site.clone()));
                 return;
             }
         }
         let not_before = here.plan.not_before;
-        here.plan = site.plan(node);
+        (here.plan, here.edit) = (site.plan(node), edit);
         here.plan.not_before = not_before;
         let local = here.local(self.now);
         let Some(life) = here.life.as_mut().filter(|l| !l.leaving) else {
@@ -186,7 +191,7 @@ impl World<'_> {
         if ha.is_err() || lb.is_err() {
             // What was retired a moment ago still takes its room.
             let again = Duration::from_secs(5);
-            self.after(again, Event::Read(node, self.site.clone()));
+            self.after(again, Event::Read(node, self.edits, self.site.clone()));
         }
     }
 

@@ -210,8 +210,9 @@ pub struct Node<'m> {
     pub ipvs: IpvsKernel,
     /// The page of memory that outlives the process.
     pub cells: Vec<Memory>,
-    /// The config file.
+    /// The config file, and which edit of it that is.
     pub plan: Plan,
+    pub edit: u64,
     pub life: Option<Life<'m>>,
     /// The page of memory for the guardian, and the guardian while it acts.
     pub will: Will,
@@ -244,6 +245,7 @@ impl Node<'_> {
             ipvs: IpvsKernel::new(Random::new(random.next())),
             cells: Vec::new(),
             plan,
+            edit: 0,
             life: None,
             will: Will::default(),
             executor: None,

@@ -43,7 +43,7 @@ pub enum Event {
     LinkUp(usize, usize),
     Make(usize, usize),
     /// A node reads its config.
-    Read(usize, Site),
+    Read(usize, u64, Site),
     /// A node has found out about what it tracks.
     Tell(usize),
     /// The checkers look.
@@ -142,6 +142,8 @@ pub struct World<'m> {
     pub arenas: Vec<&'m mut Arena>,
     pub guardians: Vec<&'m mut Charges>,
     pub lives: u64,
+    /// Edits of the config.
+    pub edits: u64,
     /// Faults still happen.
     pub safety: bool,
     pub summary: Summary,
@@ -207,6 +209,7 @@ impl<'m> World<'m> {
             arenas,
             guardians: Vec::new(),
             lives: 0,
+            edits: 0,
             safety: true,
             summary: Summary::default(),
             queue: BTreeMap::new(),
@@ -282,7 +285,7 @@ impl<'m> World<'m> {
             Event::Heal => self.heal_links(),
             Event::LinkUp(node, interface) => self.link_up(node, interface),
             Event::Make(node, interface) => self.make(node, interface),
-            Event::Read(node, site) => self.read(node, &site),
+            Event::Read(node, edit, site) => self.read(node, edit, &site),
             Event::Tell(node) => self.wake_ha_soon(node),
             Event::Tick => {
                 self.watch
