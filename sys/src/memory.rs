@@ -4,8 +4,10 @@ use std::alloc::{Layout, handle_alloc_error};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::slice;
+use trunnion_core::director::ha::{AddressSlot, Interface, Prepared};
 use trunnion_core::director::lb::{Link, MemberState, ServiceState};
 use trunnion_core::model::{Destination, ServiceRow};
+use trunnion_core::record::Frame;
 use trunnion_core::{check, time};
 
 /// Of what zero bytes are a value, one that means nothing in particular.
@@ -31,7 +33,11 @@ macro_rules! plain {
 }
 
 plain! {
+    u8,
+    u64,
     check::Slot,
+    check::Socket,
+    check::Desk,
     check::MannerSlot,
     check::Pace,
     time::Slot,
@@ -40,6 +46,10 @@ plain! {
     ServiceState,
     MemberState,
     Link,
+    AddressSlot,
+    Interface,
+    Prepared,
+    Frame,
 }
 
 /// So many values of zero bytes, for as long as the process lives, in pages that

@@ -9,7 +9,7 @@ use super::target::TargetName;
 use super::value::text;
 use super::vrrp::of;
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use trunnion_core::check::{CheckConfig, Manner};
 use trunnion_core::model::{
@@ -26,32 +26,36 @@ pub struct Backend {
     /// How it is known to be up; without one it always is. Kept once for all of a
     /// service that are checked so.
     manner: Option<Arc<Manner>>,
-    /// Whom the check asks.
-    target: DestinationKey,
+    /// The port the check asks, and the address where it is not the backend's own.
+    port: u16,
+    elsewhere: Option<Box<IpAddr>>,
 }
 
 // There are as many as there are backends, for as long as the config is in force.
-const _: () = assert!(size_of::<Backend>() <= 72);
+const _: () = assert!(size_of::<Backend>() <= 64);
 
 impl Backend {
     fn new(destination: Destination, sorry: bool, check: Option<&CheckConfig>) -> Self {
+        let target = check.map(|check| check.target);
+        let elsewhere = target.map(|target| target.ip());
         Self {
             destination,
             sorry,
             manner: check.map(|check| Arc::new(Manner::of(check))),
-            target: check.map_or(destination.key, |check| DestinationKey {
-                address: check.target.ip(),
-                port: check.target.port(),
-            }),
+            port: target.map_or(0, |target| target.port()),
+            elsewhere: elsewhere
+                .filter(|address| *address != destination.key.address)
+                .map(Box::new),
         }
     }
 
     /// How it is known to be up; without a check it always is.
     #[must_use]
     pub fn check(&self) -> Option<CheckConfig> {
-        let DestinationKey { address, port } = self.target;
+        let own = self.destination.key.address;
+        let address = self.elsewhere.as_deref().copied().unwrap_or(own);
         let manner = self.manner.as_deref()?;
-        Some(manner.check(SocketAddr::new(address, port)))
+        Some(manner.check(SocketAddr::new(address, self.port)))
     }
 
     /// Whether it has a check.

@@ -148,11 +148,13 @@ impl ServiceRead {
         let policy = policy::read(&section, backends_written.len(), &backends, notes);
         let scripts = backend::scripts(&backends);
         let names = backend::names(&backends);
-        let mut backends: Vec<Backend> = backends.into_iter().map(|read| read.backend).collect();
+        // Not in the room of what they were read into: that is more, and what were cut
+        // off it would be a hole.
+        let mut exact: Vec<Backend> = Vec::with_capacity(backends.len());
+        exact.extend(backends.into_iter().map(|read| read.backend));
+        let mut backends = exact;
         backends.sort_by_key(|backend| backend.destination.key);
         backend::share_manners(&mut backends);
-        // They live in the room of what they were read into, which is more.
-        backends.shrink_to_fit();
         Some(Self {
             config: ServiceConfig {
                 name: match &named {

@@ -10,11 +10,10 @@ use crate::tls::Profile;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use trunnion_core::check::probe::{Scripts, TlsId};
-use trunnion_core::check::{self, CheckConfig, Desk, Kind, NameId, REQUEST_BYTES_MAX, Settings};
+use trunnion_core::check::{self, CheckConfig, Kind, NameId, REQUEST_BYTES_MAX, Settings};
 use trunnion_core::director::guardian::OnCrash;
 use trunnion_core::director::ha::{
-    AddressSlot, Entry, GroupSlot, HaStorage, InstanceSlot, Interface, Prepared, TrackSlot,
-    TrackState,
+    Entry, GroupSlot, HaStorage, InstanceSlot, TrackSlot, TrackState,
 };
 use trunnion_core::director::lb::LbStorage;
 use trunnion_core::director::plan::{
@@ -22,7 +21,6 @@ use trunnion_core::director::plan::{
     ServicePolicy, SyncPlan, Track, TrackSource, TrackUse, VirtualAddress,
 };
 use trunnion_core::model::{Destination, DestinationKey, ServiceKey, ServiceRow, Table, TableBuf};
-use trunnion_core::record::Frame;
 use trunnion_core::time::{self, Instant};
 use trunnion_sys::memory::untouched;
 
@@ -371,22 +369,17 @@ pub fn ha_storage(limits: &Limits) -> HaStorage<'static> {
     let tracks = limits.tracks as usize;
     let slot = InstanceSlot::blank();
     HaStorage {
+        // A router of zero bytes would have no family.
         instances: [forever(&slot, instances), forever(&slot, instances)],
-        addresses: [
-            forever(&AddressSlot::BLANK, addresses),
-            forever(&AddressSlot::BLANK, addresses),
-        ],
+        addresses: [untouched(addresses), untouched(addresses)],
         address_index: forever(&0, addresses),
-        agenda: (
-            forever(&Entry::EMPTY, instances),
-            forever(&time::Slot::EMPTY, instances),
-        ),
-        adverts: forever(&Prepared::EMPTY, instances),
-        interfaces: forever(&Interface::blank(), instances + tracks),
+        agenda: (forever(&Entry::EMPTY, instances), untouched(instances)),
+        adverts: untouched(instances),
+        interfaces: untouched(instances + tracks),
         tracks: forever(&TrackSlot::BLANK, tracks),
         cells: forever(&TrackState::Unknown, 2 * tracks),
         groups: forever(&GroupSlot::BLANK, limits.routers as usize),
-        records: forever(&Frame::EMPTY, RECORDS),
+        records: untouched(RECORDS),
     }
 }
 
@@ -418,13 +411,10 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
             checks: untouched(backends),
             timers: untouched(backends),
             manners: untouched(backends),
-            sockets: forever(
-                &check::Socket::EMPTY,
-                3 * sockets + limits.commands as usize,
-            ),
-            scripts: forever(&0, limits.probe_bytes as usize / size_of::<u64>()),
-            request: forever(&0, REQUEST_BYTES_MAX),
-            desks: forever(&Desk::EMPTY, sockets.div_ceil(CHECKS_PER_DESK)),
+            sockets: untouched(3 * sockets + limits.commands as usize),
+            scripts: untouched(limits.probe_bytes as usize / size_of::<u64>()),
+            request: untouched(REQUEST_BYTES_MAX),
+            desks: untouched(sockets.div_ceil(CHECKS_PER_DESK)),
             paces: untouched(services + addresses),
         },
         settings: Settings {
@@ -438,7 +428,7 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
             seed,
             secret,
         },
-        records: forever(&Frame::EMPTY, RECORDS),
+        records: untouched(RECORDS),
     }
 }
 

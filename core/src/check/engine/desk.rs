@@ -12,7 +12,7 @@ impl Engine<'_> {
         if self.deskless.len() > 0 {
             return false;
         }
-        let Some(desk) = self.free_desks.pop(self.desks, Desk::link) else {
+        let Some(desk) = self.free_desks.pop(self.desks, Desk::link, Desk::begin) else {
             return false;
         };
         if let Some(s) = self.sockets.get_mut(socket.index()) {
@@ -30,7 +30,10 @@ impl Engine<'_> {
             if let Some((id, Phase::Deskless { since })) = self.talker(socket) {
                 self.excuse(id, now.since(since));
             }
-            let desk = self.free_desks.pop(self.desks, Desk::link).unwrap_or(NIL);
+            let desk = self
+                .free_desks
+                .pop(self.desks, Desk::link, Desk::begin)
+                .unwrap_or(NIL);
             if let Some(s) = self.sockets.get_mut(socket.index()) {
                 s.desk = desk;
             }

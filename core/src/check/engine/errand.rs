@@ -38,7 +38,7 @@ impl Engine<'_> {
         let State::Probing { deadline, .. } = slot.state else {
             return None;
         };
-        let token = self.sockets.get(socket.index())?.probe?.token();
+        let token = self.sockets.get(socket.index())?.probe()?.token();
         let name = *token.secret.first_chunk()?;
         let scripts = Scripts::from_words(self.scripts.get(..self.scripts_len)?);
         let config = slot.config(&self.manners);
@@ -68,7 +68,7 @@ impl Engine<'_> {
         let seat = Ping::token_of(family, packet).and_then(|token| self.seat_of(token));
         let target = seat.and_then(|seat| self.talker(seat));
         let target = target.and_then(|(id, _)| self.running(id));
-        let target = target.map(|slot| slot.target.socket_addr().ip());
+        let target = target.map(|slot| slot.target().ip());
         let own = match family {
             // The probe reads it in the header.
             Family::V4 => true,
@@ -109,7 +109,7 @@ impl Engine<'_> {
     /// name of its probe for [`seat_of`](Self::seat_of).
     #[must_use]
     pub fn departure(&self, socket: SocketId) -> Option<(Sign, u8, [u8; 8])> {
-        let token = self.sockets.get(socket.index())?.probe?.token();
+        let token = self.sockets.get(socket.index())?.probe()?.token();
         let sign = self.with_script(socket, |script| Some(Sign::of(&script.spec(), token)))?;
         let (id, _) = self.talker(socket)?;
         let turn = self.running(id)?.turn;
@@ -121,7 +121,7 @@ impl Engine<'_> {
         let (id, Phase::Connecting) = self.talker(socket)? else {
             return None;
         };
-        Some(self.running(id)?.target.socket_addr())
+        Some(self.running(id)?.target())
     }
 
     /// Whether the owner has not yet been told to connect it.
@@ -136,7 +136,7 @@ impl Engine<'_> {
         let by_datagrams = config.filter(|config| matches!(config.kind, Kind::Datagram(_)));
         let free = by_datagrams.and_then(|config| {
             let idle = self.idle.get_mut(Lane::Stream(config.family()).index())?;
-            idle.pop(self.sockets, Socket::link)
+            idle.pop(self.sockets, Socket::link, Socket::begin)
         });
         let Some(free) = free else {
             return self.conclude(now, id, Verdict::Indeterminate(Local::Sockets));

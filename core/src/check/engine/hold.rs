@@ -32,7 +32,7 @@ impl Engine<'_> {
             return false;
         };
         slot.believe(config.policy.initial);
-        slot.told_advised = slot.advised;
+        slot.advice_told = true;
         slot.last = None;
         slot.reason = None;
         slot.since = now;

@@ -119,7 +119,7 @@ impl Engine<'_> {
         let free = self
             .idle
             .get_mut(lane.index())
-            .and_then(|idle| idle.pop(self.sockets, Socket::link));
+            .and_then(|idle| idle.pop(self.sockets, Socket::link, Socket::begin));
         let Some(free) = free else {
             return self.conclude(now, id, Verdict::Indeterminate(Local::Sockets));
         };

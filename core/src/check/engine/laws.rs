@@ -28,8 +28,7 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
     let law = |holds: bool, law: &'static str| if holds { Ok(()) } else { Err(law) };
     let (mut idle, mut waiting, mut probing, mut news) = (0_u32, 0_u32, 0_u32, 0_u32);
     let mut held_back = 0_u32;
-    let used = engine.slots.iter().take(engine.fresh as usize);
-    for (index, slot) in (0_u32..).zip(used) {
+    for (index, slot) in (0..engine.ids()).zip(engine.slots.iter()) {
         let running = !matches!(slot.state, State::Free);
         if running {
             let entry = engine.order(engine.side, slot.plan);
@@ -91,6 +90,10 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
     let (mut held, mut talking, mut reading, mut desks) = (0_u32, 0_u32, 0_u32, 0_u32);
     let mut kept = 0_u32;
     for (index, socket) in (0_u32..).zip(engine.sockets.iter()) {
+        if engine.idle.iter().any(|idle| idle.is_fresh(index)) {
+            law(socket.use_ == Use::Free, "one never taken is in use")?;
+            continue;
+        }
         desks = desks.saturating_add(u32::from(socket.desk != NIL));
         reading = reading.saturating_add(u32::from(socket.inbox.is_linked()));
         match socket.use_ {
@@ -136,16 +139,16 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
             }
         }
     }
-    let sum = |lists: &[super::List]| lists.iter().fold(0_u32, |n, l| n.saturating_add(l.len()));
+    let sum = |lists: &[super::List]| lists.iter().map(|list| list.len()).sum::<u32>();
     let stay = engine.slots.iter().filter(|slot| slot.kept != NIL).count();
     let both = stay == kept as usize && sum(&engine.kept) == kept;
     law(both, "connections that stay do not add up")?;
-    let free = sum(&engine.idle).saturating_add(engine.closing.len());
-    let free = free.saturating_add(kept);
+    let free = engine.idle.iter().map(|list| list.len());
+    let free: u32 = free.chain([engine.closing.len(), kept]).sum();
     let sockets = u32::try_from(engine.sockets.len()).unwrap_or(NIL);
-    let secured = engine.sockets.iter().filter(|s| s.secured).count();
-    let counted = engine.secured as usize == secured;
-    law(counted, "tls connections do not add up")?;
+    let tls = |s: &&Socket| s.use_ != Use::Free && s.secured;
+    let tls = engine.sockets.iter().filter(tls).count();
+    law(engine.secured as usize == tls, "tls does not add up")?;
     law(engine.secured <= engine.settings.tls, "too much tls")?;
     law(engine.outbox.len() == talking, "the outbox does not add up")?;
     law(engine.inbox.len() == reading, "the inbox does not add up")?;
@@ -160,22 +163,17 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
         held == probing && probing == engine.in_flight,
         "probes do not add up",
     )?;
-    law(
-        sum(&engine.waiting) == waiting,
-        "waiting checks do not add up",
-    )?;
+    let queued: u32 = engine.waiting.iter().map(|list| list.len()).sum();
+    law(queued == waiting, "waiting checks do not add up")?;
     law(engine.news.len() == news, "changes do not add up")?;
-    let running = idle.saturating_add(waiting).saturating_add(probing);
-    let running = running.saturating_add(held_back);
+    let running: u32 = [idle, waiting, probing, held_back].iter().sum();
     law(running == engine.planned, "checks do not add up")?;
     law(
         engine.wheel.len() == idle.saturating_add(probing),
         "timers do not add up",
     )?;
-    let free = engine.free.len();
-    let slots = running.saturating_add(free);
-    law(slots == engine.fresh, "slots do not add up")?;
-    law(slots <= engine.capacity(), "a slot too many")?;
+    let slots = running.saturating_add(engine.free.len());
+    law(slots == engine.capacity(), "slots do not add up")?;
     let uses = engine.manners.uses();
     law(uses == running.into(), "manners do not add up")?;
     let ended = engine.counters.ended().saturating_add(probing.into());

@@ -101,3 +101,60 @@ impl List {
         Some(index)
     }
 }
+
+/// Slots that nobody uses: those that were used before, and when there is none of
+/// them the next that never was. What is in such a one means nothing, and it is not
+/// touched before it is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Spare {
+    used: List,
+    fresh: u32,
+    end: u32,
+}
+
+impl Spare {
+    /// All slots from `first` to before `end`, none of them used yet.
+    pub const fn new(first: u32, end: u32) -> Self {
+        Self {
+            used: List::EMPTY,
+            fresh: first,
+            end,
+        }
+    }
+
+    pub const fn len(&self) -> u32 {
+        let fresh = self.end.saturating_sub(self.fresh);
+        self.used.len().saturating_add(fresh)
+    }
+
+    /// The first slot that was never used.
+    pub const fn fresh(&self) -> u32 {
+        self.fresh
+    }
+
+    /// Whether a slot was never used.
+    pub const fn is_fresh(&self, index: u32) -> bool {
+        self.fresh <= index && index < self.end
+    }
+
+    /// Gives a slot back.
+    pub fn push<T>(&mut self, slots: &mut [T], index: u32, link: fn(&mut T) -> &mut Link) {
+        self.used.push(slots, index, link);
+    }
+
+    /// Takes a slot; one that was never used is made ready by `begin`.
+    pub fn pop<T>(
+        &mut self,
+        slots: &mut [T],
+        link: fn(&mut T) -> &mut Link,
+        begin: impl FnOnce(&mut T),
+    ) -> Option<u32> {
+        if let Some(index) = self.used.pop(slots, link) {
+            return Some(index);
+        }
+        let index = Some(self.fresh).filter(|index| *index < self.end)?;
+        begin(slots.get_mut(index as usize)?);
+        self.fresh = index.saturating_add(1);
+        Some(index)
+    }
+}

@@ -89,9 +89,9 @@ use super::report::{Counters, Trouble};
 use super::{CheckConfig, Health, HealthState, Lane, Local, Reason, Verdict};
 use crate::time::{Duration, Instant, Wheel};
 use core::fmt;
-use list::{List, NIL};
+use list::{List, NIL, Spare};
 use manners::Manners;
-use storage::State;
+use storage::{State, Use};
 use token::Tokens;
 
 /// Timers that one call of [`Engine::handle_timeout`] serves at most.
@@ -104,8 +104,6 @@ pub const TROUBLE_QUIET: Duration = Duration::from_secs(10);
 pub struct Engine<'s> {
     settings: Settings,
     slots: &'s mut [Slot],
-    /// Slots from here on were never in use, but for their `order`.
-    fresh: u32,
     manners: Manners<'s>,
     sockets: &'s mut [Socket],
     wheel: Wheel<'s>,
@@ -115,10 +113,11 @@ pub struct Engine<'s> {
     /// Checks of the plan in force, and which of `Slot::order` it is in.
     planned: u32,
     side: usize,
-    free: List,
+    /// What is in a fresh one means nothing but for its `order`.
+    free: Spare,
     /// Checks without a socket, sockets without a check, by [`Lane::index`].
     waiting: [List; Lane::COUNT],
-    idle: [List; Lane::COUNT],
+    idle: [Spare; Lane::COUNT],
     closing: List,
     /// Sockets that stay connected, by the lane, the oldest first.
     kept: [List; Lane::COUNT],
@@ -136,7 +135,7 @@ pub struct Engine<'s> {
     /// Whose request is in `request`.
     composed: Option<SocketId>,
     desks: &'s mut [Desk],
-    free_desks: List,
+    free_desks: Spare,
     tokens: Tokens,
     news: List,
     in_flight: u32,
@@ -166,10 +165,10 @@ impl<'s> Engine<'s> {
             desks,
             paces,
         } = storage;
+        let desks_len = u32::try_from(desks.len()).unwrap_or(NIL);
         let mut engine = Self {
             settings,
             slots: checks,
-            fresh: 0,
             manners: Manners::new(manners),
             sockets,
             wheel: Wheel::new(timers, settings.tick_ns),
@@ -177,9 +176,9 @@ impl<'s> Engine<'s> {
             paces,
             planned: 0,
             side: 0,
-            free: List::EMPTY,
+            free: Spare::new(0, 0),
             waiting: [List::EMPTY; Lane::COUNT],
-            idle: [List::EMPTY; Lane::COUNT],
+            idle: [Spare::new(0, 0); Lane::COUNT],
             closing: List::EMPTY,
             kept: [List::EMPTY; Lane::COUNT],
             outbox: List::EMPTY,
@@ -192,7 +191,7 @@ impl<'s> Engine<'s> {
             request,
             composed: None,
             desks,
-            free_desks: List::EMPTY,
+            free_desks: Spare::new(0, desks_len),
             tokens: Tokens::new(settings.secret),
             news: List::EMPTY,
             in_flight: 0,
@@ -202,16 +201,12 @@ impl<'s> Engine<'s> {
                 checks: 0,
             }; Local::COUNT],
         };
-        engine.sockets.fill(Socket::EMPTY);
-        for index in 0..u32::try_from(engine.sockets.len()).unwrap_or(NIL) {
-            engine.release(SocketId(index));
+        engine.free = Spare::new(0, engine.capacity());
+        // Those that nobody uses are looked at and not touched.
+        for socket in engine.sockets.iter_mut().filter(|s| s.use_ != Use::Free) {
+            socket.use_ = Use::Free;
         }
-        for index in 0..u32::try_from(engine.desks.len()).unwrap_or(NIL) {
-            if let Some(desk) = engine.desks.get_mut(index as usize) {
-                *desk.link() = list::Link::LOOSE;
-            }
-            engine.free_desks.push(engine.desks, index, Desk::link);
-        }
+        engine.idle = engine.lanes();
         engine
     }
 
@@ -227,7 +222,7 @@ impl<'s> Engine<'s> {
     /// Every check's number is less than this.
     #[must_use]
     pub const fn ids(&self) -> u32 {
-        self.fresh
+        self.free.fresh()
     }
 
     /// Words of scripts that fit.
@@ -366,7 +361,7 @@ impl<'s> Engine<'s> {
     }
 
     fn running(&self, id: CheckId) -> Option<&Slot> {
-        let used = self.slots.get(..self.fresh as usize)?;
+        let used = self.slots.get(..self.free.fresh() as usize)?;
         let slot = used.get(id.index())?;
         (!matches!(slot.state, State::Free)).then_some(slot)
     }
@@ -376,7 +371,7 @@ impl<'s> Engine<'s> {
     }
 
     fn running_mut(&mut self, id: CheckId) -> Option<&mut Slot> {
-        let used = self.slots.get_mut(..self.fresh as usize)?;
+        let used = self.slots.get_mut(..self.free.fresh() as usize)?;
         let slot = used.get_mut(id.index())?;
         (!matches!(slot.state, State::Free)).then_some(slot)
     }

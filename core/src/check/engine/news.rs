@@ -18,13 +18,13 @@ impl Engine<'_> {
             .certificate
             .filter(|shown| shown.soon != slot.told_soon);
         slot.told_soon = slot.expires_soon();
-        let advised = (slot.told_advised != slot.advised).then_some(slot.advised);
+        let advised = (!slot.advice_told).then_some(slot.advised);
         slot.told = slot.health.state();
-        slot.told_advised = slot.advised;
+        slot.advice_told = true;
         let fell = slot.told == HealthState::Down && previous != HealthState::Down;
         Some(Report {
             id: CheckId(index),
-            target: slot.target.socket_addr(),
+            target: slot.target(),
             state: slot.told,
             previous,
             reason: match slot.told {
@@ -71,7 +71,7 @@ impl Engine<'_> {
     /// verdict of the same probe.
     pub fn handle_advice(&mut self, id: CheckId, take: impl FnOnce(Advised) -> Advised) {
         if let Some(slot) = self.running_mut(id) {
-            slot.advised = take(slot.advised);
+            slot.advise(take(slot.advised));
             self.note_news(id);
         }
     }
@@ -92,7 +92,7 @@ impl Engine<'_> {
             return false;
         }
         slot.advised.share = Share::Presumed;
-        slot.told_advised = slot.advised;
+        slot.advice_told = true;
         true
     }
 

@@ -3,7 +3,7 @@
 
 use super::list::NIL;
 use super::schedule::first_start;
-use super::storage::{Slot, State, Target};
+use super::storage::{Slot, State};
 use super::{CheckId, Engine, Health, HealthState};
 use crate::check::CheckConfig;
 use crate::check::probe::Scripts;
@@ -186,13 +186,14 @@ impl Engine<'_> {
     /// Begins a check.
     fn begin(&mut self, now: Instant, side: usize, plan: u32, config: &CheckConfig) {
         // As many slots are free as the plan has entries without a check.
-        let Some(index) = self.take_slot() else {
+        let Some(index) = self.free.pop(self.slots, Slot::link, |_| ()) else {
             return;
         };
         let manner = self.manners.take(config);
         if let Some(slot) = self.slots.get_mut(index as usize) {
             *slot = Slot {
-                target: Target::of(config.target),
+                address: config.target.ip(),
+                port: config.target.port(),
                 manner,
                 plan,
                 since: now,
@@ -205,16 +206,6 @@ impl Engine<'_> {
         self.idle_until(CheckId(index), first_start(config, now, self.settings.seed));
     }
 
-    /// A slot of no check, one that was in use before where there is one, so that
-    /// memory is touched as it is needed.
-    fn take_slot(&mut self) -> Option<u32> {
-        self.free.pop(self.slots, Slot::link).or_else(|| {
-            let index = Some(self.fresh).filter(|index| *index < self.capacity())?;
-            self.fresh = index.saturating_add(1);
-            Some(index)
-        })
-    }
-
     /// Gives a check other times, if they are other ones.
     fn edit(&mut self, now: Instant, id: CheckId, config: &CheckConfig) {
         let seed = self.settings.seed;
@@ -225,7 +216,7 @@ impl Engine<'_> {
         if before == *config {
             return;
         }
-        if slot.target.socket_addr() != config.target {
+        if slot.target() != config.target {
             return self.redirect(now, id, config);
         }
         // Half-open another way: what it has is of no use to it.
@@ -270,7 +261,7 @@ impl Engine<'_> {
         let Some(slot) = self.slots.get_mut(id.index()) else {
             return;
         };
-        slot.target = Target::of(config.target);
+        (slot.address, slot.port) = (config.target.ip(), config.target.port());
         // In this order there is always room.
         self.manners.release(slot.manner);
         slot.manner = self.manners.take(config);

@@ -1,7 +1,7 @@
 //! The round of a check: idle, due, under way, concluded.
 
 use super::errand::ERRAND_GRACE;
-use super::list::NIL;
+use super::list::{NIL, Spare};
 use super::schedule::{first_start, next_start, spread};
 use super::storage::{Phase, Slot, Socket, State, Use};
 use super::{
@@ -102,7 +102,7 @@ impl Engine<'_> {
         (held.phase, held.secured) = (Phase::Securing, true);
         let tls = self.with_script(socket, |script| script.tls)?;
         let (id, _) = self.talker(socket)?;
-        let target = self.running(id)?.target.socket_addr();
+        let target = self.running(id)?.target();
         // A target that has gone meanwhile is not waited for.
         self.look(socket);
         Some(Action::Secure {
@@ -191,15 +191,12 @@ impl Engine<'_> {
         let timer = self.wheel.insert(deadline, index).ok()?;
         let waiting = self.waiting.get_mut(lane)?;
         waiting.pop(self.slots, Slot::link)?;
-        let list = if kept == NIL {
-            self.idle.get_mut(lane)?
-        } else {
-            self.kept.get_mut(lane)?
-        };
         let socket = SocketId(if kept == NIL {
-            list.pop(self.sockets, Socket::link)?
+            let idle = self.idle.get_mut(lane)?;
+            idle.pop(self.sockets, Socket::link, Socket::begin)?
         } else {
-            list.remove(self.sockets, kept, Socket::link);
+            let stays = self.kept.get_mut(lane)?;
+            stays.remove(self.sockets, kept, Socket::link);
             kept
         });
         self.slots.get_mut(index as usize)?.kept = NIL;
@@ -332,7 +329,7 @@ impl Engine<'_> {
                 slot.latency_us = u32::try_from(latency_us).unwrap_or(u32::MAX);
                 slot.http_status = probe.and_then(|p| p.http_status()).unwrap_or(0);
                 if let Some(advice) = probe.and_then(|p| p.advice()) {
-                    slot.advised = slot.advised.with(&advice);
+                    slot.advise(slot.advised.with(&advice));
                 }
                 slot.presumed = false;
             }
@@ -404,6 +401,26 @@ impl Engine<'_> {
         if let Some(idle) = self.idle.get_mut(lane) {
             idle.push(self.sockets, socket.0, Socket::link);
         }
+    }
+
+    /// The sockets of each lane, none of them used yet.
+    pub(super) fn lanes(&self) -> [Spare; Lane::COUNT] {
+        let sockets = u32::try_from(self.sockets.len()).unwrap_or(NIL);
+        let errands_from = sockets.saturating_sub(self.settings.errands);
+        let seats_from = errands_from.saturating_sub(self.settings.seats);
+        let v6_from = seats_from.min(self.settings.sockets_v4);
+        let mut lanes = [Spare::new(0, 0); Lane::COUNT];
+        for (lane, first, end) in [
+            (Lane::Stream(Family::V4), 0, v6_from),
+            (Lane::Stream(Family::V6), v6_from, seats_from),
+            (Lane::Datagram, seats_from, errands_from),
+            (Lane::Errand, errands_from, sockets),
+        ] {
+            if let Some(spare) = lanes.get_mut(lane.index()) {
+                *spare = Spare::new(first, end);
+            }
+        }
+        lanes
     }
 
     /// The lane a socket is of.

@@ -38,8 +38,8 @@ impl SocketId {
 }
 
 /// The memory of an [`Engine`](super::Engine): how many checks and sockets it
-/// has room for. What is in it means nothing, and of `checks`, `timers` and
-/// `manners` nothing is touched before it is needed.
+/// has room for. What is in it means nothing, and next to nothing of it is touched
+/// before it is needed.
 #[derive(Debug)]
 pub struct Storage<'s> {
     /// One for each check of the largest plan.
@@ -64,15 +64,16 @@ pub struct Storage<'s> {
 /// Room for one check.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
-    pub(super) target: Target,
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
     pub(super) manner: MannerId,
     pub(super) state: State,
     pub(super) health: Health,
     /// What the owner has heard of its health.
     pub(super) told: HealthState,
-    /// What it says of its weight, and what the owner has heard of that.
+    /// What it says of its weight, and whether the owner has heard of that.
     pub(super) advised: Advised,
-    pub(super) told_advised: Advised,
+    pub(super) advice_told: bool,
     /// The certificate it showed last, and whether the owner has heard that it
     /// expires soon.
     pub(super) certificate: Option<Certificate>,
@@ -109,27 +110,7 @@ pub struct Slot {
 }
 
 // There are as many as there are checks.
-const _: () = assert!(size_of::<Slot>() <= 168);
-
-/// A target in few bytes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Target {
-    address: IpAddr,
-    port: u16,
-}
-
-impl Target {
-    pub const fn of(target: SocketAddr) -> Self {
-        Self {
-            address: target.ip(),
-            port: target.port(),
-        }
-    }
-
-    pub const fn socket_addr(self) -> SocketAddr {
-        SocketAddr::new(self.address, self.port)
-    }
-}
+const _: () = assert!(size_of::<Slot>() <= 160);
 
 /// Where a check is in its round.
 #[derive(Clone, Copy, Debug)]
@@ -167,16 +148,14 @@ const NOTHING_ADVISED: Advised = Advised {
 impl Slot {
     /// A slot without a check, to fill storage with.
     pub const EMPTY: Self = Self {
-        target: Target {
-            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            port: 0,
-        },
+        address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        port: 0,
         manner: MannerId::NONE,
         state: State::Free,
         health: Health::Unknown,
         told: HealthState::Unknown,
         advised: NOTHING_ADVISED,
-        told_advised: NOTHING_ADVISED,
+        advice_told: true,
         certificate: None,
         told_soon: false,
         groups: [NIL; GROUPS],
@@ -195,9 +174,19 @@ impl Slot {
         news: Link::LOOSE,
     };
 
+    pub(super) const fn target(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.port)
+    }
+
     /// What it is.
     pub(super) fn config(&self, manners: &Manners<'_>) -> CheckConfig {
-        manners.check(self.manner, self.target.socket_addr())
+        manners.check(self.manner, self.target())
+    }
+
+    /// It says this of its weight.
+    pub(super) fn advise(&mut self, advised: Advised) {
+        self.advice_told &= self.advised == advised;
+        self.advised = advised;
     }
 
     /// How long the last verdict took.
@@ -220,7 +209,7 @@ impl Slot {
     /// Whether the owner knows what is believed of it.
     pub(super) fn is_told(&self) -> bool {
         self.told == self.health.state()
-            && self.told_advised == self.advised
+            && self.advice_told
             && self.told_soon == self.expires_soon()
     }
 
@@ -337,6 +326,19 @@ impl Socket {
         probe: None,
     };
 
+    /// Makes a fresh one ready.
+    pub(super) const fn begin(&mut self) {
+        *self = Self::EMPTY;
+    }
+
+    /// The probe that uses it. What a free one has here means nothing.
+    pub(super) const fn probe(&self) -> Option<Probe> {
+        match self.use_ {
+            Use::Probe(_) => self.probe,
+            Use::Free | Use::Kept(_) | Use::Closing => None,
+        }
+    }
+
     pub(super) const fn link(&mut self) -> &mut Link {
         &mut self.link
     }
@@ -369,6 +371,11 @@ impl Desk {
         out: [0; Room::OUT_BYTES],
         keep: [0; SPEC_KEEP_BYTES_MAX],
     };
+
+    /// Makes a fresh one ready: what is in it means nothing then either.
+    pub(super) const fn begin(&mut self) {
+        self.link = Link::LOOSE;
+    }
 
     pub(super) const fn link(&mut self) -> &mut Link {
         &mut self.link

@@ -244,7 +244,7 @@ impl Engine<'_> {
     #[must_use]
     pub fn seat_of(&self, token: [u8; 8]) -> Option<SocketId> {
         let socket = Tokens::socket(token);
-        let probe = self.sockets.get(socket.index())?.probe?;
+        let probe = self.sockets.get(socket.index())?.probe()?;
         probe.token().secret.starts_with(&token).then_some(socket)
     }
 

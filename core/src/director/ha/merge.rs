@@ -1,7 +1,7 @@
 //! Taking a plan: what stays the same is not touched.
 
-use super::Ha;
 use super::state::{InstanceSlot, Memory, memory_key};
+use super::{Ha, Interface};
 use crate::director::plan::{HaPlan, Instance, InterfaceName, TrackSource};
 use crate::time::Instant;
 use crate::vrrp;
@@ -186,6 +186,7 @@ impl Ha<'_> {
         let at = known.unwrap_or_else(|| {
             let at = self.interfaces_len;
             if let Some(slot) = self.interfaces.get_mut(at) {
+                *slot = Interface::blank();
                 slot.name = name.clone();
                 self.interfaces_len = at.saturating_add(1);
             }
@@ -302,7 +303,7 @@ impl Ha<'_> {
     /// The instances have other places than before.
     fn index_agenda(&mut self, now: Instant) {
         self.agenda.clear();
-        for advert in self.adverts.iter_mut() {
+        for advert in self.adverts.iter_mut().take(self.instances_len) {
             advert.forget();
         }
         let mut instances = self.instances().iter();
