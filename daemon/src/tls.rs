@@ -28,6 +28,7 @@ use trunnion_core::check::probe::TlsId;
 use trunnion_core::check::{Certificate, Local, Reason, SocketId, Verdict};
 use trunnion_core::netlink::Errno;
 use trunnion_sys::alloc;
+use trunnion_sys::memory::Mapped;
 use trunnion_sys::tcp::{Heard, Pool, Said};
 
 /// Where systems keep the authorities they trust, the first that is there.
@@ -192,8 +193,8 @@ pub struct Sessions {
     open: Box<[Option<Box<Session>>]>,
     /// Plain bytes of each that rustls has taken and the kernel has not, all of
     /// them.
-    unsaid: Box<[usize]>,
-    plain: Box<[u8]>,
+    unsaid: Mapped<usize>,
+    plain: Mapped<u8>,
 }
 
 /// A connection, and how soon its certificate is named when it expires.
@@ -211,8 +212,8 @@ impl Sessions {
         Self {
             profiles: Vec::new(),
             open: (0..sockets).map(|_| None).collect(),
-            unsaid: vec![0; sockets].into(),
-            plain: vec![0; PLAIN_BYTES].into(),
+            unsaid: Mapped::new(sockets),
+            plain: Mapped::new(PLAIN_BYTES),
         }
     }
 

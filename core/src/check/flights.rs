@@ -136,7 +136,10 @@ impl<'s> Flights<'s> {
         lists: &'s mut [u32],
         ports: u8,
     ) -> Self {
-        flights.fill(Flight::EMPTY);
+        // Those that were never listed are looked at and not touched.
+        for flight in flights.iter_mut().filter(|flight| flight.listed) {
+            *flight = Flight::EMPTY;
+        }
         lists.fill(END);
         Self {
             flights,

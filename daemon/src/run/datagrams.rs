@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
 use trunnion_core::check::probe::Syn;
-use trunnion_core::check::{Carrier, Flight, Flights, Local, SocketId, Verdict};
+use trunnion_core::check::{Carrier, Flights, Local, SocketId, Verdict};
 use trunnion_core::director::lb::Lb;
 use trunnion_core::model::Family;
 use trunnion_core::netlink::Errno;
@@ -16,6 +16,7 @@ use trunnion_core::time::Instant;
 use trunnion_core::wire::tcp::{self, Quoted, SYN_BYTES};
 use trunnion_sys::clock::Clock;
 use trunnion_sys::datagram::{BATCH, DATAGRAM_BYTES_MAX, Inbox, Outbox, Port, SYN_PORTS};
+use trunnion_sys::memory::untouched;
 use trunnion_sys::netlink;
 
 /// UDP ports of each family. They take turns, and a probe that no port has free is
@@ -92,7 +93,7 @@ impl Datagrams {
     /// Those that cannot be opened fail what is sent by them.
     pub fn open(seats: Range<u32>, targets: usize, identifier: u16) -> Self {
         let flights = |ports| {
-            let flights: &'static mut [Flight] = vec![Flight::EMPTY; seats.len()].leak();
+            let flights = untouched(seats.len());
             let lists = vec![0; seats.len()].leak();
             Flights::new((flights, SocketId(seats.start)), lists, ports)
         };

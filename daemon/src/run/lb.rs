@@ -25,6 +25,7 @@ use trunnion_core::netlink::Errno;
 use trunnion_core::time::Instant;
 use trunnion_sys::alloc::{self, SealedThread};
 use trunnion_sys::clock::{Clock, TimerFd};
+use trunnion_sys::memory::Mapped;
 use trunnion_sys::netlink::{self, Inbox, Protocol};
 use trunnion_sys::tcp::{Heard, Outcome, Pool, Readiness, Said};
 
@@ -75,10 +76,10 @@ pub struct LbLoop {
     pool: Pool,
     datagrams: Datagrams,
     outside: Outside,
-    request: Box<[u8]>,
+    request: Mapped<u8>,
     tls: Sessions,
     /// Where a check's socket is read to.
-    heard: Box<[u8]>,
+    heard: Mapped<u8>,
     inbox: Inbox,
     /// What was left for the next turn because of a budget.
     more: bool,
@@ -135,9 +136,9 @@ impl LbLoop {
             pool,
             datagrams,
             outside,
-            request: vec![0; ipvs::BATCH_BYTES].into_boxed_slice(),
+            request: Mapped::new(ipvs::BATCH_BYTES),
             tls: Sessions::new(sockets),
-            heard: vec![0; CHECK_READ_BYTES].into_boxed_slice(),
+            heard: Mapped::new(CHECK_READ_BYTES),
             inbox: Inbox::new(ipvs::RECEIVE_BYTES),
             more: false,
             sealed: None,

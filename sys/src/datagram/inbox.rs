@@ -3,6 +3,7 @@
 use super::address::Name;
 use super::{BATCH, DATAGRAM_BYTES_MAX, blank};
 use crate::control::{self, Control};
+use crate::memory::Mapped;
 use crate::syscall::{check, socklen, uninterrupted};
 use std::fmt;
 use std::io;
@@ -36,7 +37,7 @@ pub struct Refusal<'a> {
 
 /// Up to [`BATCH`] datagrams. Allocates nothing once it is made.
 pub struct Inbox {
-    bytes: Box<[[u8; DATAGRAM_BYTES_MAX]]>,
+    bytes: Mapped<[u8; DATAGRAM_BYTES_MAX]>,
     items: Box<[Item; BATCH]>,
     len: usize,
 }
@@ -58,7 +59,7 @@ impl Inbox {
             error: None,
         };
         Self {
-            bytes: vec![[0; DATAGRAM_BYTES_MAX]; BATCH].into(),
+            bytes: Mapped::new(BATCH),
             items: Box::new([NONE; BATCH]),
             len: 0,
         }
@@ -102,7 +103,7 @@ impl Inbox {
         let mut messages = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
         let mut count: libc::c_uint = 0;
         let rooms = vectors.iter_mut().zip(&mut controls).zip(&mut messages);
-        let own = self.items.iter_mut().zip(&mut self.bytes);
+        let own = self.items.iter_mut().zip(self.bytes.iter_mut());
         for ((item, bytes), ((vector, control), message)) in own.zip(rooms) {
             let vector = vector.write(libc::iovec {
                 iov_base: bytes.as_mut_ptr().cast(),

@@ -3,6 +3,7 @@
 use super::address::Name;
 use super::{BATCH, DATAGRAM_BYTES_MAX, blank};
 use crate::control::{Control, v4_address};
+use crate::memory::Mapped;
 use crate::syscall::{check, uninterrupted};
 use std::fmt;
 use std::io;
@@ -16,7 +17,7 @@ const BYTES: usize = 16 * DATAGRAM_BYTES_MAX;
 
 /// Up to [`BATCH`] datagrams and their bytes. Allocates nothing once it is made.
 pub struct Outbox {
-    bytes: Box<[u8]>,
+    bytes: Mapped<u8>,
     used: usize,
     items: Box<[Item; BATCH]>,
     len: usize,
@@ -45,7 +46,7 @@ impl Outbox {
             tag: 0,
         };
         Self {
-            bytes: vec![0; BYTES].into(),
+            bytes: Mapped::new(BYTES),
             used: 0,
             items: Box::new([NONE; BATCH]),
             len: 0,

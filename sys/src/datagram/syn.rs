@@ -6,6 +6,7 @@ use super::address::Name;
 use super::bpf::*;
 use super::scout::Scout;
 use super::{open, set};
+use crate::memory::{Mapped, Plain};
 use crate::syscall::{check, socklen};
 use std::fmt;
 use std::io;
@@ -86,7 +87,7 @@ impl Syns {
 /// room: a target has one place, and whoever comes there next takes it.
 struct Sources {
     /// A power of two, or none.
-    entries: Box<[Entry]>,
+    entries: Mapped<Entry>,
     /// Entries of another are forgotten.
     era: u32,
 }
@@ -98,22 +99,20 @@ struct Entry {
     source: u32,
 }
 
+// SAFETY: zero bytes are numbers, of an entry that is forgotten.
+unsafe impl Plain for Entry {}
+
 impl Sources {
     /// More would be more memory than it saves time.
     const TARGETS_MAX: usize = 1 << 17;
 
     fn new(targets: usize) -> Self {
-        const FORGOTTEN: Entry = Entry {
-            era: 0,
-            to: 0,
-            source: 0,
-        };
         let room = match targets.min(Self::TARGETS_MAX) {
             0 => 0,
             targets => targets.next_power_of_two(),
         };
         Self {
-            entries: vec![FORGOTTEN; room].into(),
+            entries: Mapped::new(room),
             era: 1,
         }
     }

@@ -3,6 +3,7 @@
 //! is dear, calls are what a long table costs.
 
 use super::{ADDRESS_BYTES, Error, Socket, address};
+use crate::memory::Mapped;
 use crate::syscall::{check, uninterrupted};
 use std::os::fd::AsRawFd;
 
@@ -15,7 +16,7 @@ const AT_ONCE_COUNT: libc::c_uint = AT_ONCE as libc::c_uint;
 /// Room for what is received.
 #[derive(Debug)]
 pub struct Inbox {
-    room: [Box<[u8]>; AT_ONCE],
+    room: [Mapped<u8>; AT_ONCE],
     /// How long each is.
     lens: [usize; AT_ONCE],
     /// How many there are.
@@ -27,7 +28,7 @@ impl Inbox {
     #[must_use]
     pub fn new(bytes: usize) -> Self {
         Self {
-            room: [(); AT_ONCE].map(|()| vec![0; bytes].into_boxed_slice()),
+            room: [(); AT_ONCE].map(|()| Mapped::new(bytes)),
             lens: [0; AT_ONCE],
             received: 0,
         }
