@@ -83,6 +83,9 @@ impl LevelCell {
     }
 }
 
+/// So much room for lines stays once they are written.
+const LINES_KEPT_BYTES: usize = 32 << 10;
+
 /// Writes lines.
 #[derive(Debug)]
 pub struct Writer<W> {
@@ -174,6 +177,8 @@ impl<W: Write> Writer<W> {
         let taken = self.out.write_all(self.lines.as_bytes());
         let _ = self.out.flush();
         self.lines.clear();
+        // After a burst, such as every start is.
+        self.lines.shrink_to(LINES_KEPT_BYTES);
         self.lost = match taken {
             Err(error) if error.kind() == ErrorKind::WouldBlock => self.lost + lines,
             Ok(()) | Err(_) => 0,
