@@ -19,6 +19,7 @@ pub mod netns;
 pub mod notify;
 pub mod packet;
 pub mod pidfd;
+pub mod program;
 pub mod random;
 pub mod route;
 pub mod signal;

@@ -5,6 +5,7 @@ use super::super::records::{MemoryNotLocked, OwnLog, text};
 use crate::config::Config;
 use std::time::{Duration, Instant};
 use trunnion_sys::alloc;
+use trunnion_sys::program;
 use trunnion_sys::thread;
 
 /// How long what was freed is kept for another reload or another question.
@@ -15,6 +16,8 @@ const KEPT: Duration = Duration::from_secs(5);
 pub(super) struct Memory {
     /// When much was freed that has not been given back.
     freed_at: Option<Instant>,
+    /// When a config was taken, until what only that runs is let go.
+    taken_at: Option<Instant>,
     locked: bool,
 }
 
@@ -25,6 +28,7 @@ impl Memory {
         if first {
             alloc::give_back();
         }
+        self.taken_at = Some(Instant::now());
         // Only virtual routers have no time to wait for a page.
         if !self.locked && !config.vrrp.is_empty() {
             self.locked = true;
@@ -42,8 +46,13 @@ impl Memory {
 
     /// Gives back what nobody wanted for a while. To be called every second or so.
     pub fn look(&mut self) {
-        if self.freed_at.take_if(|at| at.elapsed() >= KEPT).is_some() {
+        let is_over = |at: &mut Instant| at.elapsed() >= KEPT;
+        if self.freed_at.take_if(is_over).is_some() {
             alloc::give_back();
+        }
+        // With a virtual router all stays where it is.
+        if self.taken_at.take_if(is_over).is_some() && !self.locked {
+            program::let_go();
         }
     }
 }
