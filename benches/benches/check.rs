@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use trunnion_core::check::probe::Scripts;
 use trunnion_core::check::{
-    Action, CheckConfig, Engine, Kind, MannerSlot, Settings, Slot, Socket, Storage,
+    Action, Aside, CheckConfig, Engine, Kind, MannerSlot, Settings, Slot, Socket, Storage,
 };
 use trunnion_core::time::{self, Instant};
 
@@ -27,6 +27,7 @@ fn plan() -> Vec<CheckConfig> {
 /// Memory of an engine; the engine itself borrows it.
 struct Memory {
     checks: Vec<Slot>,
+    asides: Vec<Aside>,
     timers: Vec<time::Slot>,
     manners: Vec<MannerSlot>,
     sockets: Vec<Socket>,
@@ -36,6 +37,7 @@ impl Memory {
     fn new() -> Self {
         Self {
             checks: vec![Slot::EMPTY; CHECKS as usize],
+            asides: vec![Aside::EMPTY; CHECKS as usize],
             timers: vec![time::Slot::EMPTY; CHECKS as usize],
             manners: vec![MannerSlot::EMPTY; CHECKS as usize],
             sockets: vec![Socket::EMPTY; SOCKETS],
@@ -45,6 +47,7 @@ impl Memory {
     fn engine(&mut self) -> Engine<'_> {
         let storage = Storage {
             checks: &mut self.checks,
+            asides: &mut self.asides,
             timers: &mut self.timers,
             manners: &mut self.manners,
             sockets: &mut self.sockets,

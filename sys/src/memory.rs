@@ -39,6 +39,7 @@ plain! {
     u64,
     usize,
     check::Slot,
+    check::Aside,
     check::Socket,
     check::Desk,
     check::MannerSlot,

@@ -11,8 +11,8 @@ use std::process::Command;
 use std::time::{self, Duration};
 use trunnion_core::check::probe::Scripts;
 use trunnion_core::check::{
-    Action, CheckConfig, Engine, HealthState, Kind, Local, MannerSlot, Reason, Settings, Slot,
-    Socket, SocketId, Storage, Verdict,
+    Action, Aside, CheckConfig, Engine, HealthState, Kind, Local, MannerSlot, Reason, Settings,
+    Slot, Socket, SocketId, Storage, Verdict,
 };
 use trunnion_core::time::{Instant, Slot as TimerSlot};
 use trunnion_sys::netns::unshare_network;
@@ -61,6 +61,7 @@ impl Owner {
         }
         let storage = Storage {
             checks: Box::leak(vec![Slot::EMPTY; plan.len()].into()),
+            asides: Box::leak(vec![Aside::EMPTY; plan.len()].into()),
             timers: Box::leak(vec![TimerSlot::EMPTY; plan.len()].into()),
             manners: Box::leak(vec![MannerSlot::EMPTY; plan.len()].into()),
             sockets: Box::leak(vec![Socket::EMPTY; pool.len()].into()),

@@ -32,8 +32,8 @@ pub use config::{CheckConfig, Kind, Lane, Manner, NameId};
 #[doc(hidden)]
 pub use engine::laws;
 pub use engine::{
-    Action, Carrier, CheckId, Desk, Engine, Load, MannerSlot, Pace, PlanError, REQUEST_BYTES_MAX,
-    Settings, Slot, Socket, SocketId, Status, Storage,
+    Action, Aside, Carrier, CheckId, Desk, Engine, Load, MannerSlot, Pace, PlanError,
+    REQUEST_BYTES_MAX, Settings, Slot, Socket, SocketId, Status, Storage,
 };
 pub use flights::{Flight, Flights, Sign};
 pub use health::{Change, Health, HealthState, Limits};

@@ -409,6 +409,7 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
         links: untouched(backends),
         checks: check::Storage {
             checks: untouched(backends),
+            asides: untouched(backends),
             timers: untouched(backends),
             manners: untouched(backends),
             sockets: untouched(3 * sockets + limits.commands as usize),

@@ -235,6 +235,7 @@ fn lb() -> bool {
         links: &mut [Link::NONE],
         checks: check::Storage {
             checks: &mut [check::Slot::EMPTY],
+            asides: &mut [check::Aside::EMPTY],
             timers: &mut [Slot::EMPTY],
             manners: &mut [check::MannerSlot::EMPTY],
             sockets: &mut [check::Socket::EMPTY; 3],

@@ -46,6 +46,7 @@ pub struct Arena {
     ramps: Vec<time::Slot>,
     links: Vec<Link>,
     checks: Vec<Slot>,
+    asides: Vec<check::Aside>,
     timers: Vec<time::Slot>,
     manners: Vec<check::MannerSlot>,
     sockets: Vec<Socket>,
@@ -82,6 +83,7 @@ impl Arena {
             ramps: vec![time::Slot::EMPTY; 2 * limits::SERVICES],
             links: vec![Link::NONE; 2 * limits::DESTINATIONS],
             checks: vec![Slot::EMPTY; limits::CHECKS],
+            asides: vec![check::Aside::EMPTY; limits::CHECKS],
             timers: vec![time::Slot::EMPTY; limits::CHECKS],
             manners: vec![check::MannerSlot::EMPTY; limits::CHECKS],
             sockets: vec![Socket::EMPTY; 2 * SOCKETS_MAX],
@@ -123,6 +125,7 @@ impl Arena {
             links: &mut self.links,
             checks: check::Storage {
                 checks: &mut self.checks,
+                asides: &mut self.asides,
                 timers: &mut self.timers,
                 manners: &mut self.manners,
                 sockets: &mut self.sockets[..2 * sockets.min(SOCKETS_MAX)],

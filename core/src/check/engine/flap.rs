@@ -8,7 +8,8 @@
 //! decayed below half the limit. So the longest hold after the last fall is three
 //! half-lives.
 
-use super::Slot;
+use super::aside::Asides;
+use super::{CheckId, Slot};
 use crate::check::{Change, CheckConfig, Health, HealthState, Verdict};
 use crate::time::{Duration, Instant};
 
@@ -23,14 +24,12 @@ pub(super) struct Flap {
     /// The sum, in `FALL`s, as it was at `at`.
     sum: u32,
     at: Instant,
-    pub(super) held: bool,
 }
 
 impl Flap {
     pub const NONE: Self = Self {
         sum: 0,
         at: Instant::ZERO,
-        held: false,
     };
 
     /// The sum at `now`: between halvings it falls in a straight line.
@@ -46,14 +45,14 @@ impl Flap {
         whole.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX))
     }
 
-    /// Another fall.
-    fn fell(&mut self, now: Instant, half_life: Duration, limit: u32) {
+    /// Another fall. Whether it reaches the limit.
+    fn fell(&mut self, now: Instant, half_life: Duration, limit: u32) -> bool {
         let sum = self.sum(now, half_life).saturating_add(FALL);
         *self = Self {
             sum: sum.min(limit.saturating_mul(MEMORY)),
             at: now,
-            held: self.held || sum >= limit,
         };
+        sum >= limit
     }
 }
 
@@ -62,6 +61,7 @@ impl Slot {
     pub(super) fn take_verdict(
         &mut self,
         now: Instant,
+        (id, asides): (CheckId, &mut Asides<'_>),
         config: &CheckConfig,
         verdict: Verdict,
     ) -> bool {
@@ -71,30 +71,38 @@ impl Slot {
         let policy = config.policy;
         let limit = u32::from(policy.flap_falls).saturating_mul(FALL);
         if limit == 0 {
-            self.flap = Flap::NONE;
+            self.held = false;
+            if asides.of(id, self).flap != Flap::NONE
+                && let Some(aside) = asides.of_mut(id, self)
+            {
+                aside.flap = Flap::NONE;
+            }
             return false;
         }
         let half_life = policy.flap_half_life();
         let rise = config.rise.max(1);
         match (before, change) {
             (HealthState::Up, Some(Change::WentDown)) => {
-                let began = !self.flap.held;
-                self.flap.fell(now, half_life, limit);
-                began && self.flap.held
+                let aside = asides.of_mut(id, self);
+                let full = aside.is_some_and(|it| it.flap.fell(now, half_life, limit));
+                let began = full && !self.held;
+                self.held |= full;
+                began
             }
-            (HealthState::Down, Some(Change::WentUp)) if self.flap.held => {
-                if self.flap.sum(now, half_life) >= limit / 2 {
+            (HealthState::Down, Some(Change::WentUp)) if self.held => {
+                if asides.of(id, self).flap.sum(now, half_life) >= limit / 2 {
                     // It waits with all the successes it needs.
                     self.health = Health::GoingUp { successes: rise };
                 } else {
-                    self.flap.held = false;
+                    self.held = false;
                 }
                 false
             }
             (HealthState::Down, None) => {
                 // It would have been up: a hold does not end by flapping on.
                 if waits == (Health::GoingUp { successes: rise }) && self.health == Health::Down {
-                    self.flap.fell(now, half_life, limit);
+                    let aside = asides.of_mut(id, self);
+                    self.held |= aside.is_some_and(|it| it.flap.fell(now, half_life, limit));
                 }
                 false
             }
@@ -116,7 +124,6 @@ mod tests {
         let flap = Flap {
             sum: 8 * FALL,
             at: Instant::ZERO,
-            held: false,
         };
         let at = |s| flap.sum(Instant::ZERO + Duration::from_millis(s), ms(1000));
         let quarters: Vec<_> = [0, 500, 1000, 1500, 2000, 3000, 40_000].map(at).into();

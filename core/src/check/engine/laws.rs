@@ -10,7 +10,8 @@ use super::list::NIL;
 use super::schedule::nanos;
 use super::storage::{Phase, State, Use};
 use super::{
-    Action, CheckId, Desk, Engine, MannerSlot, Pace, Settings, Slot, Socket, SocketId, Storage,
+    Action, Aside, CheckId, Desk, Engine, MannerSlot, Pace, Settings, Slot, Socket, SocketId,
+    Storage,
 };
 use crate::bytes::{Reader, Short};
 use crate::check::probe::{Scripts, TlsId};
@@ -194,6 +195,7 @@ const LATE_MARGIN: Duration = Duration::from_millis(100);
 /// When a law is broken.
 pub fn any_life(data: &[u8]) {
     let mut checks = [Slot::EMPTY; CHECKS];
+    let mut asides = [Aside::EMPTY; CHECKS];
     let mut timers = [time::Slot::EMPTY; CHECKS];
     let mut manners = [MannerSlot::EMPTY; CHECKS];
     let mut sockets = [Socket::EMPTY; SOCKETS];
@@ -201,6 +203,7 @@ pub fn any_life(data: &[u8]) {
     let mut paces = [Pace::FREE; 2];
     let storage = Storage {
         checks: &mut checks,
+        asides: &mut asides,
         timers: &mut timers,
         manners: &mut manners,
         sockets: &mut sockets,

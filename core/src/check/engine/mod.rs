@@ -57,6 +57,7 @@
 //! keeps the time as well: if he says nothing until a little later
 //! ([`ERRAND_GRACE`]), he is in trouble and nobody else.
 
+mod aside;
 mod desk;
 mod errand;
 mod flap;
@@ -76,6 +77,7 @@ mod storage;
 mod talk;
 mod token;
 
+pub use aside::Aside;
 pub use errand::ERRAND_GRACE;
 pub use interface::{Action, Carrier, Load, Settings, Status};
 pub use manners::MannerSlot;
@@ -88,6 +90,7 @@ pub use talk::REQUEST_BYTES_MAX;
 use super::report::{Counters, Trouble};
 use super::{CheckConfig, Health, HealthState, Lane, Local, Reason, Verdict};
 use crate::time::{Duration, Instant, Wheel};
+use aside::Asides;
 use core::fmt;
 use list::{List, NIL, Spare};
 use manners::Manners;
@@ -104,6 +107,7 @@ pub const TROUBLE_QUIET: Duration = Duration::from_secs(10);
 pub struct Engine<'s> {
     settings: Settings,
     slots: &'s mut [Slot],
+    asides: Asides<'s>,
     manners: Manners<'s>,
     sockets: &'s mut [Socket],
     wheel: Wheel<'s>,
@@ -152,11 +156,12 @@ struct Quiet {
 
 impl<'s> Engine<'s> {
     /// An engine without a plan. It has room for as many checks as the shortest
-    /// of `checks`, `timers` and `manners`.
+    /// of `checks`, `asides`, `timers` and `manners`.
     #[must_use]
     pub fn new(storage: Storage<'s>, settings: Settings) -> Self {
         let Storage {
             checks,
+            asides,
             timers,
             manners,
             sockets,
@@ -169,6 +174,7 @@ impl<'s> Engine<'s> {
         let mut engine = Self {
             settings,
             slots: checks,
+            asides: Asides(asides),
             manners: Manners::new(manners),
             sockets,
             wheel: Wheel::new(timers, settings.tick_ns),
@@ -216,6 +222,7 @@ impl<'s> Engine<'s> {
         let slots = u32::try_from(self.slots.len()).unwrap_or(NIL);
         slots
             .min(self.wheel.capacity())
+            .min(u32::try_from(self.asides.0.len()).unwrap_or(NIL))
             .min(self.manners.capacity())
     }
 
@@ -294,18 +301,19 @@ impl<'s> Engine<'s> {
     #[must_use]
     pub fn status(&self, id: CheckId) -> Option<Status> {
         let slot = self.running(id)?;
+        let aside = self.asides.of(id, slot);
         Some(Status {
             config: slot.config(&self.manners),
             plan: slot.plan,
             health: slot.health,
             presumed: slot.presumed,
-            held: slot.flap.held,
-            advised: slot.advised,
-            certificate: slot.certificate,
+            held: slot.held,
+            advised: aside.advised,
+            certificate: aside.certificate,
             since: slot.since,
             last: slot.last,
             latency: slot.latency(),
-            http_status: (slot.http_status != 0).then_some(slot.http_status),
+            http_status: (aside.http_status != 0).then_some(aside.http_status),
         })
     }
 

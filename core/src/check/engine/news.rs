@@ -14,11 +14,10 @@ impl Engine<'_> {
         let index = self.news.pop(self.slots, Slot::news)?;
         let slot = self.slots.get_mut(index as usize)?;
         let previous = slot.told;
-        let certificate = slot
-            .certificate
-            .filter(|shown| shown.soon != slot.told_soon);
-        slot.told_soon = slot.expires_soon();
-        let advised = (!slot.advice_told).then_some(slot.advised);
+        let aside = self.asides.of(CheckId(index), slot);
+        let certificate = aside.certificate.filter(|_| slot.soon != slot.told_soon);
+        slot.told_soon = slot.soon;
+        let advised = (!slot.advice_told).then_some(aside.advised);
         slot.told = slot.health.state();
         slot.advice_told = true;
         let fell = slot.told == HealthState::Down && previous != HealthState::Down;
@@ -32,7 +31,7 @@ impl Engine<'_> {
                 HealthState::Up | HealthState::Unknown => None,
             },
             latency: slot.latency(),
-            held: fell && slot.flap.held,
+            held: fell && slot.held,
             advised,
             certificate,
         })
@@ -42,7 +41,7 @@ impl Engine<'_> {
     #[must_use]
     pub fn advised(&self, id: CheckId) -> Advised {
         self.running(id)
-            .map_or(Advised::default(), |slot| slot.advised)
+            .map_or(Advised::default(), |slot| self.asides.of(id, slot).advised)
     }
 
     /// The check that a socket is in use for.
@@ -60,8 +59,11 @@ impl Engine<'_> {
         let Some(id) = self.probed_by(socket) else {
             return self.stray();
         };
-        if let Some(slot) = self.running_mut(id) {
-            slot.certificate = Some(certificate);
+        if let Some(slot) = self.slots.get_mut(id.index())
+            && let Some(aside) = self.asides.of_mut(id, slot)
+        {
+            aside.certificate = Some(certificate);
+            slot.soon = certificate.soon;
             self.note_news(id);
         }
     }
@@ -70,8 +72,13 @@ impl Engine<'_> {
     /// ([`Advised::with`], [`Advised::with_weight`]). To be called before the
     /// verdict of the same probe.
     pub fn handle_advice(&mut self, id: CheckId, take: impl FnOnce(Advised) -> Advised) {
-        if let Some(slot) = self.running_mut(id) {
-            slot.advise(take(slot.advised));
+        if self.running(id).is_some()
+            && let Some(slot) = self.slots.get_mut(id.index())
+            && let Some(aside) = self.asides.of_mut(id, slot)
+        {
+            let before = aside.advised;
+            aside.advised = take(before);
+            slot.advice_told &= aside.advised == before;
             self.note_news(id);
         }
     }
@@ -91,8 +98,11 @@ impl Engine<'_> {
         if slot.last.is_some() || !words.is_some_and(|script| script.advises()) {
             return false;
         }
-        slot.advised.share = Share::Presumed;
         slot.advice_told = true;
+        let Some(aside) = self.asides.of_mut(id, slot) else {
+            return false;
+        };
+        aside.advised.share = Share::Presumed;
         true
     }
 

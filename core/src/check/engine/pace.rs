@@ -79,13 +79,18 @@ impl Engine<'_> {
     #[must_use]
     pub fn is_in(&self, id: CheckId, group: u32) -> bool {
         self.running(id)
-            .is_some_and(|slot| slot.groups.contains(&group))
+            .is_some_and(|slot| self.asides.of(id, slot).groups.contains(&group))
     }
 
     /// Puts a check into these groups and no others.
     pub fn join(&mut self, id: CheckId, groups: [Option<u32>; GROUPS]) {
-        if let Some(slot) = self.running_mut(id) {
-            slot.groups = groups.map(|group| group.unwrap_or(NIL));
+        let groups = groups.map(|group| group.unwrap_or(NIL));
+        if let Some(slot) = self.running(id)
+            && self.asides.of(id, slot).groups != groups
+            && let Some(slot) = self.slots.get_mut(id.index())
+            && let Some(aside) = self.asides.of_mut(id, slot)
+        {
+            aside.groups = groups;
         }
     }
 
@@ -93,7 +98,7 @@ impl Engine<'_> {
     /// it queue for a socket; or puts it off until the first one that is not free
     /// now is. It holds no timer.
     pub(super) fn take_starts(&mut self, now: Instant, id: CheckId, due: Instant, from: usize) {
-        let Some(groups) = self.running(id).map(|slot| slot.groups) else {
+        let Some(groups) = self.running(id).map(|slot| self.asides.of(id, slot).groups) else {
             return;
         };
         let each = groups.map(Some).into_iter().chain([None]);

@@ -317,7 +317,7 @@ impl Engine<'_> {
         let config = slot.config(&self.manners);
         let before = slot.health.state();
         // Whether others must hear of it is for `told` to say.
-        let held = slot.take_verdict(now, &config, verdict);
+        let held = slot.take_verdict(now, (id, &mut self.asides), &config, verdict);
         let after = slot.health.state();
         match verdict {
             Verdict::Success | Verdict::Failure(_) => {
@@ -327,9 +327,15 @@ impl Engine<'_> {
                 }
                 let latency_us = now.since(started).as_micros();
                 slot.latency_us = u32::try_from(latency_us).unwrap_or(u32::MAX);
-                slot.http_status = probe.and_then(|p| p.http_status()).unwrap_or(0);
-                if let Some(advice) = probe.and_then(|p| p.advice()) {
-                    slot.advise(slot.advised.with(&advice));
+                let http_status = probe.and_then(|p| p.http_status()).unwrap_or(0);
+                let advice = probe.and_then(|p| p.advice());
+                if (advice.is_some() || http_status != self.asides.of(id, slot).http_status)
+                    && let Some(aside) = self.asides.of_mut(id, slot)
+                {
+                    aside.http_status = http_status;
+                    let before = aside.advised;
+                    aside.advised = advice.map_or(before, |advice| before.with(&advice));
+                    slot.advice_told &= aside.advised == before;
                 }
                 slot.presumed = false;
             }

@@ -40,7 +40,7 @@ pub(super) fn next_start(
             (started + to_phase(config, started, seed), span)
         }
         // It needs no hurry: nothing but time lets it come up.
-        Health::GoingUp { .. } if slot.flap.held => (started + interval(config), interval(config)),
+        Health::GoingUp { .. } if slot.held => (started + interval(config), interval(config)),
         Health::Unknown | Health::GoingDown { .. } | Health::GoingUp { .. } => {
             let span = config.fast_interval.max(least);
             (started + span, span)

@@ -1,13 +1,11 @@
 //! What the engine keeps of each check and each socket, in the owner's slices.
 
-use super::flap::Flap;
+use super::aside::Aside;
 use super::list::{Link, NIL};
 use super::manners::{MannerId, MannerSlot, Manners};
-use super::pace::{GROUPS, Pace};
+use super::pace::Pace;
 use crate::check::probe::{Probe, Room, SPEC_KEEP_BYTES_MAX};
-use crate::check::{
-    Advised, Certificate, CheckConfig, Health, HealthState, Local, Reason, Share, Verdict,
-};
+use crate::check::{CheckConfig, Health, HealthState, Local, Reason, Verdict};
 use crate::time::{self, Duration, Instant, Timer};
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -44,6 +42,8 @@ impl SocketId {
 pub struct Storage<'s> {
     /// One for each check of the largest plan.
     pub checks: &'s mut [Slot],
+    /// One for each check, should all have what few have.
+    pub asides: &'s mut [Aside],
     /// One for each check.
     pub timers: &'s mut [time::Slot],
     /// One for each check, should no two be made in the same way.
@@ -71,17 +71,16 @@ pub struct Slot {
     pub(super) health: Health,
     /// What the owner has heard of its health.
     pub(super) told: HealthState,
-    /// What it says of its weight, and whether the owner has heard of that.
-    pub(super) advised: Advised,
+    /// Whether the owner has heard what it says of its weight.
     pub(super) advice_told: bool,
-    /// The certificate it showed last, and whether the owner has heard that it
-    /// expires soon.
-    pub(super) certificate: Option<Certificate>,
+    /// Whether the certificate it showed last expires soon, and what the owner has
+    /// heard of that.
+    pub(super) soon: bool,
     pub(super) told_soon: bool,
-    /// Which rates it keeps, or [`NIL`].
-    pub(super) groups: [u32; GROUPS],
-    /// Its falls, as far as they are remembered.
-    pub(super) flap: Flap,
+    /// It fell so often that it is held down.
+    pub(super) held: bool,
+    /// There is more of it in its [`Aside`].
+    pub(super) has_aside: bool,
     /// The health was adopted and no verdict has borne it out.
     pub(super) presumed: bool,
     /// The last verdict that was one, and how long it took.
@@ -90,8 +89,6 @@ pub struct Slot {
     /// the target's fall a riddle.
     pub(super) reason: Option<Reason>,
     pub(super) latency_us: u32,
-    /// The status of its HTTP response; 0 for none.
-    pub(super) http_status: u16,
     /// Probes begun; the number wraps.
     pub(super) turn: u8,
     /// When the health's state became what it is.
@@ -110,7 +107,7 @@ pub struct Slot {
 }
 
 // There are as many as there are checks.
-const _: () = assert!(size_of::<Slot>() <= 160);
+const _: () = assert!(size_of::<Slot>() <= 112);
 
 /// Where a check is in its round.
 #[derive(Clone, Copy, Debug)]
@@ -140,11 +137,6 @@ pub(super) enum State {
     },
 }
 
-const NOTHING_ADVISED: Advised = Advised {
-    away: false,
-    share: Share::Whole,
-};
-
 impl Slot {
     /// A slot without a check, to fill storage with.
     pub const EMPTY: Self = Self {
@@ -154,17 +146,15 @@ impl Slot {
         state: State::Free,
         health: Health::Unknown,
         told: HealthState::Unknown,
-        advised: NOTHING_ADVISED,
         advice_told: true,
-        certificate: None,
+        soon: false,
         told_soon: false,
-        groups: [NIL; GROUPS],
-        flap: Flap::NONE,
+        held: false,
+        has_aside: false,
         presumed: false,
         last: None,
         reason: None,
         latency_us: 0,
-        http_status: 0,
         turn: 0,
         since: Instant::ZERO,
         kept: NIL,
@@ -181,12 +171,6 @@ impl Slot {
     /// What it is.
     pub(super) fn config(&self, manners: &Manners<'_>) -> CheckConfig {
         manners.check(self.manner, self.target())
-    }
-
-    /// It says this of its weight.
-    pub(super) fn advise(&mut self, advised: Advised) {
-        self.advice_told &= self.advised == advised;
-        self.advised = advised;
     }
 
     /// How long the last verdict took.
@@ -208,14 +192,7 @@ impl Slot {
 
     /// Whether the owner knows what is believed of it.
     pub(super) fn is_told(&self) -> bool {
-        self.told == self.health.state()
-            && self.advice_told
-            && self.told_soon == self.expires_soon()
-    }
-
-    /// Whether the certificate it showed last expires soon.
-    pub(super) fn expires_soon(&self) -> bool {
-        self.certificate.is_some_and(|shown| shown.soon)
+        self.told == self.health.state() && self.advice_told && self.told_soon == self.soon
     }
 
     pub(super) const fn link(&mut self) -> &mut Link {

@@ -86,7 +86,8 @@ impl Lb<'_> {
     /// Puts each check into the groups of the first service that has it, and of
     /// the address that it probes. The services' come first, by their places; then
     /// one for each check, of which that of an address's first check is used: as a
-    /// reload leaves a check its id, it leaves an address its group.
+    /// reload leaves a check its id, it leaves an address its group. Where there is
+    /// no limit nobody joins, for that takes memory.
     fn set_paces(&mut self, plan: &LbPlan<'_>) {
         let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         // By the room there is, which no reload changes.
@@ -94,12 +95,17 @@ impl Lb<'_> {
         for (at, policy) in (0..).zip(plan.policies.iter().take(services)) {
             self.engine.set_pace(at, policy.checks_per_second);
         }
+        let slow = |at: &usize| {
+            let policy = plan.policies.get(*at);
+            policy.is_some_and(|policy| policy.checks_per_second > 0)
+        };
         let (mut last, mut address) = (None, None);
         for (at, config) in (0..).zip(plan.checks) {
             let Some(check) = self.engine.check_id(at) else {
                 continue;
             };
-            if last.replace(config.target.ip()) != Some(config.target.ip()) {
+            let other = last.replace(config.target.ip()) != Some(config.target.ip());
+            if other && plan.backend_checks_per_second > 0 {
                 let group = number(services.saturating_add(check.index()));
                 if !self.engine.is_in(check, group) {
                     // Whatever is in it is another address's.
@@ -108,7 +114,7 @@ impl Lb<'_> {
                 self.engine.set_pace(group, plan.backend_checks_per_second);
                 address = Some(group);
             }
-            let service = self.links.services(check).min().map(number);
+            let service = self.links.services(check).min().filter(slow).map(number);
             self.engine.join(check, [service, address]);
         }
     }

@@ -1,7 +1,7 @@
 //! Whichever way the bytes of a connection are cut, the engine finds the same.
 
 use super::super::{
-    Action, Desk, Engine, MannerSlot, Pace, Settings, Slot, Socket, SocketId, Storage,
+    Action, Aside, Desk, Engine, MannerSlot, Pace, Settings, Slot, Socket, SocketId, Storage,
 };
 use super::audit;
 use super::kinds::{DNS_BY_TCP, KINDS, config_of, kinds};
@@ -81,6 +81,7 @@ pub fn any_split(data: &[u8]) {
 /// and over, or all when `cuts` is empty.
 fn find((kind, scripts): (Kind, Scripts<'_>), answer: &[u8], cuts: &[u8], ends: bool) -> Found {
     let mut checks = [Slot::EMPTY; 1];
+    let mut asides = [Aside::EMPTY; 1];
     let mut timers = [time::Slot::EMPTY; 1];
     let mut manners = [MannerSlot::EMPTY; 1];
     let mut sockets = [Socket::EMPTY; 1];
@@ -89,6 +90,7 @@ fn find((kind, scripts): (Kind, Scripts<'_>), answer: &[u8], cuts: &[u8], ends: 
     let mut desks = [Desk::EMPTY; 1];
     let storage = Storage {
         checks: &mut checks,
+        asides: &mut asides,
         timers: &mut timers,
         manners: &mut manners,
         sockets: &mut sockets,

@@ -23,6 +23,7 @@ fn engine(
 ) -> (Engine<'static>, CheckId) {
     let storage = Storage {
         checks: Box::leak(vec![Slot::EMPTY; 1].into()),
+        asides: Box::leak(vec![Aside::EMPTY; 1].into()),
         timers: Box::leak(vec![time::Slot::EMPTY; 1].into()),
         manners: Box::leak(vec![MannerSlot::EMPTY; 1].into()),
         sockets: Box::leak(vec![Socket::EMPTY; 3].into()),

@@ -47,6 +47,7 @@ pub fn plan(n: u16) -> Vec<CheckConfig> {
 pub fn engine(checks: usize, v4: u32, v6: u32) -> Engine<'static> {
     let storage = Storage {
         checks: Box::leak(vec![Slot::EMPTY; checks].into()),
+        asides: Box::leak(vec![Aside::EMPTY; checks].into()),
         timers: Box::leak(vec![time::Slot::EMPTY; checks].into()),
         manners: Box::leak(vec![MannerSlot::EMPTY; checks].into()),
         sockets: Box::leak(vec![Socket::EMPTY; (v4 + v6) as usize].into()),
