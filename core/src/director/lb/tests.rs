@@ -23,6 +23,7 @@ struct Room {
     checks: check::Slot,
     manners: check::MannerSlot,
     sockets: [check::Socket; 3],
+    asides: [check::Aside; 1],
 }
 
 impl Room {
@@ -38,6 +39,7 @@ impl Room {
             checks: check::Slot::EMPTY,
             manners: check::MannerSlot::EMPTY,
             sockets: [check::Socket::EMPTY; 3],
+            asides: [check::Aside::EMPTY; 1],
         }
     }
 
@@ -56,6 +58,7 @@ impl Room {
             links: &mut self.links,
             checks: check::Storage {
                 checks: from_mut(&mut self.checks),
+                asides: &mut self.asides,
                 timers: from_mut(timers),
                 manners: from_mut(&mut self.manners),
                 sockets: &mut self.sockets,
