@@ -86,8 +86,10 @@ pub struct Readiness {
 /// network namespace its thread was in. Allocates nothing after
 /// [`open`](Self::open).
 pub struct Pool {
+    /// A kernel without IPv6 has only the IPv4 ones.
     sockets: Box<[Socket]>,
     v4: u32,
+    v6: u32,
 }
 
 struct Socket {
@@ -98,36 +100,48 @@ struct Socket {
 }
 
 impl Pool {
-    /// Opens all sockets.
+    /// Opens all sockets. A kernel without IPv6 (`ipv6.disable=1`) is no reason to
+    /// have none of IPv4: the others stay closed, and connecting one says so.
     ///
     /// # Errors
     /// Those of socket(2): `EMFILE` when the limit of descriptors is less than
-    /// their number, `EAFNOSUPPORT` without IPv6.
+    /// their number.
     pub fn open(v4: u32, v6: u32) -> io::Result<Self> {
+        Self::open_by(v4, v6, Socket::open)
+    }
+
+    fn open_by(
+        v4: u32,
+        v6: u32,
+        mut open: impl FnMut(Family) -> io::Result<Socket>,
+    ) -> io::Result<Self> {
         let mut sockets = Vec::with_capacity(v4 as usize + v6 as usize);
-        for n in 0..v4 as usize + v6 as usize {
-            sockets.push(Socket::open(if n < v4 as usize {
-                Family::V4
-            } else {
-                Family::V6
-            })?);
+        for _ in 0..v4 {
+            sockets.push(open(Family::V4)?);
+        }
+        for _ in 0..v6 {
+            match open(Family::V6) {
+                Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => break,
+                opened => sockets.push(opened?),
+            }
         }
         Ok(Self {
             sockets: sockets.into(),
             v4,
+            v6,
         })
     }
 
-    /// Sockets in the pool.
+    /// Sockets in the pool, with those that a kernel without IPv6 did not open.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.sockets.len()
+    pub const fn len(&self) -> usize {
+        self.v4 as usize + self.v6 as usize
     }
 
     /// Whether there is none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// How many of them are IPv4.
@@ -136,7 +150,7 @@ impl Pool {
         self.v4
     }
 
-    /// All sockets with their ids, to register them.
+    /// All that are open with their ids, to register them.
     pub fn iter(&self) -> impl Iterator<Item = (SocketId, BorrowedFd<'_>)> {
         (0..)
             .map(SocketId)
@@ -148,12 +162,13 @@ impl Pool {
     /// disconnect in time spares the target an accept.
     ///
     /// `EBADF` for a socket that is not in the pool, `EAFNOSUPPORT` for one of
-    /// the other family; the rest is connect(2)'s. Of a socket that was not
+    /// the other family, or of a family the kernel has not; the rest is connect(2)'s. Of a socket that was not
     /// disconnected the kernel tells how its earlier connection goes
     /// (`EALREADY`, once success, `EISCONN`).
     pub fn connect(&mut self, id: SocketId, target: SocketAddr, half_open: bool) -> Outcome {
+        let closed = self.closed(id);
         let Some(socket) = self.sockets.get_mut(id.index()) else {
-            return Outcome::Failed(Errno(libc::EBADF));
+            return Outcome::Failed(Errno(closed));
         };
         if socket.family != Family::of(&target.ip()) {
             // The kernel would say EINVAL, as it does of a blackhole route.
@@ -176,12 +191,21 @@ impl Pool {
     /// connection is reset.
     ///
     /// # Errors
-    /// `EBADF` for a socket that is not in the pool; the kernel itself knows no
-    /// reason to refuse.
+    /// `EBADF` for a socket that is not in the pool, `EAFNOSUPPORT` for one that was
+    /// never opened; the kernel itself knows no reason to refuse.
     pub fn disconnect(&mut self, id: SocketId) -> io::Result<()> {
         match self.sockets.get(id.index()) {
             Some(socket) => socket.disconnect(),
-            None => Err(io::Error::from_raw_os_error(libc::EBADF)),
+            None => Err(io::Error::from_raw_os_error(self.closed(id))),
+        }
+    }
+
+    /// What is wrong with a socket that is not open.
+    const fn closed(&self, id: SocketId) -> libc::c_int {
+        if id.index() < self.len() {
+            libc::EAFNOSUPPORT
+        } else {
+            libc::EBADF
         }
     }
 

@@ -233,3 +233,29 @@ fn misuse_is_an_errno() {
     lab.pool.disconnect(V6).unwrap();
     lab.pool.disconnect(V6).unwrap();
 }
+
+/// A kernel without IPv6 says `EAFNOSUPPORT` of every socket of that family.
+#[test]
+fn a_kernel_without_ipv6_has_its_ipv4_sockets() {
+    let refuse = |errno: i32| {
+        move |family| match family {
+            Family::V4 => Socket::open(family),
+            Family::V6 => Err(io::Error::from_raw_os_error(errno)),
+        }
+    };
+    let mut pool = Pool::open_by(1, 2, refuse(libc::EAFNOSUPPORT)).unwrap();
+    assert_eq!((pool.len(), pool.v4(), pool.iter().count()), (3, 1, 1));
+    let (_four, four) = listener(Ipv4Addr::LOCALHOST);
+    let six = SocketAddr::from((Ipv6Addr::LOCALHOST, four.port()));
+    assert_ne!(pool.connect(V4, four, false), pool.connect(V6, six, false));
+    for id in [V6, SocketId(2)] {
+        let refused = Outcome::Failed(Errno(libc::EAFNOSUPPORT));
+        assert_eq!(pool.connect(id, six, false), refused);
+        assert!(pool.disconnect(id).is_err());
+    }
+    let outside = Outcome::Failed(Errno(libc::EBADF));
+    assert_eq!(pool.connect(SocketId(3), six, false), outside);
+    // What is wanting for another reason is no smaller pool.
+    let error = Pool::open_by(1, 2, refuse(libc::EMFILE)).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
+}
