@@ -5,6 +5,7 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 use trunnion_sys::netns::unshare_network;
 use trunnion_tests::asked::{backend, service, until_found};
 use trunnion_tests::daemon::{Daemon, run};
@@ -138,5 +139,59 @@ fn the_source_is_what_the_routes_say_now() {
         run(&format!("ip addr add {from}/32 dev near"));
     }
     assert!(!daemon.log().contains("is down"), "{}", daemon.log());
+    daemon.stop();
+}
+
+/// What is sent to neighbours who do not answer lies in the kernel for three seconds
+/// each, by the sockets that are everybody's: those of others are checked all the
+/// same, and a death among them is found.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn a_dark_rack_blinds_nobody() {
+    const DARK: usize = 60;
+    unshare_network().expect("a network namespace: run as root");
+    run("ip link set lo up");
+    run("ip link add near type veth peer name far");
+    run("ip addr add 10.68.0.1/24 dev near");
+    run("ip link set near up");
+    run("ip link set far up");
+    let lives = TcpListener::bind("127.0.0.1:8000").unwrap();
+    let dies = TcpListener::bind("127.0.0.1:8001").unwrap();
+    let mut checks = checks(&["127.0.0.1:8000", "127.0.0.1:8001"]);
+    for n in 0..DARK {
+        let address = format!("10.68.0.{}:8000", n + 2);
+        let check = format!(r#"address = "{address}", timeout = "20ms""#);
+        checks.push(check.clone());
+        checks.push(format!(
+            r#"type = "udp", send = "x", expect = "y", {check}"#
+        ));
+    }
+    let checks: Vec<_> = checks.iter().map(String::as_str).collect();
+    let times = r#"interval = "100ms", timeout = "100ms", rise = 1, fall = 2"#;
+    let config = service(&format!("type = \"tcp\", {times}"), &checks);
+    let mut daemon = Daemon::start(&config);
+    daemon.says("Started: ");
+    let counter = |daemon: &Daemon, name: &str, of: &str| {
+        let state = daemon.show();
+        let counters = state["counters"].as_array().unwrap();
+        let found = counters.iter().find(|c| c["name"] == name && c["of"] == of);
+        found.unwrap()["value"].as_u64().unwrap()
+    };
+    // Longer than the kernel waits for a neighbour.
+    let began = Instant::now();
+    daemon.until("checks of the dark", |_| {
+        began.elapsed() > Duration::from_secs(7)
+    });
+    let state = daemon.show();
+    assert_eq!(backend(&state, 0)["check"]["last"], "ok");
+    assert_eq!(backend(&state, 2)["check"]["last"], "timed out");
+    let unsent = counter(&daemon, "check_indeterminate", "out of memory");
+    assert_eq!(unsent, 0, "checks that were not sent");
+    drop(dies);
+    daemon.until("the death", |daemon| {
+        backend(&daemon.show(), 1)["check"]["health"] == "down"
+    });
+    assert_eq!(backend(&daemon.show(), 0)["check"]["health"], "up");
+    drop(lives);
     daemon.stop();
 }

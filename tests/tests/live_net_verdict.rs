@@ -199,8 +199,8 @@ fn out_of_local_ports_nobody_goes_down() {
     nobody_fell_and_deaths_are_found(daemon, backends);
 }
 
-/// No queue of this kernel makes connect(2) or sendmmsg(2) fail for want of buffers,
-/// so strace says it in the kernel's place, to every call: also to those that end a
+/// No queue of this kernel makes connect(2) fail for want of buffers, and only a dark
+/// network sendmmsg(2), so strace says it in the kernel's place, to every call: also to those that end a
 /// connection, whose sockets must serve again all the same.
 fn without_buffers_nobody_goes_down(call: &str, half_open: bool, errnos: &[(&str, &str)]) {
     let backends = Backends::new();

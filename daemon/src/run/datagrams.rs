@@ -112,6 +112,7 @@ impl Datagrams {
                 SYN => Port::syn(family, targets),
                 _ => Port::udp(family),
             };
+            let port = port.and_then(|port| port.make_room(seats.len()).map(|()| port));
             Line {
                 port: port.map_err(|error| errno(&error)),
                 outbox: Outbox::new(),

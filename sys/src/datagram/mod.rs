@@ -11,6 +11,13 @@
 //! that no ICMP error makes, or one that a socket which never sent anything is
 //! told, too, when it connects to the same target. Else it sends again.
 //!
+//! # What waits for a neighbour
+//! A packet to a neighbour that does not answer the kernel's own question lies in
+//! the kernel until that gives up, for 3 s (`mcast_solicit` times `retrans_time_ms`,
+//! arp(7)), and all the while in this socket's send buffer. One buffer for all
+//! targets that a dark rack has filled would let nothing out to anybody else:
+//! [`Port::make_room`].
+//!
 //! # Loss
 //! A queue that overflows loses answers silently. [`Port::lost`] counts them, so
 //! that a target is not blamed for it.
@@ -47,6 +54,15 @@ pub const DATAGRAM_BYTES_MAX: usize = 4096;
 /// Bytes asked for as receive buffer. A small datagram takes 768 of them, so this
 /// holds the answers to 5,000 probes that come while the loop is busy.
 const RECEIVE_BYTES: libc::c_int = 4 * 1024 * 1024;
+/// Bytes asked for as send buffer, for each probe at once: what those that are
+/// given up after 100 ms leave behind in 3 s. A SYN takes 768, and of a raw socket
+/// the kernel takes four times what was asked for (`__ip_append_data`,
+/// net/ipv4/ip_output.c), of a UDP port, where there are several, twice.
+const SEND_BYTES: usize = 8 * 1024;
+/// The same of all together: so that few have enough, and that many do not take more
+/// than 256 MiB.
+const SEND_BYTES_MIN: usize = 4 * 1024 * 1024;
+const SEND_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How often a datagram is sent again because the errno was perhaps another's.
 const TRIES: u32 = 4;
 
@@ -75,7 +91,7 @@ impl Port {
             syns: None,
         };
         port.hear_errors()?;
-        port.enlarge()?;
+        port.hear_all()?;
         let any = Name::any(family);
         // SAFETY: the name is live and of the length given; the kernel reads it.
         check(unsafe { libc::bind(port.fd.as_raw_fd(), any.as_ptr(), any.len()) })?;
@@ -101,7 +117,7 @@ impl Port {
             scout: None,
             syns: None,
         };
-        port.enlarge()?;
+        port.hear_all()?;
         Ok(port)
     }
 
@@ -123,8 +139,22 @@ impl Port {
             syns: Some(syns),
         };
         port.hear_errors()?;
-        port.enlarge()?;
+        port.hear_all()?;
         Ok(port)
+    }
+
+    /// Has room in its send buffer for what so many probes at once leave there that
+    /// wait for neighbours who do not answer, as far as this process may have it
+    /// (`CAP_NET_ADMIN`). Nothing is taken before it is needed.
+    ///
+    /// # Errors
+    /// Those of setsockopt(2), of which none is known.
+    pub fn make_room(&self, probes: usize) -> io::Result<()> {
+        let bytes = probes
+            .saturating_mul(SEND_BYTES)
+            .clamp(SEND_BYTES_MIN, SEND_BYTES_MAX);
+        let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+        self.enlarge((libc::SO_SNDBUFFORCE, libc::SO_SNDBUF), bytes)
     }
 
     /// The TCP ports that SYNs leave from, which nobody else has while this lives;
@@ -272,18 +302,19 @@ impl Port {
         set(&self.fd, level, name, &1)
     }
 
-    /// Asks for large buffers, as large as this process may have.
-    fn enlarge(&self) -> io::Result<()> {
-        let forced = set(
-            &self.fd,
-            libc::SOL_SOCKET,
-            libc::SO_RCVBUFFORCE,
-            &RECEIVE_BYTES,
-        );
-        if forced.is_err() {
-            set(&self.fd, libc::SOL_SOCKET, libc::SO_RCVBUF, &RECEIVE_BYTES)?;
-        }
-        Ok(())
+    /// Asks for a receive buffer that a burst fits in.
+    fn hear_all(&self) -> io::Result<()> {
+        self.enlarge((libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), RECEIVE_BYTES)
+    }
+
+    /// Asks for a buffer of so many bytes, or for as many as this process may have.
+    fn enlarge(
+        &self,
+        (force, ask): (libc::c_int, libc::c_int),
+        bytes: libc::c_int,
+    ) -> io::Result<()> {
+        let forced = set(&self.fd, libc::SOL_SOCKET, force, &bytes);
+        forced.or_else(|_| set(&self.fd, libc::SOL_SOCKET, ask, &bytes))
     }
 }
 
