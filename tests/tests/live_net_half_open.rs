@@ -142,6 +142,44 @@ fn the_source_is_what_the_routes_say_now() {
     daemon.stop();
 }
 
+/// Eight ask one target, half of them in the same moment, and four ports there are:
+/// each finds out how it is, while it is silent as well.
+#[test]
+#[ignore = "needs root: cargo xtask test"]
+fn many_checks_of_one_target_wait_for_a_port() {
+    unshare_network().expect("a network namespace: run as root");
+    run("ip link set lo up");
+    // Once it is not here, it is somebody's who says nothing.
+    run("ip link add near type veth peer name far");
+    run("ip addr add 10.68.0.1/24 dev near");
+    run("ip link set near up");
+    run("ip link set far up");
+    run("ip neigh add 10.68.0.2 lladdr 02:00:00:00:00:99 dev near");
+    run("ip addr add 10.68.0.2/32 dev lo");
+    let listener = TcpListener::bind("0.0.0.0:8000").unwrap();
+    let check = |n: usize| {
+        // The policy alone sets the last four apart.
+        let (fall, down) = (n.min(4) + 1, 1_000 + 100 * n);
+        format!(r#"address = "10.68.0.2:8000", fall = {fall}, down_interval = "{down}ms""#)
+    };
+    let checks: Vec<_> = (0..8).map(check).collect();
+    let checks: Vec<_> = checks.iter().map(String::as_str).collect();
+    let base = r#"type = "tcp", interval = "1s", timeout = "400ms", rise = 1"#;
+    let mut daemon = Daemon::start(&service(base, &checks));
+    until_found(&mut daemon, &["ok"; 8]);
+    run("ip addr del 10.68.0.2/32 dev lo");
+    until_found(&mut daemon, &["timed out"; 8]);
+    run("ip addr add 10.68.0.2/32 dev lo");
+    until_found(&mut daemon, &["ok"; 8]);
+    let state = daemon.show();
+    let counters = state["counters"].as_array().unwrap();
+    let ports = "out of local ports or addresses";
+    let is = |c: &&serde_json::Value| c["name"] == "check_indeterminate" && c["of"] == ports;
+    assert_eq!(counters.iter().find(is).unwrap()["value"], 0);
+    drop(listener);
+    daemon.stop();
+}
+
 /// What is sent to neighbours who do not answer lies in the kernel for three seconds
 /// each, by the sockets that are everybody's: those of others are checked all the
 /// same, and a death among them is found.

@@ -249,12 +249,14 @@ impl CheckConfig {
     }
 
     /// Where in its interval a check lies: the same number for the same
-    /// question on every run with one seed, and far apart for neighbours.
+    /// check on every run with one seed, and far apart for neighbours, and for those
+    /// that ask the same of one target in other ways.
     #[must_use]
     pub fn phase(&self, seed: u64) -> u64 {
         let mut hasher = Fnv::new(seed);
         self.target.hash(&mut hasher);
         self.kind.question().hash(&mut hasher);
+        (self.name, self.timeout, self.rise, self.fall).hash(&mut hasher);
         hasher.finish()
     }
 }

@@ -19,8 +19,8 @@ use trunnion_sys::datagram::{BATCH, DATAGRAM_BYTES_MAX, Inbox, Outbox, Port, SYN
 use trunnion_sys::memory::untouched;
 use trunnion_sys::netlink;
 
-/// UDP ports of each family. They take turns, and a probe that no port has free is
-/// not made: so many at once have one target, unless their protocol has ids.
+/// UDP ports of each family. They take turns, and a probe that no port has free for it
+/// waits: so many at once have one target, unless their protocol has ids.
 const PORTS: u8 = 4;
 /// TCP ports of each family that SYNs leave from. They take turns as well.
 const SYN_TURNS: u8 = 4;
@@ -339,16 +339,19 @@ impl Datagrams {
             Carrier::Udp => Some(&mut self.flights[family]),
             Carrier::Syn => Some(&mut self.syns[family]),
         };
-        let turn = match flights {
-            None => Some(0),
-            Some(flights) => lb.engine().departure(seat).and_then(|(sign, turn, token)| {
+        let turn = match (flights, lb.engine().departure(seat)) {
+            (None, _) => Some(0),
+            (Some(flights), Some((sign, turn, token))) => {
                 let flies = |seat, token| lb.engine().seat_of(token) == Some(seat);
                 flights.depart((seat, token), target, (sign, turn), flies)
-            }),
+            }
+            (Some(_), None) => {
+                let verdict = Verdict::Indeterminate(Local::Other);
+                return lb.handle_verdict(now, seat, verdict);
+            }
         };
         let Some(turn) = turn else {
-            let verdict = Verdict::Indeterminate(Local::Ports);
-            return lb.handle_verdict(now, seat, verdict);
+            return lb.handle_no_port(now, seat);
         };
         let line = match carrier {
             Carrier::Udp => usize::from(turn),

@@ -105,6 +105,7 @@ impl Engine<'_> {
             Phase::Connecting
             | Phase::Unsecured { .. }
             | Phase::Deskless { .. }
+            | Phase::Portless { .. }
             | Phase::Securing
             | Phase::Sending { later: true, .. }
             | Phase::Answering => false,

@@ -118,7 +118,9 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
                 let (sends, reads) = match socket.phase {
                     // To be told to connect, by datagrams or rather not.
                     Phase::Connecting => (engine.again(SocketId(index)).is_some(), false),
-                    Phase::Unsecured { .. } | Phase::Deskless { .. } => (true, false),
+                    Phase::Unsecured { .. } | Phase::Deskless { .. } | Phase::Portless { .. } => {
+                        (true, false)
+                    }
                     Phase::Securing => (false, true),
                     Phase::Due | Phase::Sending { .. } => (true, false),
                     Phase::Waiting | Phase::Answering => (false, true),
@@ -258,7 +260,8 @@ impl Life<'_> {
         let socket = SocketId(u32::from(arg >> 4));
         match what % 22 {
             20 => self.outcome(socket, arg),
-            21 if arg & 1 == 0 => self.engine.handle_lost(socket),
+            21 if arg & 3 == 0 => self.engine.handle_lost(socket),
+            21 if arg & 3 == 2 => self.engine.handle_no_port(self.now, socket),
             21 => {
                 if self.engine.keeps(socket) {
                     self.engine.handle_let_go(socket);

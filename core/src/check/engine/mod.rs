@@ -46,7 +46,8 @@
 //! [`Engine::handle_sent`] answers come in by [`Engine::handle_bytes`], each
 //! whole, with the seat that [`Engine::seat_of`] or the owner's own table names.
 //! What is nobody's answer is passed over, and explains a timeout. An error
-//! about a datagram is [`Engine::handle_failed`]. No `Disconnect` follows, for a
+//! about a datagram is [`Engine::handle_failed`]. Where none may leave for now without
+//! being taken for another there is [`Engine::handle_no_port`]. No `Disconnect` follows, for a
 //! seat is free at once: tokens tell its probes apart. Which seat an answer is
 //! for is [`Flights`](crate::check::Flights)' to say, or [`Engine::handle_echo`]
 //! finds it by itself. An answer over UDP that is too long has its question asked
@@ -71,6 +72,7 @@ mod manners;
 mod news;
 mod pace;
 mod plan;
+mod ports;
 mod round;
 mod schedule;
 mod storage;
@@ -133,6 +135,9 @@ pub struct Engine<'s> {
     secured: u32,
     /// Sockets that wait for a desk.
     deskless: List,
+    /// Seats that wait for a port, and how many of them may try again now.
+    portless: List,
+    departures: u32,
     scripts: &'s mut [u64],
     scripts_len: usize,
     request: &'s mut [u8],
@@ -191,6 +196,8 @@ impl<'s> Engine<'s> {
             inbox: List::EMPTY,
             unsecured: List::EMPTY,
             deskless: List::EMPTY,
+            portless: List::EMPTY,
+            departures: 0,
             secured: 0,
             scripts,
             scripts_len: 0,

@@ -4,9 +4,7 @@ use super::errand::ERRAND_GRACE;
 use super::list::{NIL, Spare};
 use super::schedule::{first_start, next_start, spread};
 use super::storage::{Phase, Slot, Socket, State, Use};
-use super::{
-    Action, Carrier, CheckId, Engine, HealthState, Lane, Local, SocketId, TIMERS_MAX, Verdict,
-};
+use super::{Action, CheckId, Engine, HealthState, Lane, Local, SocketId, TIMERS_MAX, Verdict};
 use crate::check::probe::Probe;
 use crate::check::{CheckConfig, Kind};
 use crate::model::Family;
@@ -32,6 +30,9 @@ impl Engine<'_> {
                 State::Probing {
                     deadline, socket, ..
                 } => {
+                    if self.waits_on(now, id, socket) {
+                        continue;
+                    }
                     let late = now.since(deadline) > self.settings.late_margin;
                     let lacks = self.talker(socket).and_then(|(_, phase)| phase.lacks());
                     let lost = self.sockets.get(socket.index()).is_some_and(|s| s.lost);
@@ -74,7 +75,8 @@ impl Engine<'_> {
                 None => Action::Send { socket },
             });
         }
-        self.start(now, Lane::Stream(Family::V4))
+        self.depart(now)
+            .or_else(|| self.start(now, Lane::Stream(Family::V4)))
             .or_else(|| self.start(now, Lane::Stream(Family::V6)))
             .or_else(|| self.start(now, Lane::Datagram))
             .or_else(|| self.start(now, Lane::Errand))
@@ -226,27 +228,9 @@ impl Engine<'_> {
                 self.sockets.get_mut(socket.index())?.phase = Phase::Due;
                 return Some(Action::Errand { socket, target });
             }
-            Kind::Syn => {
+            Kind::Syn | Kind::Datagram(_) => {
                 self.sockets.get_mut(socket.index())?.phase = Phase::Due;
-                let carrier = Carrier::Syn;
-                return Some(Action::Datagram {
-                    socket,
-                    target,
-                    carrier,
-                });
-            }
-            Kind::Datagram(_) => {
-                self.sockets.get_mut(socket.index())?.phase = Phase::Due;
-                let carrier = if self.pings(socket, config.family()) {
-                    Carrier::Icmp
-                } else {
-                    Carrier::Udp
-                };
-                return Some(Action::Datagram {
-                    socket,
-                    target,
-                    carrier,
-                });
+                return Some(self.by_datagram(socket, &config));
             }
         };
         Some(Action::Connect {
@@ -403,8 +387,11 @@ impl Engine<'_> {
         if let Some(s) = self.sockets.get_mut(socket.index()) {
             s.use_ = Use::Free;
         }
-        let lane = self.lane_of(socket).index();
-        if let Some(idle) = self.idle.get_mut(lane) {
+        let lane = self.lane_of(socket);
+        if lane == Lane::Datagram {
+            self.free_port();
+        }
+        if let Some(idle) = self.idle.get_mut(lane.index()) {
             idle.push(self.sockets, socket.0, Socket::link);
         }
     }

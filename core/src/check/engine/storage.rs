@@ -261,6 +261,8 @@ pub(super) enum Phase {
     Securing,
     /// It may begin, but for a desk: it waits for one since then.
     Deskless { since: Instant },
+    /// It may begin, but for a port: it waits for one since then.
+    Portless { since: Instant },
     /// It may begin.
     Due,
     /// The first `sent` of `of` bytes are with the kernel.
@@ -277,6 +279,7 @@ impl Phase {
         match self {
             Self::Unsecured { .. } => Some(Local::Tls),
             Self::Deskless { .. } => Some(Local::Desks),
+            Self::Portless { .. } => Some(Local::Ports),
             Self::Connecting
             | Self::Securing
             | Self::Due

@@ -60,9 +60,10 @@ impl Engine<'_> {
             _ if !stream => Verdict::of_connect(errno),
             Phase::Connecting => Verdict::of_connect(errno),
             Phase::Unsecured { .. } | Phase::Securing => Verdict::of_talk(errno, Reason::TlsReset),
-            Phase::Deskless { .. } | Phase::Due | Phase::Sending { later: false, .. } => {
-                Verdict::of_talk(errno, Reason::ResetSending)
-            }
+            Phase::Deskless { .. }
+            | Phase::Portless { .. }
+            | Phase::Due
+            | Phase::Sending { later: false, .. } => Verdict::of_talk(errno, Reason::ResetSending),
             Phase::Waiting => Verdict::of_talk(errno, Reason::ResetWaiting),
             Phase::Sending { later: true, .. } | Phase::Answering => {
                 Verdict::of_talk(errno, Reason::ResetAnswering)
@@ -91,7 +92,7 @@ impl Engine<'_> {
         };
         match phase {
             Phase::Connecting => {}
-            Phase::Unsecured { .. } | Phase::Deskless { .. } => {
+            Phase::Unsecured { .. } | Phase::Deskless { .. } | Phase::Portless { .. } => {
                 if let Some(s) = self.sockets.get_mut(socket.index()) {
                     s.unread |= readable;
                 }
@@ -379,9 +380,10 @@ impl Engine<'_> {
         let phase = match s.phase {
             Phase::Connecting => Reason::TimedOut,
             Phase::Unsecured { .. } | Phase::Securing => Reason::TlsTimedOut,
-            Phase::Deskless { .. } | Phase::Due | Phase::Sending { later: false, .. } => {
-                Reason::Unsent
-            }
+            Phase::Deskless { .. }
+            | Phase::Portless { .. }
+            | Phase::Due
+            | Phase::Sending { later: false, .. } => Reason::Unsent,
             // There is no connection yet.
             Phase::Waiting if self.is_half_open(socket) => Reason::TimedOut,
             Phase::Waiting => Reason::NoAnswer,
@@ -429,6 +431,9 @@ impl Engine<'_> {
             }
             Some((_, Phase::Deskless { .. })) => {
                 self.deskless.remove(self.sockets, socket.0, Socket::link);
+            }
+            Some((_, Phase::Portless { .. })) => {
+                self.portless.remove(self.sockets, socket.0, Socket::link);
             }
             Some(_) | None => self.outbox.remove(self.sockets, socket.0, Socket::link),
         }

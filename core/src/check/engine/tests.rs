@@ -3,6 +3,7 @@ mod kept;
 mod late;
 mod laws;
 mod names;
+mod ports;
 mod seesaw;
 mod talk;
 mod tls;

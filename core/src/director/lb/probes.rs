@@ -105,6 +105,11 @@ impl Lb<'_> {
         self.engine.handle_lost(seat);
     }
 
+    /// No port is free for the datagram of this seat: it is asked for again.
+    pub fn handle_no_port(&mut self, now: Instant, seat: SocketId) {
+        self.engine.handle_no_port(now, seat);
+    }
+
     /// What an errand is, its name, and when its time is over.
     pub fn errand(
         &mut self,
