@@ -66,7 +66,7 @@ impl Engine<'_> {
     /// A check that runs already keeps its id, health, timer and socket in
     /// flight. One that asks the [same question](CheckConfig::same_question) at
     /// other times keeps id, health and a probe in flight, and is due anew; one
-    /// whose name has moved keeps id and health, and a probe in flight ends.
+    /// whose name has moved keeps id and health, and a probe in flight begins anew.
     /// Others end ([`poll_action`](Self::poll_action) disconnects their sockets)
     /// or begin, spread over [`SPREAD_MAX`](super::SPREAD_MAX) at most. Ask
     /// [`check_id`](Self::check_id) for the ids afterwards: one that ended may
@@ -250,8 +250,10 @@ impl Engine<'_> {
     }
 
     /// Points a check at where its name is now. What is believed of the target
-    /// holds until verdicts say otherwise; what was on its way, and verdicts that
-    /// were not enough yet, say nothing of the new address.
+    /// holds until verdicts say otherwise, and so does what was counted: the question
+    /// is the name's, and one that moves again and again would never have an answer
+    /// to it. A probe on its way says nothing of the new address and is made there, at
+    /// once.
     fn redirect(&mut self, now: Instant, id: CheckId, config: &CheckConfig) {
         let Some(state) = self.running(id).map(|slot| slot.state) else {
             return;
@@ -265,19 +267,18 @@ impl Engine<'_> {
         // In this order there is always room.
         self.manners.release(slot.manner);
         slot.manner = self.manners.take(config);
-        slot.health = match slot.health.state() {
-            HealthState::Unknown => Health::Unknown,
-            HealthState::Up => Health::Up,
-            // Not down: the new address was not seen failing, and is checked fast.
-            HealthState::Down => Health::GoingUp { successes: 0 },
-        };
+        if slot.health == Health::Down {
+            // The new address was not seen failing, and is checked fast.
+            slot.health = Health::GoingUp { successes: 0 };
+        }
         slot.presumed = slot.health != Health::Unknown;
         match state {
-            State::Idle { .. }
-            | State::Paced { .. }
-            | State::Waiting { .. }
-            | State::Probing { .. } => {
-                self.idle_until(id, first_start(config, now, self.settings.seed));
+            State::Idle { due, .. } => {
+                let anew = first_start(config, now, self.settings.seed);
+                self.idle_until(id, due.min(anew));
+            }
+            State::Paced { .. } | State::Waiting { .. } | State::Probing { .. } => {
+                self.idle_until(id, now);
             }
             State::Held | State::Free => {}
         }

@@ -79,16 +79,35 @@ fn a_name_that_moves_keeps_what_is_believed_and_drops_what_is_on_its_way() {
     assert_eq!(after.failed, before.failed, "it is not a verdict");
     assert_eq!(world.engine.check_id(1), Some(id));
     let status = world.engine.status(id).unwrap();
-    assert_eq!((status.health, status.presumed), (Health::Up, true));
+    let going = Health::GoingDown { failures: 2 };
+    assert_eq!((status.health, status.presumed), (going, true));
     assert_eq!(status.config.target.ip(), core::net::IpAddr::from(THERE));
     assert_eq!(world.told, []);
 
-    // There it takes three again.
-    let asked = world.asked[1];
-    world.run_for(ms(5_000));
+    // It is asked there at once, and counted on.
+    assert_eq!(world.engine.in_flight(), 1);
+    world.run_for(ms(310));
     assert_eq!(world.engine.health(id), HealthState::Down);
     assert_eq!(world.told.len(), 1);
-    assert!(world.asked[1] >= asked + 3);
+}
+
+/// Moving each second, more often than it is checked three times.
+#[test]
+fn a_name_that_never_stays_goes_down_and_comes_up() {
+    let (mut world, id) = world(HERE);
+    world.run_for(ms(2_000));
+    assert_eq!(world.engine.health(id), HealthState::Up);
+    for (target, health) in [
+        (Behaviour::Silent, HealthState::Down),
+        (UP, HealthState::Up),
+    ] {
+        world.targets[1] = target;
+        for n in 0..8 {
+            world.moves(&plan(if n % 2 == 0 { THERE } else { HERE }, &[1]));
+            world.run_for(ms(400));
+        }
+        assert_eq!(world.engine.health(id), health);
+    }
 }
 
 #[test]
