@@ -27,6 +27,7 @@ impl World {
         let seats = u32::try_from(CHECKS).unwrap();
         let storage = Storage {
             checks: Box::leak(vec![Slot::EMPTY; CHECKS].into()),
+            asides: Box::leak(vec![Aside::EMPTY; CHECKS].into()),
             timers: Box::leak(vec![time::Slot::EMPTY; CHECKS].into()),
             manners: Box::leak(vec![MannerSlot::EMPTY; CHECKS].into()),
             sockets: Box::leak(vec![Socket::EMPTY; CHECKS].into()),
