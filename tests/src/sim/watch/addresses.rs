@@ -87,6 +87,8 @@ pub struct Addresses {
     known: Vec<BTreeSet<IpAddr>>,
     /// Since when one is where it should not be, or not where it should.
     wrong_since: BTreeMap<(usize, IpAddr), Instant>,
+    /// When its router was last seen not to have begun.
+    idle_at: BTreeMap<(usize, IpAddr), Instant>,
     /// Losses of each node's rtnetlink so far, and when the last was.
     trouble: Vec<(u64, Instant)>,
     sight: Vec<Sight>,
@@ -101,6 +103,7 @@ impl Addresses {
         Self {
             known: vec![BTreeSet::new(); nodes],
             wrong_since: BTreeMap::new(),
+            idle_at: BTreeMap::new(),
             trouble: vec![(0, Instant::ZERO); nodes],
             sight: vec![Sight::default(); nodes],
             refused: BTreeMap::new(),
@@ -148,6 +151,15 @@ impl Addresses {
                     continue;
                 }
                 let since = *self.wrong_since.entry(at).or_insert(now);
+                let since = match (idle.get(address), self.idle_at.get(&at)) {
+                    (Some(_), _) => {
+                        self.idle_at.insert(at, now);
+                        since
+                    }
+                    // It began just now.
+                    (None, Some(idle)) => since.max(*idle),
+                    (None, None) => since,
+                };
                 // What is refused keeps nobody else waiting.
                 let refused = self.refused.get(&at);
                 let refused = refused.is_some_and(|(_, last)| now.since(*last) <= BACKOFF);
