@@ -92,7 +92,10 @@ impl HealthWatch {
             let late = |interval: Duration| interval * config.policy.jitter_percent.into() / 100;
             let between = between + late(between);
             let span = (between + config.timeout) * fall + SPREAD + self.slack;
-            if before != Some(HealthState::Down) && state == HealthState::Down && !status.presumed {
+            // One that was edited goes on from what the one before had found.
+            let falls = before.is_some_and(|before| before != HealthState::Down)
+                && state == HealthState::Down;
+            if falls && !status.presumed {
                 let since = now - (span + pause);
                 let bad_at = backends.bad_at(config.target.ip(), Asked::by(config), now);
                 if bad_at.is_none_or(|bad| bad < since) {
