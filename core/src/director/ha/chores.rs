@@ -197,7 +197,10 @@ impl Ha<'_> {
         let waits = self.chores.clear_at.is_some_and(|at| now < at);
         // Where that is not known there may be any.
         let any = || {
-            !self.netdev.is_known() || self.holds_macvlans() || !self.chores.leftovers.is_empty()
+            !self.netdev.is_known()
+                || self.holds_macvlans()
+                || self.makes_macvlans(now)
+                || !self.chores.leftovers.is_empty()
         };
         if !waits && any() {
             let again_at = Some(now + PATIENCE);
@@ -245,6 +248,13 @@ impl Ha<'_> {
     /// Whether the kernel still has a macvlan that a shutdown takes away.
     pub(super) fn holds_macvlans(&self) -> bool {
         self.instances().iter().any(InstanceSlot::keeps_macvlan)
+    }
+
+    /// Whether one may be about to be made: that was asked for just now, and what
+    /// is asked for later comes after it.
+    pub(super) fn makes_macvlans(&self, now: Instant) -> bool {
+        let mut all = self.instances().iter();
+        all.any(|slot| matches!(slot.macvlan.asked, Some((Asked::Make(_), at)) if now < at))
     }
 }
 

@@ -330,7 +330,7 @@ impl<'s> Ha<'s> {
             return false;
         };
         let quiet = !self.owes_goodbye(now);
-        let off = self.addresses_left() == 0 && !self.holds_macvlans();
+        let off = self.addresses_left() == 0 && !self.holds_macvlans() && !self.makes_macvlans(now);
         let told = !self.owes_notices();
         give_up <= now || (quiet && told && off)
     }

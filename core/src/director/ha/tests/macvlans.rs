@@ -323,6 +323,27 @@ fn a_shutdown_deletes_all_at_once_after_the_goodbye() {
 }
 
 #[test]
+fn a_shutdown_deletes_what_is_being_made() {
+    let mut room = Room::new(4, 4);
+    let mut ha = half(&mut room);
+    let at = |ms: u64| Instant::from_nanos(ms * 1_000_000);
+    assert!(matches!(ha.poll_chore(at(0)), Some(Chore::Make(_))));
+    ha.handle_shutdown(at(1));
+    assert_eq!(ha.poll_chore(at(1)), Some(Chore::Clear));
+    assert_eq!(ha.poll_chore(at(1)), None);
+    // It comes, and goes.
+    assert!(!ha.is_finished(at(2)));
+    let made = link(|link| link.group = LinkGroup::TRUNNION);
+    ha.handle_route(at(3), &told(&made, None));
+    assert!(!ha.is_finished(at(3)));
+    let mut gone = told(&made, None);
+    gone[4..6].copy_from_slice(&17_u16.to_ne_bytes());
+    ha.handle_route(at(4), &gone);
+    while ha.poll_notice().is_some() {}
+    assert!(ha.is_finished(at(1_000)));
+}
+
+#[test]
 fn a_shutdown_deletes_all_though_nothing_is_known_any_more() {
     // One of a name of its own is not known to be there.
     for found in [Some(link(|_| {})), None] {
