@@ -134,16 +134,13 @@ impl Engine<'_> {
     pub(super) fn ask_again(&mut self, now: Instant, id: CheckId, seat: SocketId) {
         let config = self.config(id);
         let by_datagrams = config.filter(|config| matches!(config.kind, Kind::Datagram(_)));
-        let free = by_datagrams.and_then(|config| {
-            let idle = self.idle.get_mut(Lane::Stream(config.family()).index())?;
-            idle.pop(self.sockets, Socket::link, Socket::begin)
-        });
-        let Some(free) = free else {
-            return self.conclude(now, id, Verdict::Indeterminate(Local::Sockets));
-        };
-        self.leave(seat);
-        self.release(seat);
-        self.move_to(id, free);
+        let lane = by_datagrams.map(|config| Lane::Stream(config.family()));
+        if lane.is_some_and(|lane| self.go_on_by(id, lane)) {
+            self.leave(seat);
+            self.release(seat);
+        } else {
+            self.conclude(now, id, Verdict::Indeterminate(Local::Sockets));
+        }
     }
 
     /// Goes on with a probe by a socket that is free and not in a list, and has the

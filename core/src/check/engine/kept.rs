@@ -5,11 +5,12 @@
 //! a connection is made at once in its place, in the same probe. One that says
 //! nothing at all, in all the time there is, may be cut somewhere on the way: that is
 //! no verdict, and the next probe has a connection of its own. Sockets are as few as
-//! ever: one that stays connected is taken when another check has none.
+//! ever: one that stays connected is taken when another check has none, the newest,
+//! for it is not needed before the others are.
 
 use super::list::NIL;
 use super::storage::{Phase, Socket, Use};
-use super::{CheckId, Engine, Lane, Local, SocketId, State, Verdict};
+use super::{CheckId, Engine, Lane, SocketId, State, Verdict};
 use crate::time::Instant;
 
 impl Engine<'_> {
@@ -76,10 +77,11 @@ impl Engine<'_> {
         self.close(socket);
     }
 
-    /// The connection that stayed longest does not; `None` where none does.
-    pub(super) fn let_go_oldest(&mut self, lane: usize) -> Option<()> {
-        let oldest = self.kept.get(lane)?.first()?;
-        match self.sockets.get(oldest as usize)?.use_ {
+    /// The connection that stays since the shortest time does not; `None` where none
+    /// does.
+    pub(super) fn let_go_newest(&mut self, lane: usize) -> Option<()> {
+        let newest = self.kept.get(lane)?.last()?;
+        match self.sockets.get(newest as usize)?.use_ {
             Use::Kept(id) => self.let_go(id),
             Use::Free | Use::Probe(_) | Use::Closing => return None,
         }
@@ -102,7 +104,8 @@ impl Engine<'_> {
         };
         let begins = match held.phase {
             Phase::Due | Phase::Sending { later: false, .. } | Phase::Waiting => true,
-            Phase::Connecting
+            Phase::Stale
+            | Phase::Connecting
             | Phase::Unsecured { .. }
             | Phase::Deskless { .. }
             | Phase::Portless { .. }
@@ -113,20 +116,46 @@ impl Engine<'_> {
         held.reused && begins
     }
 
-    /// The connection that stayed is gone: the probe goes on with one of its own,
-    /// for as long as its time lasts.
-    pub(super) fn connect_anew(&mut self, now: Instant, id: CheckId, old: SocketId) {
-        let lane: Lane = self.lane_of(old);
-        let free = self
-            .idle
-            .get_mut(lane.index())
-            .and_then(|idle| idle.pop(self.sockets, Socket::link, Socket::begin));
-        let Some(free) = free else {
-            return self.conclude(now, id, Verdict::Indeterminate(Local::Sockets));
-        };
+    /// The connection that stayed is gone: the probe goes on with another one of the
+    /// same socket, and its time begins anew, once: what was left of it may be too
+    /// little for a connection.
+    pub(super) fn connect_anew(&mut self, now: Instant, id: CheckId, socket: SocketId) {
         self.counters.reconnected = self.counters.reconnected.saturating_add(1);
-        self.leave(old);
-        self.close(old);
-        self.move_to(id, free);
+        self.leave(socket);
+        if let Some(State::Probing { started, .. }) = self.running(id).map(|slot| slot.state) {
+            self.excuse(id, now.since(started));
+        }
+        self.go_on(id, socket);
+    }
+
+    /// Takes a socket of a lane for a probe, a free one or one that stays connected,
+    /// and goes on by it. `false` where there is none.
+    pub(super) fn go_on_by(&mut self, id: CheckId, lane: Lane) -> bool {
+        let idle = self.idle.get_mut(lane.index());
+        if let Some(free) =
+            idle.and_then(|idle| idle.pop(self.sockets, Socket::link, Socket::begin))
+        {
+            self.move_to(id, free);
+            return true;
+        }
+        if self.let_go_newest(lane.index()).is_none() {
+            return false;
+        }
+        // It was let go just now.
+        let Some(socket) = self.closing.last().map(SocketId) else {
+            return false;
+        };
+        self.closing.remove(self.sockets, socket.0, Socket::link);
+        self.go_on(id, socket);
+        true
+    }
+
+    /// Goes on with a probe by a socket that is connected and in no list: the owner
+    /// disconnects it first.
+    fn go_on(&mut self, id: CheckId, socket: SocketId) {
+        self.move_to(id, socket.0);
+        self.outbox.remove(self.sockets, socket.0, Socket::link);
+        self.set_phase(socket, Phase::Stale);
+        self.closing.push(self.sockets, socket.0, Socket::link);
     }
 }

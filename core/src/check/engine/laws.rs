@@ -89,7 +89,7 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
         }
     }
     let (mut held, mut talking, mut reading, mut desks) = (0_u32, 0_u32, 0_u32, 0_u32);
-    let mut kept = 0_u32;
+    let (mut kept, mut stale) = (0_u32, 0_u32);
     for (index, socket) in (0_u32..).zip(engine.sockets.iter()) {
         if engine.idle.iter().any(|idle| idle.is_fresh(index)) {
             law(socket.use_ == Use::Free, "one never taken is in use")?;
@@ -112,15 +112,17 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
             }
             Use::Probe(id) => {
                 let queued = socket.phase.lacks().is_some();
+                stale = stale.saturating_add(u32::from(socket.phase == Phase::Stale));
                 let linked = socket.link.is_linked();
                 talking = talking.saturating_add(u32::from(linked && !queued));
                 law(linked || !queued, "a socket waits in no queue")?;
                 let (sends, reads) = match socket.phase {
                     // To be told to connect, by datagrams or rather not.
                     Phase::Connecting => (engine.again(SocketId(index)).is_some(), false),
-                    Phase::Unsecured { .. } | Phase::Deskless { .. } | Phase::Portless { .. } => {
-                        (true, false)
-                    }
+                    Phase::Stale
+                    | Phase::Unsecured { .. }
+                    | Phase::Deskless { .. }
+                    | Phase::Portless { .. } => (true, false),
                     Phase::Securing => (false, true),
                     Phase::Due | Phase::Sending { .. } => (true, false),
                     Phase::Waiting | Phase::Answering => (false, true),
@@ -148,6 +150,7 @@ pub fn audit(engine: &Engine<'_>) -> Result<(), &'static str> {
     law(both, "connections that stay do not add up")?;
     let free = engine.idle.iter().map(|list| list.len());
     let free: u32 = free.chain([engine.closing.len(), kept]).sum();
+    let free = free.saturating_sub(stale);
     let sockets = u32::try_from(engine.sockets.len()).unwrap_or(NIL);
     let tls = |s: &&Socket| s.use_ != Use::Free && s.secured;
     let tls = engine.sockets.iter().filter(tls).count();

@@ -53,6 +53,13 @@ impl List {
         }
     }
 
+    pub const fn last(&self) -> Option<u32> {
+        match self.tail {
+            NIL => None,
+            tail => Some(tail),
+        }
+    }
+
     /// Appends a slot; nothing if it is in the list.
     pub fn push<T>(&mut self, slots: &mut [T], index: u32, link: fn(&mut T) -> &mut Link) {
         let Some(own) = slots.get_mut(index as usize).map(link) else {

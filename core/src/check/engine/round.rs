@@ -85,7 +85,12 @@ impl Engine<'_> {
     /// Has the owner disconnect the oldest of the sockets that are done with.
     fn disconnect(&mut self) -> Option<Action> {
         let socket = SocketId(self.closing.pop(self.sockets, Socket::link)?);
-        self.release(socket);
+        if self.talker(socket).is_some() {
+            self.set_phase(socket, Phase::Connecting);
+            self.outbox.push(self.sockets, socket.0, Socket::link);
+        } else {
+            self.release(socket);
+        }
         Some(Action::Disconnect { socket })
     }
 
@@ -182,7 +187,7 @@ impl Engine<'_> {
         };
         let lane = lane.index();
         if kept == NIL && self.idle.get(lane)?.len() == 0 {
-            self.let_go_oldest(lane)?;
+            self.let_go_newest(lane)?;
             return self.disconnect();
         }
         let mut deadline = now + config.timeout.max(CheckConfig::INTERVAL_MIN);

@@ -214,7 +214,7 @@ impl Default for Slot {
 #[derive(Clone, Copy, Debug)]
 pub struct Socket {
     pub(super) use_: Use,
-    /// In the list of free sockets, of those to disconnect, of those that stay
+    /// In the list of free sockets, of those to disconnect (of which some have a probe), of those that stay
     /// connected, or of those that have something to send.
     pub(super) link: Link,
     /// In the list of those that have something to read.
@@ -253,6 +253,8 @@ pub(super) enum Use {
 /// How far a probe is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// The owner is to end what it was connected to before, and to connect it then.
+    Stale,
     /// The owner connects.
     Connecting,
     /// Connected, it waits for one of the few TLS connections since then.
@@ -280,6 +282,8 @@ impl Phase {
             Self::Unsecured { .. } => Some(Local::Tls),
             Self::Deskless { .. } => Some(Local::Desks),
             Self::Portless { .. } => Some(Local::Ports),
+            // Without a turn it could not even begin.
+            Self::Stale => Some(Local::Sockets),
             Self::Connecting
             | Self::Securing
             | Self::Due

@@ -58,7 +58,7 @@ impl Engine<'_> {
         let stream = matches!(self.lane_of(socket), Lane::Stream(_));
         let verdict = match phase {
             _ if !stream => Verdict::of_connect(errno),
-            Phase::Connecting => Verdict::of_connect(errno),
+            Phase::Stale | Phase::Connecting => Verdict::of_connect(errno),
             Phase::Unsecured { .. } | Phase::Securing => Verdict::of_talk(errno, Reason::TlsReset),
             Phase::Deskless { .. }
             | Phase::Portless { .. }
@@ -91,7 +91,7 @@ impl Engine<'_> {
             return self.stray();
         };
         match phase {
-            Phase::Connecting => {}
+            Phase::Stale | Phase::Connecting => {}
             Phase::Unsecured { .. } | Phase::Deskless { .. } | Phase::Portless { .. } => {
                 if let Some(s) = self.sockets.get_mut(socket.index()) {
                     s.unread |= readable;
@@ -378,7 +378,7 @@ impl Engine<'_> {
         // What came that was not the answer explains more than that it was late.
         let excuse = s.probe.map(|probe| probe.handle_timeout());
         let phase = match s.phase {
-            Phase::Connecting => Reason::TimedOut,
+            Phase::Stale | Phase::Connecting => Reason::TimedOut,
             Phase::Unsecured { .. } | Phase::Securing => Reason::TlsTimedOut,
             Phase::Deskless { .. }
             | Phase::Portless { .. }
@@ -431,6 +431,9 @@ impl Engine<'_> {
             }
             Some((_, Phase::Deskless { .. })) => {
                 self.deskless.remove(self.sockets, socket.0, Socket::link);
+            }
+            Some((_, Phase::Stale)) => {
+                self.closing.remove(self.sockets, socket.0, Socket::link);
             }
             Some((_, Phase::Portless { .. })) => {
                 self.portless.remove(self.sockets, socket.0, Socket::link);

@@ -2,9 +2,15 @@
 
 use super::super::laws::audit;
 use super::super::*;
-use super::talk::{RESET, Talk};
-use crate::check::probe::Spec;
+use super::talk::{RESET, Talk, check, script_over, target};
+use super::world::{MARGIN, ms};
 use crate::check::probe::http::{Http, Request};
+use crate::check::probe::{Dns, ScriptId, Scripts, Spec, dns};
+use crate::check::{CheckConfig, Kind};
+use crate::time;
+use core::net::SocketAddr;
+use std::vec::Vec;
+use std::{boxed::Box, vec};
 
 const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -100,7 +106,11 @@ fn a_connection_that_ended_meanwhile_is_made_anew_in_the_same_probe() {
         let now = talk.now;
         assert_eq!(talk.action(), Action::Disconnect { socket: old });
         let socket = talk.connected();
-        assert_eq!(talk.now, now, "at once");
+        assert_eq!(
+            (socket, talk.now),
+            (old, now),
+            "at once, and it needs no other"
+        );
         assert_eq!(talk.action(), Action::Send { socket });
         talk.says(socket);
         // What becomes of this one is its own doing.
@@ -109,6 +119,159 @@ fn a_connection_that_ended_meanwhile_is_made_anew_in_the_same_probe() {
         let counters = talk.engine.counters();
         assert_eq!((counters.reconnected, counters.started), (1, begun));
     }
+}
+
+#[test]
+fn a_connection_made_anew_has_its_whole_time() {
+    let mut talk = talk();
+    let socket = kept(&mut talk);
+    assert_eq!(talk.action(), Action::Send { socket });
+    talk.says(socket);
+    talk.now += ms(290);
+    talk.engine.handle_failed(talk.now, socket, RESET);
+    let anew = talk.now;
+    assert_eq!(talk.action(), Action::Disconnect { socket });
+    assert_eq!(talk.asked(), socket);
+    talk.times_out();
+    assert_eq!(talk.now, anew + ms(301));
+    talk.fails(socket, Reason::NoAnswer);
+}
+
+/// An owner with so many sockets, and checks that keep their connections of as many
+/// targets as there are answers.
+fn owner(sockets: u32, targets: u16, dns: bool) -> Engine<'static> {
+    let checks = usize::from(targets) + usize::from(dns);
+    let all = sockets as usize + 1;
+    let storage = Storage {
+        checks: Box::leak(vec![Slot::EMPTY; checks].into()),
+        asides: Box::leak(vec![Aside::EMPTY; checks].into()),
+        timers: Box::leak(vec![time::Slot::EMPTY; checks].into()),
+        manners: Box::leak(vec![MannerSlot::EMPTY; checks].into()),
+        sockets: Box::leak(vec![Socket::EMPTY; all].into()),
+        scripts: Box::leak(vec![0; 2048].into()),
+        request: Box::leak(vec![0; REQUEST_BYTES_MAX].into()),
+        desks: Box::leak(vec![Desk::EMPTY; 1].into()),
+        paces: &mut [],
+    };
+    let settings = Settings {
+        tick_ns: 1 << 20,
+        sockets_v4: sockets,
+        seats: 1,
+        tls: 0,
+        errands: 0,
+        late_margin: MARGIN,
+        checks_per_second: 0,
+        seed: 1,
+        secret: [3, 4],
+    };
+    let http = Http::new(Request {
+        keep_alive: true,
+        ..Request::get(target(), "/")
+    });
+    let (words, kind) = script_over(&Spec::Http(&http), None);
+    let question = Dns::new("www.example", dns::RecordType::A);
+    let mut asked = vec![0; 512];
+    let len = Spec::Dns(&question).write(None, &mut asked).unwrap();
+    let asked = &asked[..len];
+    let mut pairs = [
+        (ScriptId::of(&words), &words[..]),
+        (ScriptId::of(asked), asked),
+    ];
+    pairs.sort_by_key(|(id, _)| *id);
+    let mut all = vec![0; 2048];
+    let scripts = Scripts::write(&pairs, &mut all).unwrap();
+    let at = |port, kind| CheckConfig {
+        target: SocketAddr::new(target().ip(), port),
+        ..check(kind)
+    };
+    let mut plan: Vec<_> = (0..targets).map(|n| at(1_000 + n, kind)).collect();
+    if dns {
+        plan.push(at(53, Kind::Datagram(ScriptId::of(asked))));
+    }
+    plan.sort_unstable();
+    let mut engine = Engine::new(storage, settings);
+    engine.handle_plan(Instant::ZERO, &plan, scripts).unwrap();
+    engine
+}
+
+/// Answers whatever is asked by connections, for a while; the first datagram, and
+/// when it was asked for.
+fn serve(engine: &mut Engine<'_>, now: &mut Instant, span: Duration) -> Option<SocketId> {
+    let end = *now + span;
+    while let Some(wake) = engine.poll_timeout().filter(|wake| *wake <= end) {
+        *now = wake.max(*now);
+        engine.handle_timeout(*now);
+        while let Some(action) = engine.poll_action(*now) {
+            match action {
+                Action::Connect { socket, .. } => engine.handle_connected(*now, socket),
+                Action::Send { socket } => {
+                    let len = engine.transmit(*now, socket).unwrap().len();
+                    engine.handle_sent(*now, socket, len);
+                    engine.handle_ready(socket, true, false);
+                    assert_eq!(engine.poll_read(), Some(socket));
+                    engine.handle_bytes(*now, socket, WHOLE);
+                }
+                Action::Datagram { socket, .. } => return Some(socket),
+                Action::Disconnect { .. } => {}
+                Action::Secure { .. } | Action::Errand { .. } => panic!("{action:?}"),
+            }
+            assert_eq!(audit(engine), Ok(()));
+        }
+    }
+    *now = end;
+    None
+}
+
+#[test]
+fn more_checks_than_sockets_use_most_connections_again() {
+    let mut engine = owner(4, 6, false);
+    let mut now = Instant::ZERO;
+    serve(&mut engine, &mut now, ms(11_000));
+    let counters = engine.counters();
+    assert!(counters.succeeded >= 60, "{counters:?}");
+    // Three stay, and the others take turns with the fourth.
+    let reused = counters.reused;
+    assert!(reused >= 25, "{reused}");
+}
+
+#[test]
+fn a_question_that_is_asked_again_by_tcp_takes_a_connection_that_stays() {
+    let mut engine = owner(1, 1, true);
+    let mut now = Instant::ZERO;
+    while engine.load().kept == 0 {
+        let seat = serve(&mut engine, &mut now, ms(100));
+        if let Some(seat) = seat {
+            engine.handle_verdict(now, seat, Verdict::Indeterminate(Local::Other));
+        }
+    }
+    let seat = loop {
+        if let Some(seat) = serve(&mut engine, &mut now, ms(100)) {
+            break seat;
+        }
+    };
+    assert_eq!(engine.load().kept, 1);
+    let mut answer = engine.transmit(now, seat).unwrap().to_vec();
+    engine.handle_sent(now, seat, usize::MAX);
+    // Truncated.
+    answer[2] |= 0x82;
+    engine.handle_bytes(now, seat, &answer);
+    assert_eq!(audit(&engine), Ok(()));
+    let none = engine.counters().indeterminate[Local::Sockets.index()];
+    assert_eq!((engine.load().kept, none), (0, 0));
+    let socket = SocketId(0);
+    let disconnect = Some(Action::Disconnect { socket });
+    assert_eq!(engine.poll_action(now), disconnect);
+    assert_eq!(audit(&engine), Ok(()));
+    let connect = Action::Connect {
+        socket,
+        target: SocketAddr::new(target().ip(), 53),
+        half_open: false,
+    };
+    assert_eq!(engine.poll_action(now), Some(connect));
+    assert_eq!(audit(&engine), Ok(()));
+    // One that ends while it waits to be disconnected takes its socket with it.
+    assert!(engine.hold(now, engine.check_id(0).unwrap(), true));
+    assert_eq!(audit(&engine), Ok(()));
 }
 
 #[test]
