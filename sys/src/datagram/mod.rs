@@ -39,7 +39,7 @@ use address::Name;
 use scout::Scout;
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use syn::Syns;
 use trunnion_core::model::Family;
@@ -184,6 +184,19 @@ impl Port {
         }
     }
 
+    /// Forgets of source addresses what the refusal of a packet makes doubtful: a full
+    /// buffer or a firewall says nothing of them, and to ask the kernel for all of them
+    /// again would be the more to do just then.
+    fn doubt_source(&mut self, to: IpAddr, errno: Errno) {
+        match (&mut self.syns, to, errno.0) {
+            // The address has gone, and not for this target alone.
+            (Some(syns), _, libc::EADDRNOTAVAIL) => syns.forget_sources(),
+            (Some(syns), IpAddr::V4(to), libc::EINVAL | libc::ENETDOWN) => syns.forget_source(to),
+            (Some(syns), IpAddr::V4(to), _) if may_be_anothers(errno) => syns.forget_source(to),
+            (Some(_) | None, _, _) => {}
+        }
+    }
+
     /// Family of its targets.
     #[must_use]
     pub const fn family(&self) -> Family {
@@ -233,8 +246,8 @@ impl Port {
                 }
                 Some(_) | None => errno,
             };
-            if outbox.has_source(at) {
-                self.forget_sources();
+            if let (true, Some((to, _))) = (outbox.has_source(at), outbox.target(at)) {
+                self.doubt_source(to.ip(), errno);
             }
             sent(tag, Err(errno));
             at += 1;

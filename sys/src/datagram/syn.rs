@@ -81,6 +81,10 @@ impl Syns {
     pub(super) const fn forget_sources(&mut self) {
         self.sources.forget();
     }
+
+    pub(super) fn forget_source(&mut self, to: Ipv4Addr) {
+        self.sources.forget_one(to);
+    }
 }
 
 /// Which source address the kernel chose for which target, as far as there is
@@ -143,6 +147,13 @@ impl Sources {
         } else {
             self.era + 1
         };
+    }
+
+    fn forget_one(&mut self, to: Ipv4Addr) {
+        let place = self.place(to.into());
+        if let Some(entry) = self.entries.get_mut(place) {
+            entry.era = 0;
+        }
     }
 
     /// Neighbours have places of their own.
@@ -222,6 +233,9 @@ mod tests {
         sources.put(address(8), address(200));
         assert_eq!(sources.get(address(8)), Some(address(200)));
         assert_eq!(sources.get(address(0)), None);
+        sources.forget_one(address(3));
+        assert_eq!(sources.get(address(3)), None);
+        assert_eq!(sources.get(address(4)), Some(address(104)));
         sources.forget();
         assert!((0..9).all(|n| sources.get(address(n)).is_none()));
         // An address of zeros is not found in an empty place.
@@ -229,6 +243,36 @@ mod tests {
         let mut none = Sources::new(0);
         none.put(address(1), address(2));
         assert_eq!(none.get(address(1)), None);
+    }
+
+    /// By a port that asks for the addresses of two targets.
+    #[test]
+    fn a_refusal_that_says_nothing_of_sources_forgets_none() {
+        let [here, there] = [1, 2].map(|n| Ipv4Addr::new(127, 0, 0, n));
+        for (errno, left) in [
+            (libc::ENOBUFS, [true, true]),
+            (libc::EAGAIN, [true, true]),
+            (libc::EPERM, [true, true]),
+            (libc::EINVAL, [false, true]),
+            (libc::EHOSTUNREACH, [false, true]),
+            (libc::EADDRNOTAVAIL, [false, false]),
+        ] {
+            let mut syns = Syns {
+                numbers: [0; SYN_PORTS],
+                _reserved: std::array::from_fn(|_| {
+                    open(Family::V4, libc::SOCK_DGRAM, libc::IPPROTO_UDP).unwrap()
+                }),
+                sources: Sources::new(8),
+            };
+            for to in [here, there] {
+                syns.sources.put(to, here);
+            }
+            let mut port = super::super::Port::udp(Family::V4).unwrap();
+            port.syns = Some(syns);
+            port.doubt_source(here.into(), Errno(errno));
+            let sources = &port.syns.unwrap().sources;
+            assert_eq!([here, there].map(|to| sources.get(to).is_some()), left);
+        }
     }
 
     #[test]
