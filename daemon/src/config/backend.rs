@@ -5,7 +5,7 @@ use super::forward;
 use super::probe::OwnedScript;
 use super::scalar::{self, Endpoint, is_host};
 use super::section::{At, Notes, Raw, Section, Span};
-use super::target::TargetName;
+use super::target::{TargetName, link_local};
 use super::value::text;
 use super::vrrp::of;
 use std::collections::HashSet;
@@ -139,7 +139,7 @@ impl BackendRead {
     ) -> Option<Self> {
         let keys = Keys::read(section, inherited, notes);
         let host = address.value.address;
-        if !is_host(&host) || link_local(&address.value) {
+        if !is_host(&host) || link_local(&address.value.address) {
             notes.error(
                 &address.span,
                 format!("{host} cannot be a backend: the kernel takes a host's unicast address"),
@@ -174,13 +174,6 @@ impl BackendRead {
             sorry: keys.sorry,
             span: address.span.start..address.span.end.max(span.start),
         })
-    }
-}
-
-fn link_local(endpoint: &Endpoint) -> bool {
-    match endpoint.address {
-        std::net::IpAddr::V4(_) => false,
-        std::net::IpAddr::V6(v6) => v6.is_unicast_link_local(),
     }
 }
 

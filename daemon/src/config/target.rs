@@ -65,7 +65,14 @@ impl Target {
 /// What to write instead.
 pub(super) fn target(text: &str) -> Result<Target, String> {
     let endpoint = match scalar::endpoint(text) {
-        Ok(endpoint) => return Ok(Target::Address(endpoint)),
+        Ok(endpoint) => {
+            // A check is not told which link.
+            return if link_local(&endpoint.address) {
+                Err("a link-local address: write one that is the same on every link".to_owned())
+            } else {
+                Ok(Target::Address(endpoint))
+            };
+        }
         Err(help) => help,
     };
     let (host, port) = match text.rsplit_once(':') {
@@ -86,9 +93,25 @@ pub(super) fn target(text: &str) -> Result<Target, String> {
     })
 }
 
+/// Whether it says nothing without the link it is on.
+pub(super) const fn link_local(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(own) => own.is_unicast_link_local(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_a_link_is_no_target() {
+        for text in ["fe80::1", "[fe80::1]:80", "[fe80::1%3]:80"] {
+            let help = target(text).unwrap_err();
+            assert!(help.contains("link-local"), "{text}: {help}");
+        }
+    }
 
     #[test]
     fn targets() {
