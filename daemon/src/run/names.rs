@@ -26,6 +26,9 @@ const LOOKUPS_MAX: usize = 8;
 /// How long until the second look at a name that was not found the first time;
 /// twice as long each time after that, up to the interval.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Moves are told together, so often at most: each time is a whole plan for the LB
+/// loop, and names that are looked up together move together.
+const GATHER: Duration = Duration::from_secs(1);
 /// A lookup that takes longer is named.
 const LONG: Duration = Duration::from_secs(15);
 /// Stack of a lookup: glibc's resolver keeps its answers there.
@@ -64,8 +67,10 @@ pub struct Names {
     answers: (Sender<Found>, Receiver<Found>),
     bell: Arc<Bell>,
     looking: usize,
-    /// An address is another one than the LB loop was told.
+    /// An address is another one than the LB loop was told, and before when it is not
+    /// told again.
     news: bool,
+    quiet: Instant,
     moves: u64,
     found: u64,
     not_found: BTreeMap<&'static str, u64>,
@@ -82,6 +87,7 @@ impl Names {
             bell,
             looking: 0,
             news: false,
+            quiet: Instant::ZERO,
             moves: 0,
             found: 0,
             not_found: BTreeMap::new(),
@@ -153,10 +159,21 @@ impl Names {
         plan.place(|id| places.get(&id).copied());
     }
 
-    /// Whether an address is not the one that the LB loop has; asked once.
+    /// Whether an address is not the one that the LB loop has, and it is time to tell;
+    /// asked once.
     #[must_use]
-    pub const fn take_news(&mut self) -> bool {
-        std::mem::replace(&mut self.news, false)
+    pub fn take_news(&mut self, now: Instant) -> bool {
+        let tell = self.news && self.quiet <= now;
+        if tell {
+            self.news = false;
+            self.quiet = now + GATHER;
+        }
+        tell
+    }
+
+    /// It cannot be told for now.
+    pub fn put_off(&mut self, now: Instant) {
+        self.quiet = self.quiet.max(now + GATHER);
     }
 
     /// The loop was too far behind to be told.
@@ -164,27 +181,33 @@ impl Names {
         self.news = true;
     }
 
-    /// How long until a name is to be looked up.
+    /// How long until a name is to be looked up, or moves are to be told.
     #[must_use]
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        if self.looking >= LOOKUPS_MAX {
-            return None;
-        }
-        let each = self.known.values().filter_map(|known| match known.look {
+        let tell = self.news.then(|| self.quiet.since(now));
+        let places = self.looking < LOOKUPS_MAX;
+        let each = self.known.values().filter(|_| places);
+        let each = each.filter_map(|known| match known.look {
             Look::At(at) => Some(at.since(now)),
             Look::Since(_) => None,
         });
-        each.min()
+        each.chain(tell).min()
     }
 
-    /// Begins the lookups whose time has come.
+    /// Begins the lookups whose time has come, the earliest first: with more to do
+    /// than there are places those of one zone would have them all else.
     pub fn look(&mut self, now: Instant, log: &OwnLog) {
         let interval = self.interval;
-        for (name, known) in &mut self.known {
-            let due = matches!(known.look, Look::At(at) if at <= now);
-            if !due || self.looking >= LOOKUPS_MAX {
-                continue;
-            }
+        let each = self.known.iter_mut();
+        let mut due: Vec<_> = each
+            .filter_map(|(name, known)| match known.look {
+                Look::At(at) if at <= now => Some((at, name, known)),
+                Look::At(_) | Look::Since(_) => None,
+            })
+            .collect();
+        due.sort_by_key(|(at, ..)| *at);
+        let places = LOOKUPS_MAX.saturating_sub(self.looking);
+        for (_, name, known) in due.into_iter().take(places) {
             let (done, bell, of) = (
                 self.answers.0.clone(),
                 Arc::clone(&self.bell),
@@ -214,6 +237,7 @@ impl Names {
     pub fn take_answers(&mut self, now: Instant, log: &OwnLog) {
         while let Ok((name, answer)) = self.answers.1.try_recv() {
             self.looking = self.looking.saturating_sub(1);
+            let answer = answer.and_then(usable);
             // One that a reload took away, and maybe brought back meanwhile.
             if let Some(known) = self.known.get_mut(&name) {
                 let moved = take(&name, known, answer.clone(), (now, self.interval), log);
@@ -322,6 +346,18 @@ fn choose(current: Option<IpAddr>, answer: &[IpAddr]) -> Option<IpAddr> {
     stays.or_else(|| answer.iter().min().copied())
 }
 
+/// What of an answer can be probed: an address of a link cannot without the link.
+fn usable(mut answer: Vec<IpAddr>) -> Answer {
+    answer.retain(|address| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(own) => !own.is_unicast_link_local(),
+    });
+    if answer.is_empty() {
+        return Err(Unresolved::NoSuch);
+    }
+    Ok(answer)
+}
+
 /// Says why a name has no address, or no new one, once for each reason.
 fn trouble(log: &OwnLog, name: &TargetName, known: &mut Known, why: &'static str) {
     if known.trouble.replace(why) == Some(why) {
@@ -335,141 +371,4 @@ fn trouble(log: &OwnLog, name: &TargetName, known: &mut Known, why: &'static str
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::datagrams::HalfOpens;
-    use super::*;
-    use crate::control::Records;
-    use trunnion_core::model::Family;
-    use trunnion_core::time::Instant;
-
-    fn config(hosts: &[&str]) -> Config {
-        let each = hosts.iter().enumerate().map(|(n, host)| {
-            format!(
-                "[[service.backend]]\naddress = \"10.0.0.{n}:80\"\n\
-                 check = {{ type = \"tcp\", address = \"{host}:81\" }}\n"
-            )
-        });
-        let text = format!(
-            "[[service]]\naddress = \"192.0.2.1:80\"\n{}",
-            each.collect::<String>()
-        );
-        Config::parse(&text, "t").unwrap()
-    }
-
-    fn names() -> (Names, OwnLog, super::super::records::OwnLogEnd) {
-        let (bell, _) = Bell::new().unwrap();
-        let (log, end) = OwnLog::new();
-        (Names::new(bell), log, end)
-    }
-
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    fn v4(host: &str) -> TargetName {
-        TargetName {
-            host: host.to_owned(),
-            family: Family::V4,
-        }
-    }
-
-    impl Names {
-        fn answered(&mut self, host: &str, answer: Answer, now: Instant, log: &OwnLog) -> bool {
-            self.looking += 1;
-            self.answers.0.send((Arc::new(v4(host)), answer)).unwrap();
-            self.take_answers(now, log);
-            self.take_news()
-        }
-    }
-
-    #[test]
-    fn a_number_stays_with_a_name_that_a_reload_keeps() {
-        let (mut names, ..) = names();
-        names.assign(&config(&["a.example", "b.example"]), Instant::ZERO);
-        let (a, nowhere) = names.place(&v4("a.example"));
-        assert_eq!(nowhere, ip("0.0.0.0"));
-        let (b, _) = names.place(&v4("b.example"));
-        assert_ne!((a, b), (b, a));
-        let second = config(&["b.example", "c.example"]);
-        names.assign(&second, Instant::ZERO);
-        // The first one is in use until the reload was taken.
-        let (c, _) = names.place(&v4("c.example"));
-        assert!(c != a && c != b);
-        names.keep(&second);
-        assert_eq!(names.place(&v4("b.example")).0, b);
-        names.assign(&config(&["d.example"]), Instant::ZERO);
-        assert_eq!(names.place(&v4("d.example")).0, a);
-    }
-
-    #[test]
-    fn the_same_address_is_taken_for_as_long_as_it_is_in_the_answer() {
-        let (a, b, c) = (ip("192.0.2.1"), ip("192.0.2.2"), ip("192.0.2.3"));
-        assert_eq!(choose(None, &[c, a, b]), Some(a));
-        assert_eq!(choose(Some(b), &[c, a, b]), Some(b));
-        assert_eq!(choose(Some(b), &[c, a]), Some(a));
-        assert_eq!(choose(Some(b), &[]), None);
-    }
-
-    #[test]
-    fn no_failed_lookup_takes_an_address_away_and_each_trouble_is_said_once() {
-        let (mut names, log, mut end) = names();
-        let config = config(&["a.example"]);
-        let at = |s| Instant::ZERO + Duration::from_secs(s);
-        names.assign(&config, at(0));
-        assert_eq!(names.wait(at(0)), Some(Duration::ZERO));
-        let mut records = || std::iter::from_fn(|| end.poll_record()).count();
-        // Never found: asked again soon, and later and later.
-        for (n, wait) in [(0, 1), (1, 2), (2, 4), (3, 8), (4, 16), (5, 30), (6, 30)] {
-            assert!(!names.answered("a.example", Err(Unresolved::NoAnswer), at(n), &log));
-            assert_eq!(names.wait(at(n)), Some(Duration::from_secs(wait)));
-        }
-        assert_eq!(records(), 1);
-        let (here, there) = (ip("192.0.2.1"), ip("192.0.2.2"));
-        assert!(names.answered("a.example", Ok(vec![here]), at(10), &log));
-        assert_eq!(names.place(&v4("a.example")).1, here);
-        assert_eq!(names.wait(at(10)), Some(Duration::from_secs(30)));
-        assert!(!names.answered("a.example", Ok(vec![there, here]), at(20), &log));
-        assert_eq!(records(), 1);
-        for why in [Unresolved::NoSuch, Unresolved::NoSuch, Unresolved::NoAnswer] {
-            assert!(!names.answered("a.example", Err(why), at(30), &log));
-            assert_eq!(names.place(&v4("a.example")).1, here);
-        }
-        assert_eq!(records(), 2);
-        assert_eq!(names.state(at(40))[0].trouble, Unresolved::NoAnswer.words());
-        assert!(names.answered("a.example", Ok(vec![there]), at(50), &log));
-        assert_eq!(names.place(&v4("a.example")).1, there);
-        assert_eq!(names.state(at(60))[0].since, Some(Duration::from_secs(10)));
-        let moves = names
-            .counters()
-            .into_iter()
-            .find(|c| c.name == "name_moves");
-        assert_eq!(moves.unwrap().value, 1);
-        // One that is no longer asked for is nobody's news.
-        assert!(!names.answered("b.example", Ok(vec![here]), at(60), &log));
-    }
-
-    #[test]
-    fn a_plan_is_told_where_its_names_are_and_stays_sorted() {
-        let (mut names, log, _end) = names();
-        let config = config(&["b.example", "a.example", "192.0.2.9", "a.example"]);
-        names.assign(&config, Instant::ZERO);
-        let mut plan = OwnedLbPlan::of(&config, &[], &names, HalfOpens::default());
-        let targets = |plan: &OwnedLbPlan| {
-            let checks = plan.plan().checks;
-            assert!(checks.is_sorted_by(|a, b| a < b));
-            checks
-                .iter()
-                .map(|c| c.target.to_string())
-                .collect::<Vec<_>>()
-        };
-        // Backends with the same name's check share it.
-        assert_eq!(targets(&plan), ["192.0.2.9:81", "0.0.0.0:81", "0.0.0.0:81"]);
-        assert!(names.answered("a.example", Ok(vec![ip("10.9.9.9")]), Instant::ZERO, &log));
-        names.tell(&mut plan);
-        let mut told = targets(&plan);
-        told.sort();
-        assert_eq!(told, ["0.0.0.0:81", "10.9.9.9:81", "192.0.2.9:81"]);
-        let again = OwnedLbPlan::of(&config, &[], &names, HalfOpens::default());
-        assert_eq!(plan.plan().checks, again.plan().checks);
-    }
-}
+mod tests;

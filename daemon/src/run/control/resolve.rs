@@ -6,9 +6,10 @@ use super::{Control, Loops};
 use trunnion_sys::clock::boottime;
 
 impl Control {
-    /// Begins the lookups whose time has come.
+    /// Begins the lookups whose time has come, and tells of moves that were gathered.
     pub(super) fn look_up(&mut self) {
         self.loops.names.look(boottime(), &self.log);
+        self.renew_names();
     }
 
     /// Takes what lookups have found, and gives the LB loop a plan with it. While a
@@ -23,9 +24,13 @@ impl Control {
             half_opens,
             ..
         } = &mut self.loops;
-        names.take_answers(boottime(), &self.log);
+        let now = boottime();
+        names.take_answers(now, &self.log);
         let reloads = self.offered.as_ref().is_some_and(|offer| !offer.first);
-        if reloads || self.stopping_since.is_some() || !names.take_news() {
+        if reloads || self.stopping_since.is_some() {
+            return names.put_off(now);
+        }
+        if !names.take_news(now) {
             return;
         }
         let cells = cells.assign(&self.config, board);
