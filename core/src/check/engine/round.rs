@@ -283,6 +283,7 @@ impl Engine<'_> {
     /// Ends a probe: frees its socket, takes the verdict, arms the next one.
     pub(super) fn conclude(&mut self, now: Instant, id: CheckId, verdict: Verdict) {
         let probe = self.probe_of(id);
+        let verdict = probe.and_then(|probe| probe.decided()).unwrap_or(verdict);
         let keeps = self.is_to_keep(id, verdict);
         let Some(started) = self.stop_probe(id, keeps) else {
             return;

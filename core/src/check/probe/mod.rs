@@ -327,9 +327,18 @@ impl Probe {
         }
     }
 
+    /// The verdict that is there already while the rest of an answer is read for the
+    /// connection alone. However that ends, it holds.
+    #[must_use]
+    pub const fn decided(&self) -> Option<Verdict> {
+        match self.http() {
+            Some(response) => response.decided(),
+            None => None,
+        }
+    }
+
     /// Whether the connection can carry the same check again. An answer may be
-    /// longer than its verdict needs: the owner may read on after the verdict
-    /// until this is so.
+    /// longer than its verdict needs: it is read on until this is so.
     #[must_use]
     pub fn is_reusable(&self, spec: &Spec<'_>) -> bool {
         match spec {

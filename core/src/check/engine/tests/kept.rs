@@ -68,8 +68,8 @@ fn what_may_not_be_used_again_is_not_kept() {
     for answer in [
         &b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"[..],
         b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
-        // Not whole yet, without a length, and more than it should be.
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+        // Too long to be read on, without a length, and more than it should be.
+        b"HTTP/1.1 200 OK\r\nContent-Length: 70000\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 408 Late\r\n",
     ] {
@@ -135,6 +135,34 @@ fn a_connection_made_anew_has_its_whole_time() {
     talk.times_out();
     assert_eq!(talk.now, anew + ms(301));
     talk.fails(socket, Reason::NoAnswer);
+}
+
+/// As many servers write it: first the head, then the content.
+#[test]
+fn an_answer_in_parts_is_read_to_its_end_and_decided_before() {
+    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n";
+    let mut talk = talk();
+    let socket = talk.asked();
+    talk.hear(socket, HEAD);
+    assert_eq!(last(&talk), None);
+    assert_eq!(talk.engine.poll_read(), Some(socket));
+    talk.engine.handle_bytes(talk.now, socket, b"ok");
+    assert!(talk.engine.keeps(socket));
+    assert_eq!(last(&talk), Some(Verdict::Success));
+    // The head was enough, whatever becomes of the rest.
+    for how in 0..3 {
+        let mut talk = self::talk();
+        let socket = talk.asked();
+        talk.hear(socket, HEAD);
+        assert_eq!(talk.engine.poll_read(), Some(socket));
+        talk.engine.handle_drained(talk.now, socket);
+        match how {
+            0 => talk.times_out(),
+            1 => talk.engine.handle_failed(talk.now, socket, RESET),
+            _ => talk.engine.handle_end(talk.now, socket),
+        }
+        talk.ends(socket, Verdict::Success);
+    }
 }
 
 /// An owner with so many sockets, and checks that keep their connections of as many

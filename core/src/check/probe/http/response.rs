@@ -108,8 +108,49 @@ impl Response {
         http.request.keep_alive && kept && !self.fields.close && plain && self.at == At::Done
     }
 
-    /// Takes the next bytes; the verdict, once there is one. What comes after it
-    /// is still read, for [`reusable`](Self::reusable).
+    /// What is decided already, while the rest of the message is waited for so that
+    /// the connection can carry another request. Whatever comes of that, it holds.
+    pub const fn decided(&self) -> Option<Verdict> {
+        self.verdict
+    }
+
+    /// Whether it is worth while to read on: both sides want another request on this
+    /// connection, and what is left of the message is known to be short.
+    fn is_to_end(&self, http: &Http<'_>) -> bool {
+        let kept = match self.minor {
+            0 => self.fields.keep_alive,
+            _ => true,
+        };
+        let short = match self.at {
+            At::Content(left) | At::Chunk(left) => left <= REST_BYTES_MAX,
+            At::ChunkSize { .. }
+            | At::ChunkExtension(_)
+            | At::ChunkSizeLineFeed(_)
+            | At::ChunkReturn
+            | At::ChunkLineFeed
+            | At::TrailerOrEnd
+            | At::Trailer
+            | At::TrailerLineFeed
+            | At::LastLineFeed => u64::from(self.body_bytes) <= REST_BYTES_MAX,
+            At::Protocol(_)
+            | At::Minor
+            | At::BeforeCode
+            | At::Code(_)
+            | At::AfterCode
+            | At::Phrase
+            | At::StatusLineFeed
+            | At::FieldOrEnd
+            | At::Name
+            | At::Value
+            | At::ValueLineFeed
+            | At::HeadLineFeed => true,
+            At::ToTheEnd | At::Done | At::Broken => false,
+        };
+        http.request.keep_alive && kept && !self.fields.close && !self.spoilt && short
+    }
+
+    /// Takes the next bytes; the verdict, once there is one and no more is to be
+    /// read. What comes after it is still read, for [`reusable`](Self::reusable).
     pub fn feed(&mut self, http: &Http<'_>, bytes: &[u8]) -> Option<Verdict> {
         let mut rest = bytes;
         while let Some((byte, after)) = rest.split_first() {
@@ -127,7 +168,7 @@ impl Response {
             self.content(http, content);
             rest = after;
         }
-        self.verdict
+        self.verdict.filter(|_| !self.is_to_end(http))
     }
 
     /// The stream ended.
@@ -367,6 +408,10 @@ impl Response {
         *self.verdict.get_or_insert(Verdict::Failure(reason))
     }
 }
+
+/// Content that is read for nothing but the connection, at most. A longer one costs
+/// more than a connection.
+const REST_BYTES_MAX: u64 = 64 << 10;
 
 const NEXT_CHUNK: At = At::ChunkSize { size: 0, digits: 0 };
 
