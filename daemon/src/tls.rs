@@ -44,7 +44,6 @@ const SYSTEM_ROOTS: [&str; 4] = [
 pub struct Profile {
     config: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
-    expiry_warning: Duration,
 }
 
 impl Profile {
@@ -81,7 +80,6 @@ impl Profile {
         let load = |(id, tls): (&TlsId, &&OwnedTls)| {
             let nameless = OwnedTls {
                 name: None,
-                expiry_warning: Duration::ZERO,
                 ..(*tls).clone()
             };
             let config = read
@@ -101,11 +99,7 @@ impl Profile {
                 Some(parsed.map_err(|_| format!("{name} is neither a name nor an address"))?)
             }
         };
-        Ok(Self {
-            config,
-            name,
-            expiry_warning: tls.expiry_warning,
-        })
+        Ok(Self { config, name })
     }
 
     fn config(tls: &OwnedTls) -> Result<ClientConfig, String> {
@@ -190,17 +184,11 @@ pub enum Came {
 /// The open TLS connections, by their sockets.
 pub struct Sessions {
     profiles: Vec<(TlsId, Profile)>,
-    open: Box<[Option<Box<Session>>]>,
+    open: Box<[Option<Box<ClientConnection>>]>,
     /// Plain bytes of each that rustls has taken and the kernel has not, all of
     /// them.
     unsaid: Mapped<usize>,
     plain: Mapped<u8>,
-}
-
-/// A connection, and how soon its certificate is named when it expires.
-struct Session {
-    connection: ClientConnection,
-    expiry_warning: Duration,
 }
 
 const PLAIN_BYTES: usize = 16 << 10;
@@ -257,10 +245,7 @@ impl Sessions {
                 None => ServerName::IpAddress(target.ip().into()),
             };
             let connection = ClientConnection::new(Arc::clone(&profile.config), name);
-            *place = Some(Box::new(Session {
-                connection: connection.map_err(|_| ours)?,
-                expiry_warning: profile.expiry_warning,
-            }));
+            *place = Some(Box::new(connection.map_err(|_| ours)?));
             Ok(())
         })?;
         let flushed = self.flush(pool, id);
@@ -275,7 +260,7 @@ impl Sessions {
         let Some(session) = self.open.get_mut(id.index()).and_then(Option::as_mut) else {
             return Ok(());
         };
-        alloc::exempt(|| flush(&mut session.connection, pool, id))
+        alloc::exempt(|| flush(session, pool, id))
     }
 
     /// Says plain bytes; how many of them the kernel has: all, or none for as long
@@ -290,7 +275,7 @@ impl Sessions {
         };
         let unsaid = &mut self.unsaid[id.index()];
         alloc::exempt(|| {
-            let connection = &mut session.connection;
+            let connection = &mut **session;
             if *unsaid == 0 {
                 let taken = connection.writer().write_all(bytes);
                 taken.map_err(|_| ENOBUFS)?;
@@ -308,23 +293,20 @@ impl Sessions {
     pub fn read(&mut self, pool: &mut Pool, id: SocketId) -> Came {
         let Self { open, plain, .. } = self;
         match open.get_mut(id.index()).and_then(Option::as_mut) {
-            Some(session) => alloc::exempt(|| read(&mut session.connection, pool, id, plain)),
+            Some(session) => alloc::exempt(|| read(session, pool, id, plain)),
             None => Came::Nothing,
         }
     }
 
-    /// The certificate that the other side has shown, after the handshake.
+    /// The certificate that the other side has shown, after the handshake; what is
+    /// good for less than `warning_s` is so soon.
     #[must_use]
-    pub fn certificate(&self, id: SocketId) -> Option<Certificate> {
+    pub fn certificate(&self, id: SocketId, warning_s: u64) -> Option<Certificate> {
         let session = self.open.get(id.index())?.as_ref()?;
-        let shown = session.connection.peer_certificates()?.first()?;
+        let shown = session.peer_certificates()?.first()?;
         let expires = alloc::exempt(|| expires(shown))?;
         let now = UnixTime::now().as_secs();
-        Some(Certificate::shown(
-            expires.as_secs(),
-            now,
-            session.expiry_warning.as_secs(),
-        ))
+        Some(Certificate::shown(expires.as_secs(), now, warning_s))
     }
 
     /// Ends a connection, if there is one.

@@ -24,6 +24,8 @@ pub struct CheckPolicy {
     pub flap_falls: u8,
     /// In what time half of the falls are forgotten, milliseconds.
     pub flap_half_life_ms: u32,
+    /// A certificate that expires sooner is named, seconds; 0 names none.
+    pub expiry_warning_s: u32,
 }
 
 impl CheckPolicy {
@@ -36,6 +38,7 @@ impl CheckPolicy {
         jitter_percent: 0,
         flap_falls: 0,
         flap_half_life_ms: 60_000,
+        expiry_warning_s: 0,
     };
 
     /// The interval that back-off ends at.

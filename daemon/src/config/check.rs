@@ -13,7 +13,7 @@ use super::target::{Target, TargetName, target};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use trunnion_core::check::{CheckConfig, Kind, NameId};
+use trunnion_core::check::{CheckConfig, CheckPolicy, Kind, NameId};
 use trunnion_core::model::Family;
 
 pub(super) const KEYS: &[&str] = &[
@@ -299,7 +299,10 @@ impl CheckRead {
             },
             rise: self.rise.as_ref().map_or(2, |at| at.value),
             fall: self.fall.as_ref().map_or(3, |at| at.value),
-            policy: self.course.policy(),
+            policy: CheckPolicy {
+                expiry_warning_s: self.probe.expiry_warning_s(),
+                ..self.course.policy()
+            },
         };
         Some(Checked {
             config,

@@ -117,6 +117,8 @@ impl Course {
                 .map_or(default.jitter_percent, |at| at.value),
             flap_falls: damping.map_or(default.flap_falls, |d| d.falls),
             flap_half_life_ms: damping.map_or(default.flap_half_life_ms, |d| ms(d.half_life)),
+            // For the probe to say.
+            expiry_warning_s: default.expiry_warning_s,
         }
     }
 }

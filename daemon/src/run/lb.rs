@@ -292,7 +292,8 @@ impl LbLoop {
         match came {
             Came::Plain(len) => self.lb.handle_bytes(now, id, self.tls.plain(len)),
             Came::Secured => {
-                if let Some(shown) = self.tls.certificate(id) {
+                let warning_s = self.lb.engine().expiry_warning_s(id);
+                if let Some(shown) = self.tls.certificate(id, warning_s.into()) {
                     self.lb.handle_certificate(now, id, shown);
                 }
                 self.lb.handle_secured(id);

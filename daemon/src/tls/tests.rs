@@ -77,7 +77,6 @@ fn trusting() -> OwnedTls {
         verify: false,
         identity: None,
         alpn: Vec::new(),
-        expiry_warning: std::time::Duration::ZERO,
     }
 }
 

@@ -226,6 +226,7 @@ pub fn check(key: DestinationKey, r: &mut Random) -> CheckConfig {
         jitter_percent: r.pick(&[0, 0, 20]),
         flap_falls: r.pick(&[0, 0, 3]),
         flap_half_life_ms: 3_000,
+        expiry_warning_s: 0,
     };
     check
 }

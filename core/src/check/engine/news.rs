@@ -53,6 +53,13 @@ impl Engine<'_> {
         }
     }
 
+    /// How soon the certificate is named that the target of a probe shows, seconds.
+    #[must_use]
+    pub fn expiry_warning_s(&self, socket: SocketId) -> u32 {
+        let probed = self.probed_by(socket).and_then(|id| self.config(id));
+        probed.map_or(0, |config| config.policy.expiry_warning_s)
+    }
+
     /// The certificate that a target has shown in its handshake, whatever comes of
     /// the check.
     pub fn handle_certificate(&mut self, socket: SocketId, certificate: Certificate) {

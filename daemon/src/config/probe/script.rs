@@ -261,6 +261,13 @@ impl ProbeRead {
         self.finish(&Spec::Dns(&dns), tls, span, notes)
     }
 
+    /// How soon a certificate is named; 0 without TLS.
+    pub fn expiry_warning_s(&self) -> u32 {
+        let warning = self.tls.as_ref().and_then(|at| at.value.expiry_warning());
+        let seconds = warning.map_or(0, |warning| warning.as_secs());
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
     fn tls(&self, host: Option<&str>, alpn: Option<&str>) -> Option<OwnedTls> {
         let called = self.called.as_ref().map(|(host, _)| host.as_str());
         self.tls.as_ref()?.value.tls(host.or(called), alpn)

@@ -32,8 +32,6 @@ pub struct OwnedTls {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// Protocols offered.
     pub alpn: Vec<String>,
-    /// A certificate that expires sooner is named; 0 names none.
-    pub expiry_warning: Duration,
 }
 
 /// Two weeks: what renews certificates by itself does so a month before, and who
@@ -148,8 +146,14 @@ impl TlsRead {
             } else {
                 self.alpn.clone()
             },
-            expiry_warning: self.expiry_warning.unwrap_or(EXPIRY_WARNING),
         })
+    }
+
+    /// A certificate that expires sooner is named; 0 names none. What is only looked at
+    /// is no part of what is asked. `None` where TLS is off.
+    pub fn expiry_warning(&self) -> Option<Duration> {
+        self.on
+            .then(|| self.expiry_warning.unwrap_or(EXPIRY_WARNING))
     }
 }
 
@@ -176,4 +180,30 @@ fn name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("write a name such as \"www.example.org\", or an address".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use trunnion_core::check::CheckConfig;
+
+    fn check(tls: &str) -> CheckConfig {
+        let text = format!(
+            "[[service]]\naddress = \"192.0.2.1:80\"\nbackends = [\"10.0.0.1:80\"]\n\
+             check = {{ type = \"http\", tls = {tls} }}\n"
+        );
+        let config = Config::parse(&text, "t").unwrap();
+        config.services[0].backends[0].check().unwrap()
+    }
+
+    /// A reload that changes when a certificate is named throws nothing away.
+    #[test]
+    fn when_a_certificate_is_named_is_no_other_question() {
+        let [usual, never] = [check("true"), check("{ expiry_warning = \"0s\" }")];
+        assert_eq!(usual.policy.expiry_warning_s, 14 * 86_400);
+        assert_eq!(never.policy.expiry_warning_s, 0);
+        assert!(usual.same_question(&never));
+        assert!(!usual.same_question(&check("{ name = \"www.example\" }")));
+        assert_eq!(check("false").policy.expiry_warning_s, 0);
+    }
 }
