@@ -90,7 +90,7 @@ records! {
         "ipvs: the kernel has no generic netlink family IPVS (errno {errno}); load ip_vs, or check CAP_NET_ADMIN";
     /// More rows in the kernel than the limits allow for.
     0x0604 Error KernelTableTooLarge { what: &'static str, limit: u32 }
-        "ipvs: the kernel's table is larger than limits.{what} = {limit}; raise the limit and restart";
+        "ipvs: the kernel's table has more than {limit} {what}, for which there is no room; raise limits.{what} and restart";
     /// The kernel refused a change of a service.
     0x0605 Error ServiceRefused { command: &'static str, address: IpAddr, port: u16, mark: u32, errno: i32, meaning: Meaning }
         "ipvs: {command} {address} port {port} mark {mark}: errno {errno}: {meaning}";

@@ -392,7 +392,10 @@ const CHECKS_PER_DESK: usize = 8;
 pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'static> {
     let services = limits.services as usize;
     let backends = limits.backends as usize;
-    let table = || TableBuf::new(untouched(services), untouched(backends));
+    let table = |times: usize| {
+        let (services, backends) = (times * services, times * backends);
+        TableBuf::new(untouched(services), untouched(backends))
+    };
     // Without a limit for them nobody asks for an address's pace.
     let addresses = match limits.backend_checks_per_second {
         0 => 0,
@@ -400,9 +403,9 @@ pub fn lb_storage(limits: &Limits, seed: u64, secret: [u64; 2]) -> LbStorage<'st
     };
     let sockets = limits.checks_in_flight as usize;
     LbStorage {
-        desired: table(),
-        target: table(),
-        actual: table(),
+        desired: table(1),
+        target: table(2),
+        actual: table(2),
         services: [untouched(services), untouched(services)],
         members: [untouched(backends), untouched(backends)],
         timers: untouched(services),

@@ -27,6 +27,9 @@ mod mute;
 pub(crate) mod netlink;
 mod node;
 mod options;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod pair;
 mod plan;
 pub(crate) mod random;
 mod route_kernel;

@@ -60,10 +60,11 @@ impl Arena {
     pub fn new() -> Self {
         let instances = || vec![InstanceSlot::blank(); 2 * limits::ROUTERS];
         let addresses = || vec![AddressSlot::BLANK; 2 * limits::ADDRESSES];
-        let rows = || vec![ServiceRow::blank(); 2 * limits::SERVICES];
-        let destinations = || vec![BLANK_DESTINATION; 2 * limits::DESTINATIONS];
-        let members = || vec![MemberState::NONE; 2 * limits::DESTINATIONS];
-        let states = || vec![ServiceState::default(); 2 * limits::SERVICES];
+        // LB's is the daemon's `lb_storage` to the row.
+        let rows = |times| vec![ServiceRow::blank(); times * limits::SERVICES];
+        let destinations = |times| vec![BLANK_DESTINATION; times * limits::DESTINATIONS];
+        let members = || vec![MemberState::NONE; limits::DESTINATIONS];
+        let states = || vec![ServiceState::default(); limits::SERVICES];
         Self {
             instances: [instances(), instances()],
             addresses: [addresses(), addresses()],
@@ -76,12 +77,12 @@ impl Arena {
             cells: vec![TrackState::Unknown; CELLS.into()],
             groups: vec![GroupSlot::BLANK; limits::ROUTERS],
             ha_records: vec![Frame::EMPTY; 256],
-            rows: [rows(), rows(), rows()],
-            destinations: [destinations(), destinations(), destinations()],
+            rows: [1, 2, 2].map(rows),
+            destinations: [1, 2, 2].map(destinations),
             states: [states(), states()],
             members: [members(), members()],
-            ramps: vec![time::Slot::EMPTY; 2 * limits::SERVICES],
-            links: vec![Link::NONE; 2 * limits::DESTINATIONS],
+            ramps: vec![time::Slot::EMPTY; limits::SERVICES],
+            links: vec![Link::NONE; limits::DESTINATIONS],
             checks: vec![Slot::EMPTY; limits::CHECKS],
             asides: vec![check::Aside::EMPTY; limits::CHECKS],
             timers: vec![time::Slot::EMPTY; limits::CHECKS],

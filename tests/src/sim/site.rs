@@ -34,10 +34,10 @@ pub mod limits {
     pub const ROUTERS: usize = 5;
     /// Virtual addresses.
     pub const ADDRESSES: usize = 24;
-    /// Services.
-    pub const SERVICES: usize = 10;
-    /// Destinations of all services.
-    pub const DESTINATIONS: usize = 60;
+    /// Services, and there are so many.
+    pub const SERVICES: usize = 8;
+    /// Destinations of all services, each of which may have all backends.
+    pub const DESTINATIONS: usize = SERVICES * super::BACKENDS as usize;
     /// Different checks.
     pub const CHECKS: usize = 40;
 }
@@ -223,7 +223,7 @@ impl Site {
                 port: r.pick(&[80, 443]),
             }
         };
-        if self.services.len() >= limits::SERVICES - 2
+        if self.services.len() >= limits::SERVICES
             || self.services.iter().any(|s| s.service.key == key)
         {
             return;

@@ -81,14 +81,15 @@ impl MemberState {
 }
 
 /// The memory of the half. `services` and `destinations` slices are as long as
-/// the config's limits; the three tables are equally large. What is in it means
-/// nothing, and what grows with services and destinations is not touched before
-/// it is needed.
+/// the config's limits; what is being applied and what the kernel holds may be
+/// twice that, for a pass that is broken off between adds and deletes leaves what
+/// was and what is to be. What is in it means nothing, and what grows with
+/// services and destinations is not touched before it is needed.
 #[derive(Debug)]
 pub struct LbStorage<'s> {
     /// What the plan says.
     pub desired: TableBuf<'s>,
-    /// What is being applied.
+    /// What is being applied; as large as the next one.
     pub target: TableBuf<'s>,
     /// What the kernel holds.
     pub actual: TableBuf<'s>,

@@ -6,7 +6,7 @@ use crate::bytes::Reader;
 use crate::director::lb::find;
 use crate::director::records;
 use crate::ipvs::{Refused, decode, request};
-use crate::model::{Family, Full, ServiceKey, Table};
+use crate::model::{DestinationKey, Family, Full, ServiceKey, Table};
 use crate::netlink::genl::FamilyId;
 use crate::netlink::{Batch, Errno, Malformed, Reply};
 use crate::record::Ring;
@@ -25,9 +25,14 @@ impl Kernel<'_> {
         match *reply {
             Reply::Data { body, offset, .. } => {
                 let pushed = match ask {
-                    Ask::Destinations { service, .. } => {
+                    Ask::Destinations { service, again } => {
                         let row = decode::destination(body, offset, self.family_of(service))?;
-                        self.actual.push_destination(service, &row.destination)
+                        let new = row.destination;
+                        if again.is_some_and(|shown| self.shows(service, shown, &new.key)) {
+                            Ok(())
+                        } else {
+                            self.actual.push_destination(service, &new)
+                        }
                     }
                     Ask::Services
                     | Ask::Missing { .. }
@@ -111,10 +116,12 @@ impl Kernel<'_> {
         let next = match ask {
             Ask::Destinations { service, again } => {
                 self.actual.sort_destinations(service);
-                if !again && self.hides_destinations(service) {
+                if again.is_none() && self.hides_destinations(service) {
+                    let rows = self.actual.table().services.get(service);
+                    let shown = rows.map_or(0, |row| row.count as usize);
                     self.state = State::Due(Ask::Destinations {
                         service,
-                        again: true,
+                        again: Some(shown),
                     });
                     return Progress::None;
                 }
@@ -138,7 +145,7 @@ impl Kernel<'_> {
             self.actual.begin_destinations(next);
             self.state = State::Due(Ask::Destinations {
                 service: next,
-                again: false,
+                again: None,
             });
             return Progress::None;
         }
@@ -211,6 +218,15 @@ impl Kernel<'_> {
         let hidden = |key| rows.binary_search_by_key(&key, |row| row.key).is_err();
         let mut known = known.destinations_of(before).iter();
         self.before != Known::Not && known.any(|row| hidden(row.key))
+    }
+
+    /// Whether the first time, when so many were, a destination was shown.
+    fn shows(&self, service: usize, shown: usize, key: &DestinationKey) -> bool {
+        let table = self.actual.table();
+        let row = table.services.get(service);
+        let rows = row.map_or(&[][..], |row| table.destinations_of(row));
+        rows.get(..shown)
+            .is_some_and(|rows| rows.binary_search_by_key(key, |row| row.key).is_ok())
     }
 
     fn take_service(

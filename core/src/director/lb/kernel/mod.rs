@@ -58,10 +58,10 @@ enum Ask {
     Missing {
         next: usize,
     },
-    /// `again` when known ones were not shown the first time.
+    /// When known ones were not shown the first time: how many were.
     Destinations {
         service: usize,
-        again: bool,
+        again: Option<usize>,
     },
     Changes {
         start: Cursor,
