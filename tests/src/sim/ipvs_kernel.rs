@@ -8,7 +8,9 @@
 use super::ipvs_request::{Op, daemon_message, decode, destination_message, service_message};
 use super::netlink::{self, Inbox, Message, Received, Request, errno};
 use super::random::Random;
-use trunnion_core::model::{Destination, DestinationKey, Family, Service, ServiceKey, SyncDaemon};
+use trunnion_core::model::{
+    Destination, DestinationKey, Family, SchedulerName, Service, ServiceKey, SyncDaemon,
+};
 
 /// `GENL_ID_CTRL`.
 const CONTROL: u16 = 16;
@@ -71,6 +73,8 @@ pub struct IpvsKernel {
     /// Synchronization daemons, who sends and who hears.
     pub daemons: [Option<SyncDaemon>; 2],
     pub faults: IpvsFaults,
+    /// The module of this scheduler is not there, now or ever.
+    pub missing: Option<SchedulerName>,
     /// What was tried since the last look.
     pub tried: Vec<Tried>,
     family: u16,
@@ -89,6 +93,7 @@ impl IpvsKernel {
             rows: Vec::new(),
             daemons: [None, None],
             faults: IpvsFaults::default(),
+            missing: None,
             tried: Vec::new(),
             family: 28,
             absent: 0,
@@ -281,6 +286,8 @@ impl IpvsKernel {
                 let answer = if self.random.chance(self.faults.refused) {
                     self.faults_hit += 1;
                     errno::ENOMEM
+                } else if self.wants_missing(&op) {
+                    errno::ENOENT
                 } else {
                     self.apply(&op)
                 };
@@ -295,6 +302,18 @@ impl IpvsKernel {
                 self.change_daemon(command == 9, request.body)
             }
             _ => errno::EOPNOTSUPP,
+        }
+    }
+
+    fn wants_missing(&self, op: &Op) -> bool {
+        match op {
+            Op::NewService(service) | Op::SetService(service) => {
+                self.missing.as_ref() == Some(&service.scheduler)
+            }
+            Op::DeleteService(_)
+            | Op::NewDestination(..)
+            | Op::SetDestination(..)
+            | Op::DeleteDestination(..) => false,
         }
     }
 

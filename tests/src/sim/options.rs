@@ -7,6 +7,7 @@ use super::random::Random;
 use super::route_kernel::RouteFaults;
 use std::fmt;
 use trunnion_core::director::guardian::OnCrash;
+use trunnion_core::model::SchedulerName;
 use trunnion_core::time::Duration;
 
 /// Something that happens to the cluster now and then.
@@ -103,6 +104,8 @@ pub struct Options {
     pub route: RouteFaults,
     /// IPVS's faults.
     pub ipvs: IpvsFaults,
+    /// A scheduler of services that no kernel ever has.
+    pub missing: Option<SchedulerName>,
     /// What guardians do for daemons that die; `None` where there are none.
     pub guardian: Option<OnCrash>,
     /// How long routers wait after a start.
@@ -177,6 +180,7 @@ impl Options {
             ports: ports(seed, calm),
             route,
             ipvs,
+            missing: missing(seed, calm),
             guardian: guardian(seed),
             startup_delay: super::moves::startup_delay(seed),
             faults,
@@ -204,6 +208,7 @@ impl Options {
             ports: 0,
             route: RouteFaults::default(),
             ipvs: IpvsFaults::default(),
+            missing: None,
             faults: faults.iter().map(|fault| (*fault, often)).collect(),
             ..Self::draw(seed)
         }
@@ -258,6 +263,7 @@ impl fmt::Display for Options {
             ports,
             route,
             ipvs,
+            missing,
             guardian,
             startup_delay,
             faults,
@@ -278,7 +284,7 @@ impl fmt::Display for Options {
             "  of a thousand: lost {loss}, doubled {duplicates}, sends refused {refused_sends}, local trouble {local_trouble}, ports {ports}"
         )?;
         writeln!(f, "  {route:?}")?;
-        writeln!(f, "  {ipvs:?}")?;
+        writeln!(f, "  {ipvs:?}, missing {missing:?}")?;
         writeln!(
             f,
             "  guardians: {guardian:?}, startup delay {startup_delay:?}"
@@ -302,6 +308,12 @@ fn stubborn(seed: u64, calm: bool) -> u32 {
 fn ports(seed: u64, calm: bool) -> u32 {
     let mut r = Random::stream(seed, "ports");
     if r.chance(200) && !calm { 300 } else { 0 }
+}
+
+/// Drawn apart, as below.
+fn missing(seed: u64, calm: bool) -> Option<SchedulerName> {
+    let mut r = Random::stream(seed, "missing");
+    (r.chance(150) && !calm).then(|| "mh".try_into().expect("short"))
 }
 
 /// Drawn apart, so that seeds keep their other options.

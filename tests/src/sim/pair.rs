@@ -18,6 +18,7 @@ use trunnion_core::netlink::Errno;
 use trunnion_core::record::Frame;
 use trunnion_core::time::{self, Duration, Instant};
 
+mod refused;
 mod rows;
 
 /// As `[limits]` are.

@@ -195,6 +195,7 @@ impl<'m> World<'m> {
                 let mut node = Node::new(id, seed, site.plan(id));
                 node.route.faults = options.route;
                 node.ipvs.faults = options.ipvs;
+                node.ipvs.missing.clone_from(&options.missing);
                 node
             })
             .collect();

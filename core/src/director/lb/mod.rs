@@ -319,7 +319,8 @@ impl<'s> Lb<'s> {
         if !self.planned {
             return None;
         }
-        if self.due > Due::Nothing && self.kernel.is_settled() && !self.gathers(now) {
+        let due = self.due > Due::Nothing && self.kernel.is_settled() && !self.gathers(now);
+        if due && !self.kernel.puts_daemons_first(now) {
             self.begin_pass(now);
         }
         if self.due > Due::Nothing {

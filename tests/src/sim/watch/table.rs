@@ -10,7 +10,7 @@ use crate::sim::options::{Fault, Options};
 use crate::sim::site::Plan;
 use trunnion_core::check::HealthState;
 use trunnion_core::director::plan::{OperatorState, SyncRoles};
-use trunnion_core::model::{Destination, ServiceKey, SyncDaemon, SyncState};
+use trunnion_core::model::{Destination, SchedulerName, ServiceKey, SyncDaemon, SyncState};
 use trunnion_core::time::{Duration, Instant};
 use trunnion_core::vrrp::Role;
 
@@ -29,6 +29,8 @@ pub struct TableWatch {
     starts: Vec<u32>,
     /// Replies get lost and requests are refused.
     faulty: bool,
+    /// What nobody can make.
+    missing: Option<SchedulerName>,
     calm_at: Option<Instant>,
 }
 
@@ -40,6 +42,7 @@ impl TableWatch {
             leaving: vec![false; options.nodes],
             starts: vec![0; options.nodes],
             faulty: is_faulty(options),
+            missing: options.missing.clone(),
             calm_at: None,
         }
     }
@@ -168,6 +171,9 @@ impl TableWatch {
                 Err(Violation::new(now, "table", text))
             };
             for (at, row) in plan.services.iter().enumerate() {
+                if self.missing.as_ref() == Some(&row.service.scheduler) {
+                    continue;
+                }
                 let Some(held) = node.ipvs.row(&row.service.key) else {
                     return fail(format!("{} is missing", row.service.key));
                 };
@@ -211,6 +217,7 @@ pub fn is_faulty(options: &Options) -> bool {
     // Strange answers must change nothing.
     ipvs.lost + ipvs.refused + ipvs.send > 0
         || ipvs.silent + ipvs.malformed + ipvs.busy > 0
+        || options.missing.is_some()
         || options.has(Fault::Writer)
         || options.has(Fault::Rival)
         || options.has(Fault::Module)

@@ -32,6 +32,8 @@ pub(super) struct Daemons {
     backoff: Backoff,
     /// After a refusal.
     retry_at: Option<Instant>,
+    /// A pass was broken off since they had a turn.
+    waits: bool,
 }
 
 /// One request.
@@ -55,6 +57,11 @@ impl Daemons {
     /// Nothing said before holds any more.
     pub(super) const fn forget(&mut self) {
         self.known = false;
+    }
+
+    /// Whether it is their turn before the next pass.
+    pub(super) const fn wait(&mut self, waits: bool) {
+        self.waits = waits;
     }
 
     /// When there is something to do that is not to be done now.
@@ -126,6 +133,16 @@ impl Kernel<'_> {
     /// Whether the daemons are not yet as they should be and may soon be.
     pub(in crate::director) fn owes_daemons(&self) -> bool {
         self.daemons.owes() && !matches!(self.state, State::Backoff { .. })
+    }
+
+    /// Whether the daemons have a turn before the next pass: a pass that fails ends
+    /// in a dump, and that in a pass, so that the table may never rest.
+    pub(in crate::director) fn puts_daemons_first(&mut self, now: Instant) -> bool {
+        if self.daemons.waits {
+            self.turn_to_daemons(now);
+            self.daemons.waits = !self.is_settled();
+        }
+        self.daemons.waits
     }
 
     /// While the table is settled, the daemons have their turn.

@@ -254,6 +254,8 @@ impl<'s> Kernel<'s> {
         self.counters.resyncs = self.counters.resyncs.saturating_add(1);
         log.log(now, records::TableUnknown { why });
         self.daemons.forget();
+        // One after the other: neither may keep the other from its turn.
+        self.daemons.wait(self.is_applying());
         self.state = if wait.is_zero() {
             State::Due(Ask::Family)
         } else {
