@@ -359,7 +359,8 @@ impl<'s> Lb<'s> {
     /// When to call [`Self::handle_timeout`] and the polls at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let work = earliest(self.engine.poll_timeout(), self.kernel.poll_timeout());
+        let kernel = self.kernel.poll_timeout().filter(|_| self.planned);
+        let work = earliest(self.engine.poll_timeout(), kernel);
         let work = earliest(work, self.wheel.poll_timeout());
         let gathers = self.due == Due::Changed && self.kernel.is_settled();
         let work = earliest(work, gathers.then_some(self.gather_until));

@@ -21,3 +21,14 @@ fn a_full_table_with_a_row_less_is_read_and_mended() {
     assert_eq!(pair.held(1), whole, "{:?}", pair.said);
     assert_eq!(pair.told("no room"), 0, "{:?}", pair.said);
 }
+
+/// A send that fails wakes nobody: what is to be tried again says so itself.
+#[test]
+fn a_request_that_the_kernel_did_not_take_is_sent_again() {
+    let mut pair = Pair::new();
+    pair.kernel.faults.send = 1000;
+    pair.take(&plan(&[(1, &[1])], false));
+    pair.kernel.faults.send = 0;
+    pair.run(Duration::from_millis(1));
+    assert_eq!(pair.held(1), [(1, 5)]);
+}

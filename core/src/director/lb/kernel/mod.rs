@@ -283,7 +283,8 @@ impl<'s> Kernel<'s> {
             State::Waiting(_, exchange) => Some(exchange.deadline),
             State::Backoff { until, .. } => Some(until),
             State::Settled { audit_at } => earliest(Some(audit_at), self.daemons.poll_timeout()),
-            State::Due(_) => None,
+            // Asked after the polls this is what a failed send has left.
+            State::Due(_) => Some(self.unknown_since),
         }
     }
 
