@@ -121,6 +121,7 @@ impl Pair {
             links: room(&Link::NONE, DESTINATIONS),
             checks: check::Storage {
                 checks: room(&check::Slot::EMPTY, DESTINATIONS),
+                asides: room(&check::Aside::EMPTY, DESTINATIONS),
                 timers: room(&time::Slot::EMPTY, DESTINATIONS),
                 manners: room(&check::MannerSlot::EMPTY, DESTINATIONS),
                 sockets: room(&check::Socket::EMPTY, 2 * DESTINATIONS),
