@@ -227,8 +227,8 @@ pub struct Counters {
     /// Checks so late, after a stall, that they were spread anew instead of
     /// starting all at once.
     pub respread: u64,
-    /// Events of a socket that no check was waiting for: edges left over from
-    /// before its disconnect.
+    /// Events that no check was waiting for: answers to SYNs and datagrams that came
+    /// too late, and edges of a socket from before its disconnect.
     pub stray: u64,
     /// Probes by a connection that stayed from the one before.
     pub reused: u64,
