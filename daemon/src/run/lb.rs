@@ -156,6 +156,9 @@ impl LbLoop {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             self.wait(&mut events)?;
+            // What came before this is read before deadlines are served; of what
+            // came while a plan was taken, say, nothing is known yet.
+            let looked = self.clock.now();
             self.turns = self.turns.wrapping_add(1);
             self.take_commands();
             if let Some(role) = self.roles.take() {
@@ -168,8 +171,7 @@ impl LbLoop {
             self.more |= self.datagrams.read(&mut self.lb);
             let now = self.clock.now();
             self.more |= self.outside.read(now, &mut self.lb);
-            let now = self.clock.now();
-            self.lb.handle_timeout(now);
+            self.lb.handle_timeout(looked);
             self.probe();
             self.send_ipvs();
             self.tell_health();
