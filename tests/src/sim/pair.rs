@@ -19,6 +19,7 @@ use trunnion_core::record::Frame;
 use trunnion_core::time::{self, Duration, Instant};
 
 mod refused;
+mod reload;
 mod rows;
 
 /// As `[limits]` are.

@@ -39,7 +39,7 @@ use links::Links;
 use rise::Rise;
 use settle::{Call, Stand};
 use sync::Syncing;
-use weights::{Scales, served};
+use weights::{Scales, held};
 
 /// How long a shutdown waits for the kernel's table to be cleared.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -409,14 +409,9 @@ impl<'s> Lb<'s> {
                     continue;
                 }
                 let members = members.get_mut(row.range()).unwrap_or_default();
-                let served = served(
-                    desired.destinations_of(row),
-                    members,
-                    actual,
-                    &row.service.key,
-                );
+                let held = held(actual, &row.service.key);
                 let rows = target.destinations_mut(row.range());
-                let next = scales.weigh(row, state, served, members, rows, log);
+                let next = scales.weigh(row, state, held, members, rows, log);
                 if let Some(timer) = state.timer.take() {
                     wheel.cancel(timer);
                 }

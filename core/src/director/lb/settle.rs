@@ -18,6 +18,8 @@ pub(super) enum Call {
     Down(u32),
     /// There is no verdict yet.
     Unknown(u32),
+    /// Nor yet of one that has clients now, or whose like is about to go with its own.
+    Kept(u32),
     /// An operator says that it does not: it counts as failed, and gets nothing
     /// even when all do.
     Barred,
@@ -81,9 +83,10 @@ impl Quorum {
 /// while a verdict is still out an open service stays open and a closed one stays
 /// closed, and so with the sorry server, at the place `sorry`.
 ///
-/// Clients that are `served` are not cut off for want of a verdict. While none is
-/// known to be healthy, those without one are presumed to be, as after a reload
-/// that replaces all destinations; where that leaves nobody, the sorry server is.
+/// Clients that are `served` are not cut off for want of a verdict. Those that have
+/// some keep them until their own: the first good verdict of many must not send all
+/// to one. While none is known to be healthy or has clients to keep, those without a
+/// verdict are presumed to be; where that leaves nobody, the sorry server is.
 /// And whom only the sorry server has stays there, though he came to it when it
 /// was none.
 pub(super) fn settle(
@@ -94,7 +97,8 @@ pub(super) fn settle(
     rows: &mut [Destination],
     call: impl Fn(usize) -> Call,
 ) -> Stand {
-    let (mut up, mut weighted, mut weight, mut unknown) = (0_usize, 0_usize, 0_u64, false);
+    let (mut up, mut weighted, mut weight) = (0_usize, 0_usize, 0_u64);
+    let (mut unknown, mut kept) = (false, false);
     let reals = || (0..rows.len()).filter(|at| Some(*at) != sorry);
     for at in reals() {
         match call(at) {
@@ -104,6 +108,7 @@ pub(super) fn settle(
             }
             Call::Down(_) | Call::Barred => {}
             Call::Unknown(_) => unknown = true,
+            Call::Kept(_) => (unknown, kept) = (true, true),
             Call::Away => continue,
         }
         weighted = weighted.saturating_add(1);
@@ -113,12 +118,13 @@ pub(super) fn settle(
     let floor = usize::from(policy.min_healthy).min(weighted);
     let open = up < floor && !ready && (was.open || !unknown);
     let presume = up == 0
+        && !kept
         && match (served, sorry_call) {
             (Served::Nobody, _) | (Served::Sorry, Some(Call::Up(_) | Call::Unknown(_))) => false,
             (Served::Sorry | Served::Others, _) => true,
         };
     let given = |at: usize| match call(at) {
-        Call::Up(weight) => weight,
+        Call::Up(weight) | Call::Kept(weight) => weight,
         Call::Down(weight) if open => weight,
         Call::Unknown(weight) if open || presume => weight,
         Call::Down(_) | Call::Unknown(_) | Call::Barred | Call::Away => 0,

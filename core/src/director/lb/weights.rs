@@ -7,20 +7,17 @@ use super::{MemberState, PolicyCounters, ServiceState, find};
 use crate::check::{Engine, HealthState, Share};
 use crate::director::plan::OperatorState;
 use crate::director::records;
-use crate::model::{Destination, ServiceKey, ServiceRow, Table};
+use crate::model::{Destination, DestinationKey, ServiceKey, ServiceRow, Table};
 use crate::record::Ring;
 use crate::time::{Instant, earliest};
 
-/// Whom the clients of a service are sent to now. `members` are those of the service as it is desired.
-pub(super) fn served(
-    desired: &[Destination],
-    members: &[MemberState],
-    actual: Table<'_>,
-    key: &ServiceKey,
-) -> Served {
-    let mut sorry = desired.iter().zip(members).filter(|(_, m)| m.member.sorry);
-    let sorry = sorry.next().map(|(d, _)| d.key);
-    let held = find(actual, key).map_or(&[][..], |row| actual.destinations_of(row));
+/// What the kernel holds of a service.
+pub(super) fn held<'a>(actual: Table<'a>, key: &ServiceKey) -> &'a [Destination] {
+    find(actual, key).map_or(&[][..], |row| actual.destinations_of(row))
+}
+
+/// Whom the clients of a service are sent to now, where the kernel has `held`.
+fn served(held: &[Destination], sorry: Option<DestinationKey>) -> Served {
     let mut serving = held.iter().filter(|d| d.weight > 0).map(|d| Some(d.key));
     match serving.next() {
         None => Served::Nobody,
@@ -39,13 +36,14 @@ pub(super) struct Scales<'a, 's> {
 }
 
 impl Scales<'_, '_> {
-    /// Sets the weights of a service's `rows`, which hold the configured ones.
+    /// Sets the weights of a service's `rows`, which hold the configured ones, where
+    /// the kernel has `held`.
     /// Returns when they will be others with nothing else happening.
     pub fn weigh(
         &mut self,
         row: &ServiceRow,
         state: &mut ServiceState,
-        served: Served,
+        held: &[Destination],
         members: &mut [MemberState],
         rows: &mut [Destination],
         log: &mut Ring<'_>,
@@ -56,6 +54,8 @@ impl Scales<'_, '_> {
         for (at, (member, row)) in members.iter_mut().zip(rows.iter()).enumerate() {
             member.call = self.call(first.saturating_add(at), row.weight, member);
         }
+        keep(members, rows, held);
+        let served = served(held, sorry.and_then(|at| rows.get(at)).map(|row| row.key));
         let was = state.stand;
         let policy = state.policy;
         let mut rising: u64 = 0;
@@ -152,13 +152,37 @@ impl Scales<'_, '_> {
     }
 }
 
+/// Those without a verdict that have clients keep them. While others that have
+/// some are about to be deleted, by a reload, the rest has to be trusted as well.
+fn keep(members: &mut [MemberState], rows: &[Destination], held: &[Destination]) {
+    let unknown = |member: &MemberState| matches!(member.call, Call::Unknown(_));
+    if !members.iter().any(unknown) {
+        return;
+    }
+    let stays = |key: &DestinationKey| rows.binary_search_by_key(key, |row| row.key).is_ok();
+    let leaves = |row: &Destination| row.weight > 0 && !stays(&row.key);
+    let replaced = held.iter().any(leaves);
+    let has_clients = |key: &DestinationKey| {
+        let found = held.binary_search_by_key(key, |row| row.key);
+        found.is_ok_and(|at| held.get(at).is_some_and(|row| row.weight > 0))
+    };
+    for (member, row) in members.iter_mut().zip(rows) {
+        if let Call::Unknown(weight) = member.call
+            && !member.member.sorry
+            && (replaced || has_clients(&row.key))
+        {
+            member.call = Call::Kept(weight);
+        }
+    }
+}
+
 /// What came of a destination that was given this weight.
 const fn turn(weight: u32, open: bool, call: Call) -> Turn {
     match call {
         Call::Up(_) if weight > 0 => Turn::Serves,
-        Call::Down(_) | Call::Unknown(_) if weight > 0 && open => Turn::Pressed,
-        Call::Unknown(_) if weight > 0 => Turn::Serves,
-        Call::Unknown(_) => Turn::Waits,
+        Call::Down(_) | Call::Unknown(_) | Call::Kept(_) if weight > 0 && open => Turn::Pressed,
+        Call::Unknown(_) | Call::Kept(_) if weight > 0 => Turn::Serves,
+        Call::Unknown(_) | Call::Kept(_) => Turn::Waits,
         Call::Up(_) | Call::Down(_) | Call::Barred | Call::Away => Turn::Rests,
     }
 }

@@ -18,7 +18,7 @@ fn floor(min_healthy: u16) -> ServicePolicy {
     }
 }
 
-/// One letter a destination: `u`p, `d`own, `?` unknown, `b`arred, `a`way; digits
+/// One letter a destination: `u`p, `d`own, `?` unknown, `k`ept, `b`arred, `a`way; digits
 /// weights. `S` before the last letter makes that one the sorry server. What
 /// comes back: the weights, and how the service stands.
 fn found(
@@ -36,6 +36,7 @@ fn found(
         (_, 0) | ('a', _) => Call::Away,
         ('u', weight) => Call::Up(weight),
         ('d', weight) => Call::Down(weight),
+        ('k', weight) => Call::Kept(weight),
         ('b', _) => Call::Barred,
         (_, weight) => Call::Unknown(weight),
     };
@@ -110,6 +111,20 @@ fn a_service_with_clients_is_not_cut_off_for_want_of_a_verdict() {
     check("", true, FLOOR_1, "du?", "020");
     check("", true, FLOOR_1, "ddd", "321 open");
     check("", true, floor(0), "ddd", "000");
+}
+
+/// One after the other has its first verdict, and the rest go on.
+#[test]
+fn who_has_clients_keeps_them_until_its_own_verdict() {
+    check("", true, FLOOR_1, "kkk", "321");
+    check("", true, FLOOR_1, "ukk", "321");
+    check("", true, FLOOR_1, "udk", "301");
+    check("", true, FLOOR_1, "ddk", "001");
+    check("", true, floor(0), "d?k", "001");
+    check("", true, FLOOR_1, "uk?", "320");
+    check("held", true, quorum(4, 0), "dkk", "021 held");
+    check("", true, FLOOR_1, "ukkSu", "3210");
+    check("sorry", true, FLOOR_1, "ddkSu", "0010");
 }
 
 #[test]
@@ -224,9 +239,9 @@ fn a_weight_of_zero_counts_for_nothing() {
 /// Over all combinations of four destinations: never the last server.
 #[test]
 fn whoever_can_serve_serves_when_nobody_does_better() {
-    let letters = ['u', 'd', '?', 'b', 'a'];
-    for n in 0..5_usize.pow(4) {
-        let calls: String = (0..4).map(|k| letters[n / 5_usize.pow(k) % 5]).collect();
+    let letters = ['u', 'd', '?', 'k', 'b', 'a'];
+    for n in 0..6_usize.pow(4) {
+        let calls: String = (0..4).map(|k| letters[n / 6_usize.pow(k) % 6]).collect();
         for (sorry, policy) in [
             ("", FLOOR_1),
             ("Su", floor(0)),
@@ -239,7 +254,7 @@ fn whoever_can_serve_serves_when_nobody_does_better() {
                 let (weights, stand) = found(policy, Stand::default(), served, &calls, "11111");
                 let gets = weights.contains('1');
                 let own = &calls[..4];
-                let known = !own.contains('?');
+                let known = !own.contains(['?', 'k']);
                 let ready = sorry == "Su" || sorry == "S?" && served != Served::Nobody;
                 let fails_open = policy == FLOOR_1 && own.contains('d');
                 let can = own.contains('u') || known && (ready || fails_open);
@@ -250,6 +265,8 @@ fn whoever_can_serve_serves_when_nobody_does_better() {
                 for (at, letter) in own.chars().enumerate() {
                     let weight = &weights[at..=at];
                     assert!(weight == "0" || letter != 'b' && letter != 'a', "{calls}");
+                    let keeps = weight == "1" || letter != 'k' || stand.sorry;
+                    assert!(keeps, "{calls}: loses its clients by others' verdicts");
                     assert!(!stand.sorry || weight == "0", "{calls}: both serve");
                 }
             }
