@@ -55,6 +55,10 @@ pub struct ServiceState {
     stand: Stand,
     /// A check of one of its destinations has changed its mind.
     changed: bool,
+    /// The kernel was told nothing of it yet: what it holds is others', or an earlier
+    /// run's. Later the weights are our own, and a 0 may mean that there is no
+    /// verdict.
+    fresh: bool,
     /// When its weights will be others.
     timer: Option<Timer>,
 }
@@ -132,9 +136,6 @@ pub struct Lb<'s> {
     declared_only: bool,
     /// A plan was taken; the kernel is left in peace before.
     planned: bool,
-    /// What an earlier run left was looked at: later the weights are our own,
-    /// and a 0 may mean that there is no verdict yet.
-    adopted: bool,
     log: Ring<'s>,
     give_up: Option<Instant>,
     /// A shutdown leaves the kernel's table as it is: without its checks nobody
@@ -176,7 +177,6 @@ impl<'s> Lb<'s> {
             known: 0,
             declared_only: false,
             planned: false,
-            adopted: false,
             log: Ring::new(records),
             give_up: None,
             left: false,
@@ -278,11 +278,7 @@ impl<'s> Lb<'s> {
                         destinations,
                     },
                 );
-                if !core::mem::replace(&mut self.adopted, true) {
-                    self.adopt(now);
-                    // What it presumes no check has to say again.
-                    self.note_health();
-                }
+                self.adopt(now);
                 self.owe(Due::All);
             }
             Progress::Applied { requests } => {
@@ -320,7 +316,7 @@ impl<'s> Lb<'s> {
             return None;
         }
         let due = self.due > Due::Nothing && self.kernel.is_settled() && !self.gathers(now);
-        if due && !self.kernel.puts_daemons_first(now) {
+        if due && !self.kernel.has_first(now) {
             self.begin_pass(now);
         }
         if self.due > Due::Nothing {
@@ -408,6 +404,7 @@ impl<'s> Lb<'s> {
                 if !core::mem::take(&mut state.changed) && !whole {
                     continue;
                 }
+                state.fresh = false;
                 let members = members.get_mut(row.range()).unwrap_or_default();
                 let held = held(actual, &row.service.key);
                 let rows = target.destinations_mut(row.range());

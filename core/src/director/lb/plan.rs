@@ -60,7 +60,11 @@ impl Lb<'_> {
                 return Err(LbTooLarge::Checks);
             }
         }
-        self.merge_services(plan);
+        let new = self.merge_services(plan);
+        // Others' services were left out of what is known of the kernel.
+        if self.planned && self.declared_only && new {
+            self.kernel.look_again();
+        }
         match self.desired.copy_from(plan.table) {
             Ok(()) => {}
             Err(Full::Services(_)) => return Err(LbTooLarge::Services),
@@ -137,14 +141,20 @@ impl Lb<'_> {
         }
     }
 
-    /// A destination that an earlier run left in the kernel is presumed to be
-    /// what its weight says, until its check has a verdict: a restart moves no traffic.
+    /// A destination that an earlier run left in the kernel, or whoever had the
+    /// service before, is presumed to be what its weight says, until its check has a
+    /// verdict: neither a restart nor a takeover moves traffic.
     pub(super) fn adopt(&mut self, now: Instant) {
         let (desired, actual) = (self.desired.table(), self.kernel.actual());
+        let mut adopted = false;
         for (place, row) in desired.services.iter().enumerate() {
+            if self.services.get(place).is_none_or(|state| !state.fresh) {
+                continue;
+            }
             let Some(twin) = find(actual, &row.service.key) else {
                 continue;
             };
+            adopted = true;
             let held = actual.destinations_of(twin);
             let slow_start = self.services.get(place).map(|s| s.policy.slow_start);
             for (at, wanted) in row.range().zip(desired.destinations_of(row)) {
@@ -185,11 +195,16 @@ impl Lb<'_> {
                 }
             }
         }
+        if adopted {
+            // What it presumes no check has to say again.
+            self.note_health();
+        }
     }
 
     /// Carries over what is kept of services, and of their destinations, that
-    /// are in both plans.
-    fn merge_services(&mut self, plan: &LbPlan<'_>) {
+    /// are in both plans. Whether there are services that are new.
+    fn merge_services(&mut self, plan: &LbPlan<'_>) -> bool {
+        let mut new_services = false;
         let Self {
             desired,
             services,
@@ -222,6 +237,7 @@ impl Lb<'_> {
             let (found, twin) = advance(old.services, &mut at, |o| {
                 o.service.key.cmp(&row.service.key)
             });
+            new_services |= twin.is_none();
             if twin.is_none() || found != group as usize {
                 // The rate that was kept there is another service's.
                 engine.set_pace(group, 0);
@@ -233,6 +249,10 @@ impl Lb<'_> {
                     None => Stand::default(),
                 },
                 changed: false,
+                fresh: match twin.and_then(|_| services.get(found)) {
+                    Some(state) => state.fresh,
+                    None => true,
+                },
                 timer: None,
             };
             let held = twin.map_or(&[][..], |twin| old.destinations_of(twin));
@@ -257,6 +277,7 @@ impl Lb<'_> {
                 };
             }
         }
+        new_services
     }
 }
 

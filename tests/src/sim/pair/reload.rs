@@ -2,6 +2,7 @@
 //! anything.
 
 use super::*;
+use trunnion_core::check::HealthState;
 
 /// How many clients a service loses at once: weights after each change of the
 /// table, summed.
@@ -45,4 +46,44 @@ fn who_joins_others_waits_for_its_verdict() {
     pair.take(&plan(&[(1, &[4, 5])], true));
     pair.run(Duration::from_secs(6));
     assert_eq!(pair.held(1), [(4, 0), (5, 5)]);
+}
+
+/// A service of another program is declared: who had no clients gets none before
+/// the first verdict, and the others keep theirs.
+#[test]
+fn a_service_that_is_taken_over_keeps_its_weights() {
+    for declared_only in [true, false] {
+        let mut pair = Pair::new();
+        let mut ours = plan(&[(1, &[1])], true);
+        ours.declared_only = declared_only;
+        pair.take(&ours);
+        pair.run(Duration::from_secs(6));
+        pair.serve(2, &[(2, 5), (3, 0), (4, 2)]);
+        if declared_only {
+            // It was seen, and left alone.
+            pair.run(AUDIT + Duration::from_secs(1));
+        }
+        let mut both = plan(&[(1, &[1]), (2, &[2, 3, 4])], true);
+        both.declared_only = declared_only;
+        pair.dead = vec![address(3)];
+        pair.take(&both);
+        let kept = [(2, 5), (3, 0), (4, 5)];
+        if declared_only {
+            assert_eq!(pair.held(2), kept, "{:?}", pair.said);
+            let states = [1, 2, 3].map(|at| pair.lb.status(at).unwrap().health.state());
+            let [up, down] = [HealthState::Up, HealthState::Down];
+            assert_eq!(states, [up, down, up], "{:?}", pair.said);
+            assert_eq!(pair.told("errno"), 0, "{:?}", pair.said);
+        }
+        pair.run(Duration::from_secs(6));
+        assert_eq!(pair.held(2), kept, "{:?}", pair.said);
+        // What was made by us is no verdict of others.
+        let mut all = plan(&[(1, &[1]), (2, &[2, 3, 4]), (3, &[5, 6])], true);
+        all.declared_only = declared_only;
+        pair.take(&all);
+        pair.lb.handle_ipvs_lost(pair.now, "lost");
+        pair.run(Duration::ZERO);
+        assert_eq!(pair.held(3), [(5, 0), (6, 0)]);
+        assert_eq!(pair.told("10.2.0.5"), 0, "{:?}", pair.said);
+    }
 }

@@ -137,7 +137,7 @@ impl Kernel<'_> {
 
     /// Whether the daemons have a turn before the next pass: a pass that fails ends
     /// in a dump, and that in a pass, so that the table may never rest.
-    pub(in crate::director) fn puts_daemons_first(&mut self, now: Instant) -> bool {
+    pub(super) fn puts_daemons_first(&mut self, now: Instant) -> bool {
         if self.daemons.waits {
             self.turn_to_daemons(now);
             self.daemons.waits = !self.is_settled();

@@ -137,6 +137,8 @@ pub(super) struct Kernel<'s> {
     drift: Drift,
     /// Services of others that the last dump showed, left alone.
     strangers: u32,
+    /// What is left alone is another now: look before the next pass.
+    look: bool,
     daemons: Daemons,
     counters: KernelCounters,
 }
@@ -159,6 +161,7 @@ impl<'s> Kernel<'s> {
             before: Known::Not,
             drift: Drift::default(),
             strangers: 0,
+            look: false,
             daemons: Daemons::default(),
             counters: KernelCounters::default(),
         }
@@ -171,6 +174,20 @@ impl<'s> Kernel<'s> {
     /// Services of others that were seen, and left alone.
     pub(super) const fn strangers(&self) -> u32 {
         self.strangers
+    }
+
+    /// A plan has another say in what is left alone: if there is such, what is known of
+    /// the kernel is too little for a pass.
+    pub(super) fn look_again(&mut self) {
+        self.look = self.strangers > 0 || !self.is_settled();
+    }
+
+    /// Whether something else goes before the next pass.
+    pub(super) fn has_first(&mut self, now: Instant) -> bool {
+        if self.look && self.is_settled() {
+            self.state = State::Due(Ask::Family);
+        }
+        self.puts_daemons_first(now) || !self.is_settled()
     }
 
     /// How often to look whether someone else changed the table, of which IPVS
@@ -401,6 +418,7 @@ impl<'s> Kernel<'s> {
                 }
                 self.actual.clear();
                 self.strangers = 0;
+                self.look = false;
                 self.daemons.forget();
                 self.state = State::Due(Ask::Services);
             }
