@@ -62,7 +62,7 @@ impl Lb<'_> {
         }
         let new = self.merge_services(plan);
         // Others' services were left out of what is known of the kernel.
-        if self.planned && self.declared_only && new {
+        if self.planned && self.declared_only && (new || !plan.declared_only) {
             self.kernel.look_again();
         }
         match self.desired.copy_from(plan.table) {

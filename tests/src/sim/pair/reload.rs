@@ -87,3 +87,17 @@ fn a_service_that_is_taken_over_keeps_its_weights() {
         assert_eq!(pair.told("10.2.0.5"), 0, "{:?}", pair.said);
     }
 }
+
+#[test]
+fn a_table_that_becomes_ours_is_ours_at_once() {
+    let mut pair = Pair::new();
+    pair.serve(2, &[(2, 5)]);
+    let mut plan = plan(&[(1, &[1])], false);
+    plan.declared_only = true;
+    pair.take(&plan);
+    assert_eq!(pair.held(2), [(2, 5)]);
+    plan.declared_only = false;
+    pair.take(&plan);
+    assert!(pair.kernel.row(&key(2)).is_none(), "{:?}", pair.said);
+    assert_eq!(pair.held(1), [(1, 5)]);
+}
