@@ -139,6 +139,9 @@ records! {
     /// Someone else changes the same row again and again.
     0x0614 Warn TableContested { times: u32, wait_s: u64 }
         "ipvs: someone else has undone what this node declares {times} times: end one of the two, or set own = \"declared\"; looking again in {wait_s} s";
+    /// The kernel refused more than the log should list.
+    0x0624 Error MoreRefused { more: u32 }
+        "ipvs: {more} more changes were refused";
 
     /// A connection synchronization daemon was started.
     0x0620 Info DaemonStarted { state: &'static str, interface: Name, sync_id: u32 }

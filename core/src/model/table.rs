@@ -289,6 +289,60 @@ impl TableBuf<'_> {
         }
     }
 
+    /// Takes a service out. What it had belongs to nobody, and all others stay where
+    /// they are.
+    pub fn remove_service(&mut self, key: &ServiceKey) {
+        let rows = self.services.get_mut(..self.services_len);
+        let rows = rows.unwrap_or_default();
+        if let Ok(at) = rows.binary_search_by_key(key, |row| row.service.key)
+            && let Some(rest) = rows.get_mut(at..)
+        {
+            rest.rotate_left(1);
+            self.services_len = self.services_len.saturating_sub(1);
+        }
+    }
+
+    /// Makes the service with this key this one, if there is one.
+    pub fn set_service(&mut self, service: &Service) {
+        if let Some(row) = self.row_mut(&service.key) {
+            row.service.clone_from(service);
+        }
+    }
+
+    /// Takes a destination out of a service; all others' stay where they are.
+    pub fn remove_destination(&mut self, service: &ServiceKey, key: &DestinationKey) {
+        let Some(range) = self.row_mut(service).map(|row| row.range()) else {
+            return;
+        };
+        let rows = self.destinations_mut(range);
+        let found = rows.binary_search_by_key(key, |row| row.key);
+        let Some(rest) = found.ok().and_then(|at| rows.get_mut(at..)) else {
+            return;
+        };
+        rest.rotate_left(1);
+        if let Some(row) = self.row_mut(service) {
+            row.count = row.count.saturating_sub(1);
+        }
+    }
+
+    /// Makes the destination of a service with this key this one, if there is one.
+    pub fn set_destination(&mut self, service: &ServiceKey, new: &Destination) {
+        let Some(range) = self.row_mut(service).map(|row| row.range()) else {
+            return;
+        };
+        let rows = self.destinations_mut(range);
+        let found = rows.binary_search_by_key(&new.key, |row| row.key);
+        if let Some(row) = found.ok().and_then(|at| rows.get_mut(at)) {
+            *row = *new;
+        }
+    }
+
+    fn row_mut(&mut self, key: &ServiceKey) -> Option<&mut ServiceRow> {
+        let rows = self.services.get_mut(..self.services_len)?;
+        let at = rows.binary_search_by_key(key, |row| row.service.key).ok()?;
+        rows.get_mut(at)
+    }
+
     fn put(&mut self, table: Table<'_>, row: &ServiceRow) {
         let new = table.destinations_of(row);
         if let Some(old) = self.destinations.get_mut(row.range())
@@ -362,6 +416,34 @@ mod tests {
             [destination(1), destination(3), destination(2)]
         );
         assert_eq!(table.destinations_of(&table.services[1]), [destination(2)]);
+    }
+
+    #[test]
+    fn what_is_taken_out_moves_no_other_service() {
+        let mut services = [const { None::<ServiceRow> }; 3].map(|_| ServiceRow::blank());
+        let mut destinations = [BLANK_DESTINATION; 6];
+        let mut buf = TableBuf::new(&mut services, &mut destinations);
+        for (index, hosts) in [[1, 2], [3, 4], [5, 6]].into_iter().enumerate() {
+            let port = u16::try_from(index).unwrap();
+            buf.push_service(&service(port)).unwrap();
+            for host in hosts {
+                buf.push_destination(index, &destination(host)).unwrap();
+            }
+        }
+        buf.remove_destination(&service(1).key, &destination(3).key);
+        buf.remove_destination(&service(1).key, &destination(9).key);
+        buf.remove_service(&service(0).key);
+        buf.remove_service(&service(7).key);
+        let mut other = destination(6);
+        other.weight = 0;
+        buf.set_destination(&service(2).key, &other);
+        let table = buf.table();
+        assert!(table.is_sorted());
+        let rows: std::vec::Vec<_> = table.services.iter().collect();
+        assert_eq!(rows.len(), 2);
+        assert_eq!(table.destinations_of(rows[0]), [destination(4)]);
+        assert_eq!(rows[1].first, 4);
+        assert_eq!(table.destinations_of(rows[1]), [destination(5), other]);
     }
 
     #[test]

@@ -207,6 +207,11 @@ impl<'s> Lb<'s> {
     /// Whether the kernel holds what is desired, as far as is known.
     #[must_use]
     pub fn is_settled(&self) -> bool {
+        self.rests() && !self.kernel.is_short()
+    }
+
+    /// Whether the kernel holds all of that that it takes.
+    fn rests(&self) -> bool {
         self.kernel.is_settled() && self.due == Due::Nothing
     }
 
@@ -225,7 +230,7 @@ impl<'s> Lb<'s> {
             check.is_some_and(|check| self.engine.is_awaited(check))
         };
         self.known = (self.known..checks).find(unknown).unwrap_or(checks);
-        self.known == checks && self.is_settled()
+        self.known == checks && self.rests()
     }
 
     /// The checks.
@@ -438,7 +443,11 @@ fn declares(table: Table<'_>, key: &ServiceKey) -> bool {
 
 fn sizes(table: Table<'_>) -> (u32, u32) {
     let size = |len| u32::try_from(len).unwrap_or(u32::MAX);
-    (size(table.services.len()), size(table.destinations.len()))
+    let counts = table.services.iter().map(|row| row.count);
+    (
+        size(table.services.len()),
+        counts.fold(0, u32::saturating_add),
+    )
 }
 
 #[cfg(test)]

@@ -80,6 +80,7 @@ impl Lb<'_> {
         self.known = 0;
         self.note_health();
         self.declared_only = plan.declared_only;
+        self.kernel.forgive();
         self.kernel.set_audit(plan.audit);
         self.plan_sync(plan.sync);
         self.planned = true;

@@ -1,5 +1,6 @@
 //! What is asked of the kernel, as bytes, and which request a refusal is about.
 
+use super::pass::sides;
 use super::{Ask, BATCH_MAX, Kernel};
 use crate::director::records;
 use crate::ipvs::{self, Encoder, Refused, request};
@@ -49,6 +50,7 @@ impl Kernel<'_> {
             } => {
                 let mut next = start;
                 let mut refused = failed;
+                let mut missed = false;
                 let mut counters = self.counters;
                 let (target, actual) = self.sides();
                 let mut encoder = Encoder::new(family);
@@ -64,11 +66,17 @@ impl Kernel<'_> {
                             break;
                         }
                         // The config refuses these with words of its own.
-                        Err(_) => refused = true,
+                        Err(_) => {
+                            refused = true;
+                            missed = true;
+                        }
                     }
                 }
                 let _ = batch.barrier();
                 self.counters = counters;
+                if missed {
+                    self.refusals.miss();
+                }
                 Ask::Changes {
                     start,
                     next,
@@ -81,7 +89,7 @@ impl Kernel<'_> {
     /// Says which row was refused and what that means: the change at `index` of
     /// the datagram that began at `start`.
     pub(super) fn report(
-        &self,
+        &mut self,
         now: Instant,
         start: Cursor,
         index: usize,
@@ -89,7 +97,7 @@ impl Kernel<'_> {
         log: &mut Ring<'_>,
     ) {
         let mut cursor = start;
-        let (target, actual) = self.sides();
+        let (target, actual) = sides(&self.target, &self.actual, self.partial);
         let mut refused = None;
         let mut left = index.saturating_add(1);
         while left > 0 {
@@ -101,7 +109,9 @@ impl Kernel<'_> {
                 None => return,
             }
         }
-        if let Some(change) = refused {
+        if let Some(change) = refused
+            && self.refusals.note(&change, errno)
+        {
             records::log_refused(log, now, &change, errno);
         }
     }

@@ -156,6 +156,7 @@ impl Kernel<'_> {
                 .compare(now, self.audit, left, found, counters, log);
         }
         self.known = Known::Well;
+        self.refusals.forget();
         self.dumped_at = now;
         self.settle();
         self.counters.dumps = self.counters.dumps.saturating_add(1);

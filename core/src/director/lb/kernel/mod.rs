@@ -24,6 +24,7 @@ mod daemons;
 mod drift;
 mod dump;
 mod pass;
+mod refused;
 
 pub(super) use pass::Pass;
 
@@ -40,6 +41,7 @@ use crate::time::{Duration, Instant, earliest};
 use daemons::Daemons;
 pub(in crate::director) use daemons::Pair;
 use drift::Drift;
+use refused::Refusals;
 
 /// Requests in one datagram, the barrier not counted: beyond this a batch gains
 /// nothing and holds the kernel's mutex too long.
@@ -135,6 +137,7 @@ pub(super) struct Kernel<'s> {
     known: Known,
     before: Known,
     drift: Drift,
+    refusals: Refusals,
     /// Services of others that the last dump showed, left alone.
     strangers: u32,
     /// What is left alone is another now: look before the next pass.
@@ -160,6 +163,7 @@ impl<'s> Kernel<'s> {
             known: Known::Not,
             before: Known::Not,
             drift: Drift::default(),
+            refusals: Refusals::default(),
             strangers: 0,
             look: false,
             daemons: Daemons::default(),
@@ -212,6 +216,16 @@ impl<'s> Kernel<'s> {
 
     pub(super) const fn is_settled(&self) -> bool {
         matches!(self.state, State::Settled { .. })
+    }
+
+    /// Whether rows are left out that the kernel refused.
+    pub(super) fn is_short(&self) -> bool {
+        !self.refusals.is_empty()
+    }
+
+    /// Another plan may be taken where the last one was not.
+    pub(super) fn forgive(&mut self) {
+        self.refusals.forgive();
     }
 
     /// Whether there is no IPVS to talk to.
@@ -438,6 +452,11 @@ impl<'s> Kernel<'s> {
 
     fn settle(&mut self) {
         let audit_at = self.dumped_at + self.drift.interval(self.audit);
+        // What was refused is tried again after another look.
+        let audit_at = self
+            .refusals
+            .retry_at()
+            .map_or(audit_at, |at| at.min(audit_at));
         self.state = State::Settled { audit_at };
     }
 }

@@ -2,6 +2,7 @@
 //! kernel holding it.
 
 use super::{Ask, Kernel, Known, Progress, State};
+use crate::director::records;
 use crate::model::{Full, Table, TableBuf};
 use crate::reconcile::{Cursor, Ownership};
 use crate::record::Ring;
@@ -31,6 +32,8 @@ impl<'s> Kernel<'s> {
             return Pass::Full;
         }
         self.partial = !whole;
+        self.refusals.begin();
+        self.refusals.leave(&mut self.target, self.actual.table());
         let (target, actual) = self.sides();
         if target.destinations.len() != actual.destinations.len() && !whole {
             return Pass::Full;
@@ -44,6 +47,7 @@ impl<'s> Kernel<'s> {
         self.counters.compared = self.counters.compared.saturating_add(compared);
         if nothing {
             self.backoff.reset();
+            self.refusals.succeed();
             self.hold_target();
             return Pass::Nothing;
         }
@@ -58,13 +62,7 @@ impl<'s> Kernel<'s> {
 
     /// What a pass makes of what.
     pub(super) fn sides(&self) -> (Table<'_>, Table<'_>) {
-        let (target, actual) = (self.target.table(), self.actual.table());
-        let services = if self.partial {
-            target.services
-        } else {
-            actual.services
-        };
-        (target, Table { services, ..actual })
+        sides(&self.target, &self.actual, self.partial)
     }
 
     /// The kernel holds the target.
@@ -95,10 +93,19 @@ impl<'s> Kernel<'s> {
             return Progress::None;
         }
         if failed {
-            self.handle_lost(now, "the kernel refused requests", log);
-            return Progress::None;
+            let more = self.refusals.unnamed();
+            if more > 0 {
+                log.log(now, records::MoreRefused { more });
+            }
+            if !self.refusals.end(now) {
+                self.handle_lost(now, "the kernel refused requests", log);
+                return Progress::None;
+            }
+            // Whatever else was asked for is as it was asked for.
+            self.refusals.leave(&mut self.target, self.actual.table());
         }
         self.backoff.reset();
+        self.refusals.succeed();
         self.hold_target();
         self.known = Known::Well;
         self.settle();
@@ -108,4 +115,19 @@ impl<'s> Kernel<'s> {
             .saturating_sub(self.requests_before);
         Progress::Applied { requests }
     }
+}
+
+/// What a pass makes of what; a partial one of services at the same places.
+pub(super) fn sides<'a>(
+    target: &'a TableBuf<'_>,
+    actual: &'a TableBuf<'_>,
+    partial: bool,
+) -> (Table<'a>, Table<'a>) {
+    let (target, actual) = (target.table(), actual.table());
+    let services = if partial {
+        target.services
+    } else {
+        actual.services
+    };
+    (target, Table { services, ..actual })
 }
