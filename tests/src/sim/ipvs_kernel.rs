@@ -8,8 +8,9 @@
 use super::ipvs_request::{Op, daemon_message, decode, destination_message, service_message};
 use super::netlink::{self, Inbox, Message, Received, Request, errno};
 use super::random::Random;
+use std::net::IpAddr;
 use trunnion_core::model::{
-    Destination, DestinationKey, Family, SchedulerName, Service, ServiceKey, SyncDaemon,
+    Destination, DestinationKey, Family, Protocol, SchedulerName, Service, ServiceKey, SyncDaemon,
 };
 
 /// `GENL_ID_CTRL`.
@@ -75,6 +76,8 @@ pub struct IpvsKernel {
     pub faults: IpvsFaults,
     /// The module of this scheduler is not there, now or ever.
     pub missing: Option<SchedulerName>,
+    /// Someone has made a service of a protocol that is none, which is shown first.
+    pub odd: bool,
     /// What was tried since the last look.
     pub tried: Vec<Tried>,
     family: u16,
@@ -94,6 +97,7 @@ impl IpvsKernel {
             daemons: [None, None],
             faults: IpvsFaults::default(),
             missing: None,
+            odd: false,
             tried: Vec::new(),
             family: 28,
             absent: 0,
@@ -372,28 +376,32 @@ impl IpvsKernel {
     fn go_on_dumping(&mut self) {
         let Some(dump) = &self.dump else { return };
         let (seq, at) = (dump.seq, dump.at);
-        let rows: Vec<Message> = match &dump.of {
+        let mut rows: Vec<Vec<u8>> = match &dump.of {
             Table::Services => self
                 .rows
                 .iter()
-                .map(|row| service_message(self.family, seq, &row.service))
+                .map(|row| service_message(self.family, seq, &row.service).bytes())
                 .collect(),
             // Of a service that is not there the dump is empty, and no error.
             Table::Destinations(key) => self.row(key).map_or_else(Vec::new, |row| {
                 let all = row.destinations.iter();
-                all.map(|d| destination_message(self.family, seq, d))
+                all.map(|d| destination_message(self.family, seq, d).bytes())
                     .collect()
             }),
             Table::Daemons => {
                 let each = self.daemons.iter().flatten();
-                each.map(|d| daemon_message(self.family, seq, d)).collect()
+                each.map(|d| daemon_message(self.family, seq, d).bytes())
+                    .collect()
             }
         };
+        if self.odd && matches!(dump.of, Table::Services) {
+            rows.insert(0, odd_message(self.family, seq));
+        }
         let part: Vec<u8> = rows
             .into_iter()
             .skip(at)
             .take(self.rows_per_datagram)
-            .flat_map(Message::bytes)
+            .flatten()
             .collect();
         if part.is_empty() {
             self.dump = None;
@@ -405,6 +413,21 @@ impl IpvsKernel {
             self.answer(part);
         }
     }
+}
+
+/// A service whose protocol is 0x106, which the kernel takes for a number.
+fn odd_message(family: u16, seq: u32) -> Vec<u8> {
+    let key = ServiceKey::Address {
+        protocol: Protocol::TCP,
+        address: IpAddr::from([10, 1, 9, 9]),
+        port: 80,
+    };
+    let service = Service::new(key, "rr".try_into().expect("short"));
+    let mut bytes = service_message(family, seq, &service).bytes();
+    let protocol = [6, 0, 2, 0, 6, 0];
+    let at = bytes.windows(6).position(|six| six == protocol);
+    bytes[at.expect("it has one") + 5] = 1;
+    bytes
 }
 
 /// Whether a destination with this key is there.

@@ -196,6 +196,7 @@ impl<'m> World<'m> {
                 node.route.faults = options.route;
                 node.ipvs.faults = options.ipvs;
                 node.ipvs.missing.clone_from(&options.missing);
+                node.ipvs.odd = Random::stream(seed, "odd").chance(200);
                 node
             })
             .collect();

@@ -32,3 +32,17 @@ fn a_request_that_the_kernel_did_not_take_is_sent_again() {
     pair.run(Duration::from_millis(1));
     assert_eq!(pair.held(1), [(1, 5)]);
 }
+
+#[test]
+fn a_row_of_no_known_protocol_is_left_alone() {
+    for declared_only in [true, false] {
+        let mut pair = Pair::new();
+        pair.kernel.odd = true;
+        let mut plan = plan(&[(1, &[1])], false);
+        plan.declared_only = declared_only;
+        pair.take(&plan);
+        assert_eq!(pair.held(1), [(1, 5)], "{:?}", pair.said);
+        assert_eq!(pair.lb.strangers(), 1);
+        assert!(pair.lb.is_settled());
+    }
+}

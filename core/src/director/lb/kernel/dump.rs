@@ -39,7 +39,7 @@ impl Kernel<'_> {
                     | Ask::Family
                     | Ask::Changes { .. }
                     | Ask::Daemons
-                    | Ask::SetDaemons => self.take_service(body, offset, wanted)?,
+                    | Ask::SetDaemons => self.take_service(now, body, offset, wanted, log),
                 };
                 if let Err(full) = pushed {
                     self.too_large(now, full, log);
@@ -93,7 +93,7 @@ impl Kernel<'_> {
     ) -> Result<Progress, Malformed> {
         match *reply {
             Reply::Data { body, offset, .. } => {
-                if let Err(full) = self.take_service(body, offset, wanted)? {
+                if let Err(full) = self.take_service(now, body, offset, wanted, log) {
                     self.too_large(now, full, log);
                 }
             }
@@ -230,19 +230,29 @@ impl Kernel<'_> {
             .is_some_and(|rows| rows.binary_search_by_key(key, |row| row.key).is_ok())
     }
 
+    /// A row with numbers that we have no place for, as of a protocol above 255,
+    /// which the kernel takes, is none that we have made: it is left alone, and keeps
+    /// nobody from the others.
     fn take_service(
         &mut self,
+        now: Instant,
         body: Reader<'_>,
         offset: usize,
         wanted: &impl Fn(&ServiceKey, Table<'_>) -> bool,
-    ) -> Result<Result<(), Full>, Malformed> {
-        let row = decode::service(body, offset)?;
-        Ok(if wanted(&row.service.key, self.target.table()) {
-            self.actual.push_service(&row.service)
-        } else {
-            self.strangers = self.strangers.saturating_add(1);
-            Ok(())
-        })
+        log: &mut Ring<'_>,
+    ) -> Result<(), Full> {
+        match decode::service(body, offset) {
+            Ok(row) if wanted(&row.service.key, self.target.table()) => {
+                return self.actual.push_service(&row.service);
+            }
+            Ok(_) => {}
+            Err(malformed) => {
+                self.counters.malformed = self.counters.malformed.saturating_add(1);
+                log.log(now, records::KernelMalformed::from(malformed));
+            }
+        }
+        self.strangers = self.strangers.saturating_add(1);
+        Ok(())
     }
 
     fn too_large(&mut self, now: Instant, full: Full, log: &mut Ring<'_>) {
