@@ -132,6 +132,13 @@ impl RouteKernel {
         all.any(|a| a.ip == ip)
     }
 
+    /// The interface an address is on.
+    pub fn beneath(&self, ip: IpAddr) -> Option<&str> {
+        let on = |i: &&Interface| i.addresses.iter().any(|a| a.ip == ip);
+        let on = self.interfaces.iter().find(on);
+        on.map(|i| i.name.as_str())
+    }
+
     /// The prefix length an address is there with.
     pub fn prefix(&self, ip: IpAddr) -> Option<u8> {
         let mut all = self.interfaces.iter().flat_map(|i| &i.addresses);

@@ -163,9 +163,15 @@ impl Addresses {
                 // What is refused keeps nobody else waiting.
                 let refused = self.refused.get(&at);
                 let refused = refused.is_some_and(|(_, last)| now.since(*last) <= BACKOFF);
-                let above = above(node, *address);
-                let above = above.and_then(|name| self.begrudged.get(&(node.id, name)));
-                let begrudged = above.is_some_and(|(_, last)| now.since(*last) <= BACKOFF);
+                // That of the plan, and one from before it that is to go.
+                let beneath = node.route.beneath(*address).map(str::to_owned);
+                let begrudged = above(node, *address)
+                    .into_iter()
+                    .chain(beneath)
+                    .any(|name| {
+                        let last = self.begrudged.get(&(node.id, name));
+                        last.is_some_and(|(_, last)| now.since(*last) <= BACKOFF)
+                    });
                 let excused = troubled || begrudged || (refused && should == Some(true));
                 let Some(peace_since) = peace.since(now).filter(|_| !excused) else {
                     continue;
