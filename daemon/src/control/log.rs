@@ -1,6 +1,6 @@
 //! Log records become lines: on the control thread, so that a slow reader of
 //! the log costs records, which are counted, and never a loop's time. Its own
-//! time it does not cost either: [`super::scribe`].
+//! time it does not cost either: [`super::Scribe`].
 
 use serde_json::{Map, Value as Json, json};
 use std::fmt::Write as _;
