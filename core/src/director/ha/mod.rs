@@ -396,7 +396,11 @@ impl<'s> Ha<'s> {
     /// too early: then nothing is due, and it says better.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let kernel = earliest(self.netdev.poll_timeout(), self.give_up);
+        // At the end the kernel is asked for nothing before the goodbyes are out.
+        let waits =
+            self.give_up.is_some() && self.instances().iter().any(InstanceSlot::owes_goodbye);
+        let netdev = self.netdev.poll_timeout().filter(|_| !waits);
+        let kernel = earliest(netdev, self.give_up);
         let kernel = earliest(kernel, self.chores.poll_timeout());
         let delayed = self.delayed.then_some(self.not_before);
         let settles = earliest(delayed, self.unsettled_since);

@@ -108,6 +108,8 @@ pub(super) struct Netdev {
     /// Ask everything again once the exchange at hand is over.
     unknown: bool,
     ever_dumped: bool,
+    /// When a reply was lost, or a send failed, and nothing was asked since.
+    lost_at: Option<Instant>,
     /// Since when all is known, but for the moments of asking again.
     known_since: Option<Instant>,
     /// The dump at hand was interrupted by changes; how many before it were.
@@ -183,6 +185,7 @@ impl Netdev {
             dirty_from: CLEAN,
             unknown: false,
             ever_dumped: false,
+            lost_at: None,
             known_since: None,
             interrupted: false,
             repeats: 0,
@@ -262,6 +265,7 @@ impl Netdev {
             State::Due(Ask::Links) | State::Backoff { .. } => return,
             State::Due(_) | State::Waiting(..) | State::Settled => {}
         }
+        self.lost_at = Some(now);
         let known_since = self.known_since.take();
         if known_since.is_some_and(|since| now.since(since) >= LASTING) {
             self.backoff.reset();
@@ -303,7 +307,9 @@ impl Netdev {
         let next = match self.state {
             State::Waiting(_, exchange) => Some(exchange.deadline),
             State::Backoff { until } => Some(until),
-            State::Due(_) | State::Settled => None,
+            // Asked after the polls this is what a failed send has left.
+            State::Due(_) => self.lost_at,
+            State::Settled => None,
         };
         earliest(next, self.retry.poll_timeout())
     }
@@ -360,6 +366,7 @@ impl Netdev {
         let len = batch.finish().len();
         let exchange = Exchange::new(now, first, next.wrapping_sub(1));
         self.next_seq = exchange.next_seq();
+        self.lost_at = None;
         self.state = State::Waiting(ask, exchange);
         Some(len)
     }

@@ -24,6 +24,19 @@ fn a_loss_now_and_then_is_each_time_the_first() {
     }
 }
 
+/// Nothing else may wake a node whose routers all rest.
+#[test]
+fn a_request_that_could_not_be_sent_says_when_it_is_due() {
+    let (mut room, mut kernel) = (Room::new(1, 1), Kernel::new());
+    let mut ha = planned(&mut room, &mut kernel, 100, &[&[VIP]]);
+    let now = seconds(1);
+    ha.handle_route_lost(now, "the kernel did not take a request");
+    assert!(ha.poll_timeout().is_some_and(|at| at <= now));
+    turn_with(&mut ha, &mut kernel, now);
+    assert!(ha.is_known());
+    assert!(ha.poll_timeout().is_none_or(|at| at > now));
+}
+
 #[test]
 fn losses_while_nothing_is_known_put_nothing_off() {
     let (mut room, mut kernel) = (Room::new(1, 1), Kernel::new());
