@@ -2,13 +2,12 @@
 
 use super::super::laws::audit;
 use super::super::*;
-use super::world::{MARGIN, ms};
+use super::world::{SETTINGS, ms, storage};
 use crate::check::flights::Sign;
 use crate::check::probe::outside::{Command, Errand, Exit, Outcome};
 use crate::check::probe::{Dns, Ping, ScriptId, Scripts, Spec, Syn, dns};
 use crate::check::{CheckConfig, Kind, Share};
 use crate::model::Family;
-use crate::time;
 use std::vec::Vec;
 use std::{boxed::Box, vec};
 
@@ -22,26 +21,14 @@ fn engine(
     target: &str,
 ) -> (Engine<'static>, CheckId) {
     let storage = Storage {
-        checks: Box::leak(vec![Slot::EMPTY; 1].into()),
-        asides: Box::leak(vec![Aside::EMPTY; 1].into()),
-        timers: Box::leak(vec![time::Slot::EMPTY; 1].into()),
-        manners: Box::leak(vec![MannerSlot::EMPTY; 1].into()),
-        sockets: Box::leak(vec![Socket::EMPTY; 3].into()),
-        scripts: Box::leak(vec![0; 1024].into()),
-        request: Box::leak(vec![0; REQUEST_BYTES_MAX].into()),
         desks: Box::leak(vec![Desk::EMPTY; 1].into()),
-        paces: Box::leak(vec![Pace::FREE; 2].into()),
+        ..storage(1, 3)
     };
     let settings = Settings {
-        tick_ns: 1 << 20,
         sockets_v4: 1,
         seats: 1,
         errands: 1,
-        tls: 0,
-        late_margin: MARGIN,
-        checks_per_second: 0,
-        seed: 1,
-        secret: [3, 4],
+        ..SETTINGS
     };
     let mut words = vec![0; 512];
     let len = spec.write(None, &mut words).unwrap();

@@ -3,11 +3,10 @@
 use super::super::laws::audit;
 use super::super::*;
 use super::talk::{RESET, Talk, check, script_over, target};
-use super::world::{MARGIN, ms};
+use super::world::{SETTINGS, ms, storage};
 use crate::check::probe::http::{Http, Request};
 use crate::check::probe::{Dns, ScriptId, Scripts, Spec, dns};
 use crate::check::{CheckConfig, Kind};
-use crate::time;
 use core::net::SocketAddr;
 use std::vec::Vec;
 use std::{boxed::Box, vec};
@@ -169,28 +168,15 @@ fn an_answer_in_parts_is_read_to_its_end_and_decided_before() {
 /// targets as there are answers.
 fn owner(sockets: u32, targets: u16, dns: bool) -> Engine<'static> {
     let checks = usize::from(targets) + usize::from(dns);
-    let all = sockets as usize + 1;
     let storage = Storage {
-        checks: Box::leak(vec![Slot::EMPTY; checks].into()),
-        asides: Box::leak(vec![Aside::EMPTY; checks].into()),
-        timers: Box::leak(vec![time::Slot::EMPTY; checks].into()),
-        manners: Box::leak(vec![MannerSlot::EMPTY; checks].into()),
-        sockets: Box::leak(vec![Socket::EMPTY; all].into()),
-        scripts: Box::leak(vec![0; 2048].into()),
-        request: Box::leak(vec![0; REQUEST_BYTES_MAX].into()),
         desks: Box::leak(vec![Desk::EMPTY; 1].into()),
         paces: &mut [],
+        ..storage(checks, sockets as usize + 1)
     };
     let settings = Settings {
-        tick_ns: 1 << 20,
         sockets_v4: sockets,
         seats: 1,
-        tls: 0,
-        errands: 0,
-        late_margin: MARGIN,
-        checks_per_second: 0,
-        seed: 1,
-        secret: [3, 4],
+        ..SETTINGS
     };
     let http = Http::new(Request {
         keep_alive: true,

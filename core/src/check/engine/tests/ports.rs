@@ -2,7 +2,7 @@
 
 use super::super::laws::audit;
 use super::super::*;
-use super::world::{MARGIN, ms};
+use super::world::{SETTINGS, ms, storage};
 use crate::check::probe::Scripts;
 use crate::check::{CheckConfig, Flight, Flights, Kind};
 use crate::netlink::Errno;
@@ -26,27 +26,10 @@ impl World {
     fn new() -> Self {
         let seats = u32::try_from(CHECKS).unwrap();
         let storage = Storage {
-            checks: Box::leak(vec![Slot::EMPTY; CHECKS].into()),
-            asides: Box::leak(vec![Aside::EMPTY; CHECKS].into()),
-            timers: Box::leak(vec![time::Slot::EMPTY; CHECKS].into()),
-            manners: Box::leak(vec![MannerSlot::EMPTY; CHECKS].into()),
-            sockets: Box::leak(vec![Socket::EMPTY; CHECKS].into()),
-            scripts: &mut [],
-            request: Box::leak(vec![0; REQUEST_BYTES_MAX].into()),
-            desks: &mut [],
             paces: &mut [],
+            ..storage(CHECKS, CHECKS)
         };
-        let settings = Settings {
-            tick_ns: 1 << 20,
-            sockets_v4: 0,
-            seats,
-            tls: 0,
-            errands: 0,
-            late_margin: MARGIN,
-            checks_per_second: 0,
-            seed: 1,
-            secret: [3, 4],
-        };
+        let settings = Settings { seats, ..SETTINGS };
         let flights = Box::leak(vec![Flight::EMPTY; CHECKS].into());
         let lists = Box::leak(vec![0; CHECKS].into());
         Self {

@@ -44,32 +44,41 @@ pub fn plan(n: u16) -> Vec<CheckConfig> {
     plan
 }
 
-pub fn engine(checks: usize, v4: u32, v6: u32) -> Engine<'static> {
-    let storage = Storage {
+/// Room for so many, of everything.
+pub fn storage(checks: usize, sockets: usize) -> Storage<'static> {
+    Storage {
         checks: Box::leak(vec![Slot::EMPTY; checks].into()),
         asides: Box::leak(vec![Aside::EMPTY; checks].into()),
         timers: Box::leak(vec![time::Slot::EMPTY; checks].into()),
         manners: Box::leak(vec![MannerSlot::EMPTY; checks].into()),
-        sockets: Box::leak(vec![Socket::EMPTY; (v4 + v6) as usize].into()),
-        scripts: Box::leak(vec![0; 1024].into()),
+        sockets: Box::leak(vec![Socket::EMPTY; sockets].into()),
+        scripts: Box::leak(vec![0; 2048].into()),
         request: Box::leak(vec![0; REQUEST_BYTES_MAX].into()),
         desks: Box::leak(vec![Desk::EMPTY; 2].into()),
         paces: Box::leak(vec![Pace::FREE; 2].into()),
+    }
+}
+
+/// Without sockets.
+pub const SETTINGS: Settings = Settings {
+    tick_ns: 1 << 20,
+    sockets_v4: 0,
+    seats: 0,
+    tls: 0,
+    errands: 0,
+    late_margin: MARGIN,
+    checks_per_second: 0,
+    seed: 1,
+    secret: [3, 4],
+};
+
+pub fn engine(checks: usize, v4: u32, v6: u32) -> Engine<'static> {
+    let settings = Settings {
+        sockets_v4: v4,
+        tls: 1,
+        ..SETTINGS
     };
-    Engine::new(
-        storage,
-        Settings {
-            tick_ns: 1 << 20,
-            sockets_v4: v4,
-            seats: 0,
-            tls: 1,
-            errands: 0,
-            late_margin: MARGIN,
-            checks_per_second: 0,
-            seed: 1,
-            secret: [3, 4],
-        },
-    )
+    Engine::new(storage(checks, (v4 + v6) as usize), settings)
 }
 
 /// The same, with so many starts in a second.
