@@ -18,6 +18,8 @@
 mod backends;
 mod faults;
 mod guardian;
+#[cfg(test)]
+mod half;
 pub(crate) mod ipvs_kernel;
 pub(crate) mod ipvs_request;
 mod link;

@@ -1,22 +1,21 @@
 //! One LB half and one kernel, both small: what rows that are hidden, refused or
 //! strange make of the rest of the table.
 
+use super::half::{Limits, half};
 use super::ipvs_kernel::{IpvsKernel, Row};
 use super::ipvs_request::Op;
 use super::netlink::Received;
 use super::plan::Plan;
 use super::random::Random;
 use std::net::{IpAddr, SocketAddr};
-use trunnion_core::check::{self, Action, CheckConfig, Kind, Settings};
-use trunnion_core::director::lb::{Lb, LbStorage, Link, MemberState, ServiceState};
+use trunnion_core::check::{Action, CheckConfig, Kind};
+use trunnion_core::director::lb::Lb;
 use trunnion_core::director::plan::{AUDIT, Member, ServicePolicy};
 use trunnion_core::model::{
-    BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, Service, ServiceKey,
-    ServiceRow, TableBuf,
+    Destination, DestinationKey, Forward, Protocol, Service, ServiceKey, ServiceRow,
 };
 use trunnion_core::netlink::Errno;
-use trunnion_core::record::Frame;
-use trunnion_core::time::{self, Duration, Instant};
+use trunnion_core::time::{Duration, Instant};
 
 mod refused;
 mod reload;
@@ -86,10 +85,6 @@ fn plan(services: &[(u8, &[u8])], checked: bool) -> Plan {
     plan
 }
 
-fn room<T: Clone>(value: &T, len: usize) -> &'static mut [T] {
-    vec![value.clone(); len].leak()
-}
-
 /// Both, and a clock that goes where there is something to do.
 struct Pair {
     lb: Lb<'static>,
@@ -102,50 +97,14 @@ struct Pair {
 }
 
 impl Pair {
-    /// With the memory that the daemon takes.
     fn new() -> Self {
-        let table = |times: usize| {
-            TableBuf::new(
-                room(&ServiceRow::blank(), times * SERVICES),
-                room(&BLANK_DESTINATION, times * DESTINATIONS),
-            )
-        };
-        let members = || room(&MemberState::NONE, DESTINATIONS);
-        let states = || room(&ServiceState::default(), SERVICES);
-        let lb = Lb::new(LbStorage {
-            desired: table(1),
-            target: table(2),
-            actual: table(2),
-            services: [states(), states()],
-            members: [members(), members()],
-            timers: room(&time::Slot::EMPTY, SERVICES),
-            links: room(&Link::NONE, DESTINATIONS),
-            checks: check::Storage {
-                checks: room(&check::Slot::EMPTY, DESTINATIONS),
-                asides: room(&check::Aside::EMPTY, DESTINATIONS),
-                timers: room(&time::Slot::EMPTY, DESTINATIONS),
-                manners: room(&check::MannerSlot::EMPTY, DESTINATIONS),
-                sockets: room(&check::Socket::EMPTY, 2 * DESTINATIONS),
-                scripts: room(&0, 256),
-                request: &mut [],
-                desks: &mut [],
-                paces: room(&check::Pace::FREE, SERVICES + DESTINATIONS),
-            },
-            settings: Settings {
-                tick_ns: 1 << 20,
-                sockets_v4: u32::try_from(DESTINATIONS).unwrap(),
-                seats: 0,
-                tls: 0,
-                errands: 0,
-                late_margin: Duration::from_millis(100),
-                checks_per_second: 0,
-                seed: 1,
-                secret: [1, 2],
-            },
-            records: room(&Frame::EMPTY, 256),
-        });
         Self {
-            lb,
+            lb: half(Limits {
+                services: SERVICES,
+                backends: DESTINATIONS,
+                sockets: u32::try_from(DESTINATIONS).unwrap(),
+                errands: 0,
+            }),
             kernel: IpvsKernel::new(Random::new(1)),
             now: Instant::ZERO + Duration::from_secs(1),
             dead: Vec::new(),

@@ -1,6 +1,7 @@
 //! What a large table costs, counted: requests, datagrams, rows looked at. No
 //! time is measured, so a cost that grows with the wrong thing shows anywhere.
 
+use super::half::{Limits, half};
 use super::ipvs_kernel::{IpvsKernel, Row};
 use super::ipvs_request::Op;
 use super::netlink::Received;
@@ -8,18 +9,14 @@ use super::random::Random;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use trunnion_core::check::probe::outside::Outcome;
-use trunnion_core::check::{self, Action, CheckConfig, Kind, Settings, SocketId};
-use trunnion_core::director::lb::{
-    BATCH_MAX, KernelCounters, Lb, LbStorage, Link, MemberState, ServiceState,
-};
+use trunnion_core::check::{self, Action, CheckConfig, Kind, SocketId};
+use trunnion_core::director::lb::{BATCH_MAX, KernelCounters, Lb};
 use trunnion_core::director::plan::{AUDIT, LbPlan, Member, ServicePolicy};
 use trunnion_core::model::{
-    BLANK_DESTINATION, Destination, DestinationKey, Forward, Protocol, Service, ServiceKey,
-    ServiceRow, Table, TableBuf,
+    Destination, DestinationKey, Forward, Protocol, Service, ServiceKey, ServiceRow, Table,
 };
 use trunnion_core::netlink::Errno;
-use trunnion_core::record::Frame;
-use trunnion_core::time::{self, Duration, Instant};
+use trunnion_core::time::{Duration, Instant};
 
 mod verdicts;
 
@@ -138,57 +135,15 @@ struct Stage {
     content: &'static [u8],
 }
 
-fn room<T: Clone>(value: &T, len: usize) -> &'static mut [T] {
-    vec![value.clone(); len].leak()
-}
-
 impl Stage {
     fn new() -> Self {
-        let table = || {
-            TableBuf::new(
-                room(&ServiceRow::blank(), SERVICES),
-                room(&BLANK_DESTINATION, DESTINATIONS),
-            )
-        };
-        let members = || room(&MemberState::NONE, DESTINATIONS);
-        let states = || room(&ServiceState::default(), SERVICES);
-        let lb = Lb::new(LbStorage {
-            desired: table(),
-            target: table(),
-            actual: table(),
-            services: [states(), states()],
-            members: [members(), members()],
-            timers: room(&time::Slot::EMPTY, SERVICES),
-            links: room(&Link::NONE, DESTINATIONS),
-            checks: check::Storage {
-                checks: room(&check::Slot::EMPTY, DESTINATIONS),
-                asides: room(&check::Aside::EMPTY, DESTINATIONS),
-                timers: room(&time::Slot::EMPTY, DESTINATIONS),
-                manners: room(&check::MannerSlot::EMPTY, DESTINATIONS),
-                sockets: room(
-                    &check::Socket::EMPTY,
-                    2 * SOCKETS as usize + ERRANDS as usize,
-                ),
-                scripts: room(&0, 64),
-                request: &mut [],
-                desks: &mut [],
-                paces: room(&check::Pace::FREE, SERVICES + DESTINATIONS),
-            },
-            settings: Settings {
-                tick_ns: 1 << 20,
-                sockets_v4: SOCKETS,
-                seats: 0,
-                tls: 0,
-                errands: ERRANDS,
-                late_margin: Duration::from_millis(100),
-                checks_per_second: 0,
-                seed: 1,
-                secret: [1, 2],
-            },
-            records: room(&Frame::EMPTY, 64),
-        });
         Self {
-            lb,
+            lb: half(Limits {
+                services: SERVICES,
+                backends: DESTINATIONS,
+                sockets: SOCKETS,
+                errands: ERRANDS,
+            }),
             kernel: IpvsKernel::new(Random::new(1)),
             now: Instant::ZERO + Duration::from_secs(1),
             dead: Vec::new(),
